@@ -1,0 +1,187 @@
+"""One answer on its way to the caller: LLM → clauses → TTS → pacer.
+
+The model is read as fast as it writes; what it writes is spoken clause by clause; audio leaves on absolute deadlines,
+never further ahead of playout than the cushion allows. Whoever cancels the task that gives an answer frees model and voice.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+
+from server.audio.formats import AudioFormat, Encoder
+from server.conversation.conversation import Conversation
+from server.conversation.events import Generate
+from server.conversation.response import Failure, Response
+from server.dialects.dialect import DialectOutput, TurnTimings
+from server.llm.clauses import ClauseCutter
+from server.llm.interface import ChatRequest, Finished, LlmError, TextDelta, ToolCallDelta, ToolCallStarted
+from server.llm_processor import LlmProcessor
+from server.node import metrics
+from server.tts_processor import TtsError, TtsProcessor
+from server.waterfall import Waterfall
+
+log = structlog.get_logger(__name__)
+
+# What the voice leaves out at a clause's edges, set again: a breath between sentences, less inside one.
+_SENTENCE_PAUSE_SECONDS = 0.2
+_CLAUSE_PAUSE_SECONDS = 0.08
+_SENTENCE_ENDS = tuple(".!?…。！？")
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """Something to be said."""
+
+    text: str
+
+
+Piece = Clause | TextDelta | ToolCallStarted | ToolCallDelta | Finished | LlmError
+
+
+class Answer:
+    """Gives one answer. `perform` does what the conversation says, at once."""
+
+    def __init__(
+        self,
+        llm: LlmProcessor,
+        tts: TtsProcessor,
+        conversation: Conversation,
+        perform: Callable[[Iterable[DialectOutput]], None],
+        waterfall: Waterfall,
+    ) -> None:
+        self._llm = llm
+        self._tts = tts
+        self._conversation = conversation
+        self._perform = perform
+        self._waterfall = waterfall
+        # The model's output tokens bound it; a bound of its own would let a slow voice stall the model's stream.
+        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
+
+    async def give(self, generate: Generate, output: AudioFormat, send_ahead: float) -> None:
+        """Give the whole answer, in the client's format, at most `send_ahead` seconds before it is played."""
+        response = generate.response
+        speaker = _Speaker(self._tts, self._conversation, self._perform, response, output, send_ahead, self._waterfall)
+        async with asyncio.TaskGroup() as tasks:
+            thinking = tasks.create_task(self._think(generate.request, response.config.modality == "audio"))
+            try:
+                finished = await self._utter(response.id, speaker)
+            except (LlmError, TtsError) as error:
+                log.warning("answer_failed", failure=error.failure)
+                failure = Failure(error.failure, str(error))
+                self._perform(self._conversation.fail(response.id, failure, time.monotonic()))
+            else:
+                self._perform(self._conversation.finish(response.id, finished, time.monotonic()))
+            thinking.cancel()
+
+    async def _think(self, request: ChatRequest, aloud: bool) -> None:
+        """Read the model's answer into pieces to be uttered; its failure comes after what it wrote before."""
+        cutter = ClauseCutter()
+        put = self._pieces.put_nowait
+
+        def say(clauses: list[str]) -> None:
+            for clause in clauses:
+                self._waterfall.mark("llm_first_clause", time.monotonic())
+                put(Clause(clause))
+
+        try:
+            async with aclosing(self._llm.stream(request)) as events:
+                async for event in events:
+                    self._waterfall.mark("llm_first_token", time.monotonic())
+                    if isinstance(event, TextDelta) and aloud:
+                        say(cutter.push(event.text))
+                        continue
+                    say(cutter.flush())
+                    put(event)
+        except LlmError as error:
+            say(cutter.flush())
+            put(error)
+
+    async def _utter(self, response_id: str, speaker: "_Speaker") -> Finished:
+        conversation = self._conversation
+        while True:
+            match await self._pieces.get():
+                case Clause(text):
+                    await speaker.say(text)
+                case TextDelta(text):
+                    self._perform(conversation.write(response_id, text))
+                case ToolCallStarted(call_id, name):
+                    speaker.stop()
+                    self._perform(conversation.call(response_id, call_id, name))
+                case ToolCallDelta(_, arguments):
+                    self._perform(conversation.call_arguments(response_id, arguments))
+                case Finished() as finished:
+                    speaker.stop()
+                    return finished
+                case LlmError() as error:
+                    speaker.stop()
+                    raise error
+
+
+class _Speaker:
+    """Speaks clauses into the conversation, paced."""
+
+    def __init__(
+        self,
+        tts: TtsProcessor,
+        conversation: Conversation,
+        perform: Callable[[Iterable[DialectOutput]], None],
+        response: Response,
+        output: AudioFormat,
+        send_ahead: float,
+        waterfall: Waterfall,
+    ) -> None:
+        self._tts = tts
+        self._conversation = conversation
+        self._perform = perform
+        self._response = response
+        self._output = output
+        self._send_ahead = send_ahead
+        self._waterfall = waterfall
+        self._encoder = Encoder(output, tts.sample_rate)
+        self._said = ""
+
+    async def say(self, clause: str) -> None:
+        """Synthesize a clause and send its audio when it is due. Raises `TtsError`."""
+        config = self._response.config
+        started = False
+        async with aclosing(self._tts.synthesize(clause, config.voice, config.speed)) as chunks:
+            async for pcm in chunks:
+                if not started:
+                    started = True
+                    await self._begin(clause)
+                await self._send(self._encoder.encode(pcm))
+
+    def stop(self) -> None:
+        """Nothing is spoken after this for now: send the last samples, which the resampler still holds."""
+        if self._said:
+            self._said = ""
+            self._speak(self._encoder.flush())
+            self._encoder = Encoder(self._output, self._tts.sample_rate)
+
+    async def _begin(self, clause: str) -> None:
+        if self._said:
+            pause = _SENTENCE_PAUSE_SECONDS if self._said.endswith(_SENTENCE_ENDS) else _CLAUSE_PAUSE_SECONDS
+            await self._send(self._encoder.encode(bytes(2 * round(pause * self._tts.sample_rate))))
+        self._said = clause
+        self._perform(self._conversation.say(self._response.id, clause))
+
+    async def _send(self, audio: bytes) -> None:
+        due = self._conversation.playback.ends_at - self._send_ahead
+        if (wait := due - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+            metrics.frame_lateness_seconds.observe(max(0.0, time.monotonic() - due))
+        self._speak(audio)
+
+    def _speak(self, audio: bytes) -> None:
+        if not audio:
+            return
+        now = time.monotonic()
+        self._perform(self._conversation.speak(self._response.id, audio, self._output.duration(len(audio)), now))
+        if "tts_first_audio" not in self._waterfall:
+            self._waterfall.mark("tts_first_audio", now)
+            self._waterfall.observe()
+            self._perform([TurnTimings(self._response.id, self._waterfall.stages_ms())])

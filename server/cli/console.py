@@ -1,0 +1,60 @@
+"""What all commands share at the terminal: errors as one line and an exit status, a turn as a picture."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from server.client.caller import Turn
+from server.errors import VoicefleetError
+from server.node.node import Node
+from server.settings import SettingsError
+
+FAILED, MISUSED = 1, 2
+_BAR_WIDTH = 40
+_STAGES = {
+    "endpointing": "end of turn",
+    "stt": "transcript",
+    "llm_first_token": "first LLM token",
+    "llm_first_clause": "first clause",
+    "tts_first_audio": "first audio",
+}
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show what goes wrong as a message on stderr: exit status 2 for a wrong setting, 1 for all else."""
+    try:
+        yield
+    except VoicefleetError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(MISUSED if isinstance(error, SettingsError) else FAILED) from None
+
+
+def show_turn(console: Console, turn: Turn) -> None:
+    """What was heard, what was answered, and the waterfall of how long it took, in ms from the end of speech."""
+    console.print(f"[bold]heard[/]     {turn.heard or '(nothing)'}", highlight=False)
+    console.print(f"[bold]answered[/]  {turn.answered or turn.error or '(nothing)'}", highlight=False)
+    if not turn.stages_ms:
+        return
+    total = max(turn.stages_ms.values())
+    console.print("[bold]waterfall[/] ms from the end of speech")
+    reached = 0.0
+    for stage, at in sorted(turn.stages_ms.items(), key=lambda mark: mark[1]):
+        start, end = (round(_BAR_WIDTH * ms / total) for ms in (reached, at))
+        bar = Text(" " * start + "━" * max(1, end - start), style="cyan")
+        console.print(Text(f"  {_STAGES[stage]:<16}{at:7.0f}  "), bar, sep="")
+        reached = max(reached, at)
+    if turn.voice_to_voice is not None:
+        console.print(f"  heard by the caller after {turn.voice_to_voice * 1000:.0f} ms", highlight=False)
+
+
+def show_addresses(console: Console, node: Node) -> None:
+    """Where a running node can be reached."""
+    console.print(
+        f"  calls    {node.websocket}\n  health   {node.http}/health\n"
+        f"  ready    {node.http}/ready\n  metrics  {node.http}/metrics",
+        highlight=False,
+    )

@@ -1,0 +1,111 @@
+"""`voicefleet models`: list, fetch and check the models of this machine."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from server.errors import VoicefleetError
+from server.models.catalogue import load_catalogue, required_models
+from server.models.errors import ModelError, UnknownModel
+from server.models.store import ModelStore, State
+from server.settings import SettingsError, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, fetch and check the models. VOICE_MODEL_DIR, VOICE_MODEL_LOCAL and VOICE_MODEL_S3 say where they lie.",
+)
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Models of the catalogue; by default those that the settings need."),
+]
+
+
+def pull_with_progress(store: ModelStore, name: str, console: Console) -> None:
+    """Fetch a model under progress bars, or with a plain line per file where `console` is no terminal.
+
+    Raises what `ModelStore.pull` raises.
+    """
+    if not console.is_terminal:
+        announced: set[str] = set()
+
+        def announce(label: str, done: int, total: int | None) -> None:
+            if label not in announced:
+                announced.add(label)
+                console.print(f"fetching {label}" + (f" ({decimal(total)})" if total else ""), soft_wrap=True)
+
+        store.pull(name, announce)
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=console) as progress:
+            bars: dict[str, TaskID] = {}
+
+            def advance(label: str, done: int, total: int | None) -> None:
+                if label not in bars:
+                    bars[label] = progress.add_task(label)
+                progress.update(bars[label], completed=done, total=total)
+
+            store.pull(name, advance)
+    console.print(f"{name}: {State.READY}", soft_wrap=True)
+
+
+@app.command("list")
+def list_models() -> None:
+    """Show every model of the catalogue: its purpose, licence and size, and how it stands on this machine."""
+    with _errors_shown():
+        store = ModelStore.from_settings(load_settings())
+        table = Table("name", "purpose", "licence", "size", "state", box=None, pad_edge=False)
+        for model in load_catalogue().values():
+            table.add_row(model.name, model.purpose, model.licence, decimal(model.size), store.status(model.name))
+        Console().print(table)
+
+
+@app.command()
+def pull(
+    names: Names = None, every: Annotated[bool, typer.Option("--all", help="Every model of the catalogue.")] = False
+) -> None:
+    """Fetch models and check their hashes; what is there and right stays."""
+    with _errors_shown():
+        store, wanted = _store_and_names(list(load_catalogue()) if every else names)
+        for name in wanted:
+            pull_with_progress(store, name, Console())
+
+
+@app.command()
+def verify(names: Names = None) -> None:
+    """Hash every file; exit with 1 when a model is missing or corrupt, and say which."""
+    with _errors_shown():
+        store, wanted = _store_and_names(names)
+        faulty = False
+        for name in wanted:
+            try:
+                store.verified(name)
+                typer.echo(f"{name}: {State.READY}")
+            except ModelError as error:
+                faulty = True
+                typer.echo(f"{name}: {error}")
+        if faulty:
+            raise typer.Exit(1)
+
+
+def _store_and_names(names: list[str] | None) -> tuple[ModelStore, list[str]]:
+    """The store of the settings, and the names given, all known; none given means those that the settings need."""
+    settings = load_settings()
+    store = ModelStore.from_settings(settings)
+    return store, [store.model(name).name for name in names or required_models(settings)]
+
+
+@contextmanager
+def _errors_shown() -> Iterator[None]:
+    """Errors as one message on stderr: exit status 2 for a wrong setting or name, 1 for all else."""
+    try:
+        yield
+    except VoicefleetError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, SettingsError | UnknownModel) else 1)

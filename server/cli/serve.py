@@ -1,0 +1,94 @@
+"""`voicefleet serve`: a node, until it is told to stop.
+
+SIGTERM drains: no new call is taken, those there are may finish. SIGINT, or a second SIGTERM, ends at once.
+"""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+
+from server.cli.console import errors_shown, show_addresses
+from server.cli.models import pull_with_progress
+from server.models.catalogue import required_models
+from server.models.store import ModelStore
+from server.node import logs
+from server.node.node import Node
+from server.settings import Settings, load_settings
+
+Config = Annotated[Path | None, typer.Option(help="TOML file with settings; variables win over it.", dir_okay=False)]
+Host = Annotated[str | None, typer.Option(help="Address to listen on [VOICE_HOST, 127.0.0.1].")]
+Port = Annotated[int | None, typer.Option(help="WebSocket port, 0 for a free one [VOICE_PORT, 9000].")]
+HttpPort = Annotated[
+    int | None, typer.Option(help="Port of health and metrics, 0 for a free one [VOICE_HTTP_PORT, 9001].")
+]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate chain (PEM): serve wss:// [VOICE_TLS_CERT].")]
+TlsKey = Annotated[Path | None, typer.Option(help="Private key (PEM) of the certificate [VOICE_TLS_KEY].")]
+
+
+def serve(
+    host: Host = None,
+    port: Port = None,
+    http_port: HttpPort = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    config: Config = None,
+) -> None:
+    """Serve calls until stopped. Models that are missing are fetched first.
+
+    Every setting is a VOICE_* variable or a line of the TOML file; docs/settings.md lists them all.
+    """
+    with errors_shown():
+        settings = settings_for_node(
+            config, host=host, port=port, http_port=http_port, tls_cert=tls_cert, tls_key=tls_key
+        )
+        store = fetch_models(settings, Console(stderr=True))
+        uvloop.run(_serve(settings, store))
+
+
+def settings_for_node(config: Path | None, **options: Any) -> Settings:
+    """The node's settings, with logs set up as they say. Raises `SettingsError`."""
+    settings = load_settings(config, **options)
+    logs.configure(settings.log_level)
+    return settings
+
+
+def fetch_models(settings: Settings, console: Console) -> ModelStore:
+    """The store, with everything in it that the node needs. Raises `ModelError`."""
+    store = ModelStore.from_settings(settings)
+    for name in required_models(settings):
+        pull_with_progress(store, name, console)
+    return store
+
+
+async def _serve(settings: Settings, store: ModelStore) -> None:
+    async with Node(settings, store).running() as node:
+        console = Console(stderr=True)
+        if console.is_terminal:  # a log reader has the same in the line node_serving
+            show_addresses(console, node)
+        await until_stopped(node)
+
+
+async def until_stopped(node: Node) -> None:
+    """Wait for a signal, and after SIGTERM for the calls that are in progress."""
+    loop = asyncio.get_running_loop()
+    stop, drain = asyncio.Event(), asyncio.Event()
+
+    def terminate() -> None:
+        (stop if drain.is_set() else drain).set()
+
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(_drain(node, drain))]
+    _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in left:
+        wait.cancel()
+
+
+async def _drain(node: Node, requested: asyncio.Event) -> None:
+    await requested.wait()
+    await node.drain()

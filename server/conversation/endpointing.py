@@ -1,0 +1,120 @@
+"""Endpointing: when the caller's utterance starts, pauses, goes on and ends, from voice-activity probabilities.
+
+Pure. Times are seconds on the caller's own audio clock (samples received over the sample rate), so a network stall
+moves nothing.
+"""
+
+from dataclasses import dataclass
+
+# Silero's own rule: speech ends only well below the threshold at which it starts, or a voice that fades would flutter.
+HYSTERESIS = 0.15
+# However low a threshold is set, a frame below this is silence, or an utterance would never end.
+MIN_SPEECH_PROBABILITY = 0.01
+# Two VAD frames: a click or a dropped packet is shorter, no word is.
+MIN_SPEECH_SECONDS = 0.05
+# A pause this long is often the end, and transcription is begun on the chance of it.
+PAUSE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDetection:
+    """How the caller's turns are found and what they do. Durations are seconds; the defaults are OpenAI Realtime's."""
+
+    threshold: float = 0.5
+    prefix_padding: float = 0.3
+    silence: float = 0.5
+    idle_timeout: float | None = None
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An utterance began; its audio is to be taken from `start`, which lies before the first speech."""
+
+    start: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The caller has been silent for a moment since `speech_end`; the utterance may be over."""
+
+    speech_end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The caller went on after a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The utterance is over: the last speech ended at `speech_end`, the silence after it at `end`."""
+
+    speech_end: float
+    end: float
+
+
+Endpoint = Started | Paused | Resumed | Stopped
+
+
+class Endpointer:
+    """Turns a row of voice-activity probabilities into the endpoints of utterances.
+
+    Source of the rule: Silero's `VADIterator` (threshold with hysteresis), with the settings of OpenAI Realtime's
+    `server_vad`.
+    """
+
+    def __init__(self, settings: TurnDetection) -> None:
+        self.settings = settings
+        self._end_of_previous = 0.0
+        self.reset()
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an utterance is open."""
+        return self._open
+
+    def reset(self) -> None:
+        """Forget an open utterance, as when the caller's audio buffer is cleared or committed by hand."""
+        self._open = False
+        self._speech_since: float | None = None
+        self._silent_since: float | None = None
+        self._paused = False
+
+    def push(self, start: float, end: float, probability: float) -> Endpoint | None:
+        """Take the next frame, which lasts from `start` to `end`, and say what it changes."""
+        return self._within(start, end, probability) if self._open else self._before(start, end, probability)
+
+    def _before(self, start: float, end: float, probability: float) -> Endpoint | None:
+        if probability < self.settings.threshold:
+            self._speech_since = None
+            return None
+        if self._speech_since is None:
+            self._speech_since = start
+        if end - self._speech_since < MIN_SPEECH_SECONDS:
+            return None
+        self._open = True
+        return Started(max(self._end_of_previous, self._speech_since - self.settings.prefix_padding))
+
+    def _within(self, start: float, end: float, probability: float) -> Endpoint | None:
+        if probability >= self.settings.threshold:
+            self._silent_since = None
+            if self._paused:
+                self._paused = False
+                return Resumed()
+            return None
+        if self._silent_since is None:
+            if probability >= max(self.settings.threshold - HYSTERESIS, MIN_SPEECH_PROBABILITY):
+                return None
+            self._silent_since = start
+        silence = end - self._silent_since
+        if silence >= self.settings.silence:
+            stopped = Stopped(self._silent_since, end)
+            self._end_of_previous = end
+            self.reset()
+            return stopped
+        if silence >= PAUSE_SECONDS and not self._paused:
+            self._paused = True
+            return Paused(self._silent_since)
+        return None

@@ -1,0 +1,289 @@
+"""What a conversation says: events, which a dialect tells the client, and commands, which the pipeline carries out.
+
+The order in which a conversation gives them is the order in which they are to be told and done.
+"""
+
+from dataclasses import dataclass
+
+from server.conversation.history import Item, PartKind
+from server.conversation.response import Response
+from server.llm.interface import ChatRequest
+
+# --- events about what the caller says
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The caller began to speak; the utterance will become item `item_id`. Times are ms of the caller's audio."""
+
+    item_id: str
+    audio_start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The caller's utterance is over."""
+
+    item_id: str
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTimedOut:
+    """Nobody has spoken for the idle timeout; the silence becomes item `item_id`."""
+
+    item_id: str
+    audio_start_ms: int
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCommitted:
+    """The caller's audio became item `item_id`."""
+
+    item_id: str
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCleared:
+    """The caller's uncommitted audio was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """The words of a committed item are known; empty where there were none. `seconds` of audio were listened to."""
+
+    item_id: str
+    content_index: int
+    transcript: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionFailed:
+    """The words of a committed item will not be known."""
+
+    item_id: str
+    content_index: int
+    code: str
+    message: str
+
+
+# --- events about items
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAdded:
+    """An item entered the conversation."""
+
+    item: Item
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDone:
+    """An item will not grow any more."""
+
+    item: Item
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRetrieved:
+    """An item as it stands, for a client that asked."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDeleted:
+    """An item left the conversation."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTruncated:
+    """A spoken item was cut to what was heard."""
+
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+# --- events about responses
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a response something belongs."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCreated:
+    """An answer is under way."""
+
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseDone:
+    """An answer has ended; its status says how."""
+
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItemAdded:
+    """The answer's next item begins."""
+
+    place: Place
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItemDone:
+    """The answer's item is complete, or as complete as it will be."""
+
+    place: Place
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class PartAdded:
+    """The answer's message begins its one part."""
+
+    place: Place
+    kind: PartKind
+
+
+@dataclass(frozen=True, slots=True)
+class PartDone:
+    """The message's part is complete; `text` is all of it that was sent."""
+
+    place: Place
+    kind: PartKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More text of the part: written, or the words of the audio that follows."""
+
+    place: Place
+    kind: PartKind
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioDelta:
+    """More audio of the part: `audio` is in the client's own format."""
+
+    place: Place
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentsDelta:
+    """More of a function call's arguments."""
+
+    place: Place
+    call_id: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentsDone:
+    """A function call's arguments are complete."""
+
+    place: Place
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackCleared:
+    """The client is to drop what it has not played of the response."""
+
+    response_id: str
+
+
+# --- commands
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribe:
+    """Recognise `pcm` (16-bit mono, 16 kHz) and hand the words back with the same `item_id` and `attempt`."""
+
+    item_id: str
+    attempt: int
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StopTranscribing:
+    """The words are no longer wanted: the caller went on after a pause, or the audio or its item is gone."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Ask the language model, and speak (or write) its answer as `response`."""
+
+    response: Response
+    request: ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class StopGenerating:
+    """Free the language model and the voice: nobody listens any more."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The caller's turn is over; their last speech was `silence` seconds ago. A turn's waterfall starts here."""
+
+    silence: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutRanDry:
+    """The client had nothing to play in the middle of the answer: an underrun, to be counted."""
+
+
+Event = (
+    SpeechStarted
+    | SpeechStopped
+    | IdleTimedOut
+    | AudioCommitted
+    | AudioCleared
+    | Transcribed
+    | TranscriptionFailed
+    | ItemAdded
+    | ItemDone
+    | ItemRetrieved
+    | ItemDeleted
+    | ItemTruncated
+    | ResponseCreated
+    | ResponseDone
+    | OutputItemAdded
+    | OutputItemDone
+    | PartAdded
+    | PartDone
+    | TextDelta
+    | AudioDelta
+    | ArgumentsDelta
+    | ArgumentsDone
+    | PlaybackCleared
+)
+Command = Transcribe | StopTranscribing | Generate | StopGenerating | TurnEnded | PlayoutRanDry
+Output = Event | Command

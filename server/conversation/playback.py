@@ -1,0 +1,134 @@
+"""What the caller has heard of the assistant's speech, so that history never holds a word more.
+
+Pure. A client plays audio in the order and at the rate it was made, so what it has played by now follows from what was
+sent and when; a client that knows better says so with `conversation.item.truncate`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+# A clause broken off in the middle: how long the rest would have been follows from an English voice's usual pace.
+_CHARACTERS_PER_SECOND = 15.0
+
+
+@dataclass(slots=True)
+class _Clause:
+    """A clause of an item, the audio sent of it, and the stretches `(start, seconds)` of time in which it is played."""
+
+    text: str
+    sent: float = 0.0
+    whole: bool = False
+    stretches: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """What the whole text takes to say."""
+        return self.sent if self.whole else max(self.sent, len(self.text) / _CHARACTERS_PER_SECOND)
+
+    @property
+    def ends_at(self) -> float:
+        """When the last of the audio sent of it has been played."""
+        return sum(self.stretches[-1]) if self.stretches else 0.0
+
+
+class Playback:
+    """The assistant's speech on the caller's side. `now` is monotonic seconds; durations are seconds of audio."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, list[_Clause]] = {}
+        self.ends_at = 0.0
+
+    def ahead(self, now: float) -> float:
+        """Seconds of audio that the client has received and not yet played."""
+        return max(0.0, self.ends_at - now)
+
+    def clause(self, item_id: str, text: str) -> None:
+        """The audio that follows speaks `text`, the next clause of item `item_id`."""
+        self.finish(item_id)
+        self._items.setdefault(item_id, []).append(_Clause(text))
+
+    def finish(self, item_id: str) -> None:
+        """The item's latest clause has been sent to its end."""
+        if clauses := self._items.get(item_id):
+            clauses[-1].whole = True
+
+    def audio(self, item_id: str, seconds: float, now: float) -> bool:
+        """So much audio of the item's latest clause leaves for the client.
+
+        Returns whether the client's playout had run dry in the middle of the item (an underrun).
+        """
+        clauses = self._items[item_id]
+        mid_item = any(clause.stretches for clause in clauses)
+        dry = now > self.ends_at
+        start = now if dry else self.ends_at
+        clauses[-1].sent += seconds
+        stretches = clauses[-1].stretches
+        if stretches and not dry:
+            # One stretch for as long as nothing interrupts it keeps an hour's call small.
+            first, played = stretches[-1]
+            stretches[-1] = (first, played + seconds)
+        else:
+            stretches.append((start, seconds))
+        self.ends_at = start + seconds
+        return dry and mid_item
+
+    def heard(self, item_id: str, now: float) -> float:
+        """Seconds of the item that the client has played by `now`."""
+        return sum(
+            min(max(0.0, now - start), seconds)
+            for clause in self._items[item_id]
+            for start, seconds in clause.stretches
+        )
+
+    def sent(self, item_id: str) -> float:
+        """Seconds of the item's audio sent so far."""
+        return sum(clause.sent for clause in self._items[item_id])
+
+    def text(self, item_id: str, heard: float) -> str:
+        """The item's text as far as its first `heard` seconds of audio speak it, cut at a word's end.
+
+        Inside a clause the text is taken to be spoken at an even pace.
+        """
+        return " ".join(self._texts(item_id, heard))
+
+    def _texts(self, item_id: str, heard: float) -> Iterator[str]:
+        left = max(0.0, heard)
+        for clause in self._items[item_id]:
+            if clause.seconds <= left + 1e-3:  # a millisecond: truncate speaks in whole ones
+                yield clause.text
+                left = max(0.0, left - clause.seconds)
+                continue
+            cut = clause.text[: int(len(clause.text) * left / clause.seconds)]
+            if " " in cut:
+                yield cut.rsplit(" ", 1)[0]
+            return
+
+    def unfinished(self, now: float) -> list[str]:
+        """The items that the client has not played to their end by `now`."""
+        if not self.ahead(now):
+            return []
+        return [item_id for item_id, clauses in self._items.items() if any(clause.ends_at > now for clause in clauses)]
+
+    def stop(self, item_id: str, now: float) -> None:
+        """The client says that it plays no more of the item."""
+        if item_id in self.unfinished(now):
+            self.cut(now)
+        for clause in self._items[item_id]:
+            clause.stretches = []
+
+    def cut(self, now: float) -> None:
+        """The client stops playing: what it has not played by `now` it never will."""
+        for clauses in self._items.values():
+            for clause in clauses:
+                clause.stretches = [
+                    (start, min(seconds, now - start)) for start, seconds in clause.stretches if start < now
+                ]
+        self.ends_at = min(self.ends_at, now)
+
+    def knows(self, item_id: str) -> bool:
+        """Whether any of the item was spoken."""
+        return item_id in self._items
+
+    def forget(self, item_id: str) -> None:
+        """The item was deleted."""
+        self._items.pop(item_id, None)

@@ -1,0 +1,37 @@
+"""One answer of the assistant: what it was asked to be, how far it came, how it ended."""
+
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from server.conversation.config import ResponseConfig
+from server.conversation.history import Item
+from server.llm.interface import Usage
+
+ResponseStatus = Literal["in_progress", "completed", "cancelled", "incomplete", "failed"]
+EndReason = Literal["turn_detected", "client_cancelled", "max_output_tokens", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an answer failed, in words that may be shown to the client."""
+
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer. `reason` is set when it was cancelled or is incomplete, `failure` when it failed."""
+
+    id: str
+    config: ResponseConfig
+    status: ResponseStatus = "in_progress"
+    reason: EndReason | None = None
+    failure: Failure | None = None
+    output: list[Item] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+
+    def snapshot(self) -> "Response":
+        """The response as it stands now."""
+        return replace(self, output=deepcopy(self.output))

@@ -1,0 +1,59 @@
+"""The assistant's spoken messages: history keeps of each what the caller heard, and no word more.
+
+Pure. Joins the items of a conversation to their playback; whoever knows that playback ended early says so here.
+"""
+
+from server.conversation.errors import NotTruncatable
+from server.conversation.history import History, Item, Message
+from server.conversation.playback import Playback
+
+
+class Spoken:
+    """The messages in `history` that `playback` knows. `now` is monotonic seconds."""
+
+    def __init__(self, history: History, playback: Playback) -> None:
+        self._history = history
+        self._playback = playback
+
+    def truncate(self, item_id: str, content_index: int, heard: float, now: float) -> None:
+        """The client says that the caller heard only the first `heard` seconds of the item, and hears no more.
+
+        A time past the end of the audio cuts nothing. Raises `ItemNotFound` or `NotTruncatable`.
+        """
+        item = self._history.get(item_id)
+        if not isinstance(item, Message) or not self._playback.knows(item_id):
+            raise NotTruncatable(f"item {item_id!r} was not spoken; only the assistant's audio can be cut", "item_id")
+        if content_index != 0:
+            raise NotTruncatable(f"item {item_id!r} has one part; content_index takes 0", "content_index")
+        item.parts[0].text = self._playback.text(item_id, heard)
+        self._playback.stop(item_id, now)
+
+    def silence(self, now: float) -> None:
+        """The client plays nothing any more of what it has been sent."""
+        for item_id in self._playback.unfinished(now):
+            if item_id not in self._history:  # deleted, or said outside the conversation
+                continue
+            item = self._history.get(item_id)
+            assert isinstance(item, Message), "only messages are spoken"
+            item.parts[0].text = self._playback.text(item_id, self._playback.heard(item_id, now))
+            item.status = "incomplete"
+        self._playback.cut(now)
+
+    def was_heard(self, item: Item, now: float) -> bool:
+        """Whether the client has begun to play the item."""
+        return self._playback.knows(item.id) and self._playback.heard(item.id, now) > 0
+
+    def end(self, message: Message, broken_off: bool) -> None:
+        """No more of the message is spoken; of a clause that was broken off, history keeps what was sent."""
+        if not self._playback.knows(message.id):
+            return
+        if broken_off:
+            message.parts[0].text = self._playback.text(message.id, self._playback.sent(message.id))
+        else:
+            self._playback.finish(message.id)
+
+    def forget(self, items: list[Item]) -> None:
+        """The response that the items belong to is over: nobody can ask again for those that history does not hold."""
+        for item in items:
+            if item.id not in self._history:
+                self._playback.forget(item.id)

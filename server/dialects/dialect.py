@@ -1,0 +1,63 @@
+"""What a dialect is to a session: the words of one wire protocol, on both sides of a conversation.
+
+A dialect is pure. It reads a client's messages into calls on the conversation, and puts what the conversation says into
+messages for the client. Sockets, pacing and decoding of audio are the session's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from server.audio.formats import AudioFormat
+from server.conversation.events import Event, Output
+from server.errors import VoicefleetError
+
+
+@dataclass(frozen=True, slots=True)
+class AudioReceived:
+    """The client sent audio, in the dialect's `input_format`."""
+
+    audio: bytes
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A message of the dialect's own for the client, which the conversation has no part in."""
+
+    message: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTimings:
+    """A turn's waterfall, for a client that asked for it: ms from the caller's last speech to each stage."""
+
+    response_id: str
+    stages_ms: dict[str, float]
+
+
+Told = Event | Reply | TurnTimings
+DialectOutput = Output | AudioReceived | Reply | TurnTimings
+
+
+class Dialect(Protocol):
+    """One client's protocol. All methods are cheap; none blocks."""
+
+    input_format: AudioFormat
+    output_format: AudioFormat
+
+    def greet(self) -> Sequence[DialectOutput]:
+        """What the client is told before it says anything."""
+        ...
+
+    def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
+        """Act on a client's message; a bad one gives the client's own kind of error among the outputs."""
+        ...
+
+    def refuse(self, error: VoicefleetError, event_id: str | None = None) -> Reply:
+        """Tell the client of an error that the session found."""
+        ...
+
+    def encode(self, output: Told) -> list[bytes]:
+        """The messages (UTF-8 text) that tell `output`; none for what this client is not told."""
+        ...

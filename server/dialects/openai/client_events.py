@@ -1,0 +1,194 @@
+"""The eleven client events of the OpenAI Realtime API (GA), as types.
+
+Fields that this server has no use for are accepted and passed over, as clients of every age send some; a wrong type in
+a field that matters is refused with its path. Source: PyPI `openai`, `openai/types/realtime`.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from server.dialects.openai.session import Temperature, TokenLimit, Tool, ToolChoice
+
+
+class _Event(Struct, tag_field="type", kw_only=True):
+    event_id: str | None = None
+
+
+class SessionUpdate(_Event, tag="session.update"):
+    """Change some of the session's settings."""
+
+    session: dict[str, Any]
+
+
+class AppendAudio(_Event, tag="input_audio_buffer.append"):
+    """The caller's next audio; base64 on the wire."""
+
+    audio: bytes
+
+
+class CommitAudio(_Event, tag="input_audio_buffer.commit"):
+    """End the caller's turn by hand."""
+
+
+class ClearAudio(_Event, tag="input_audio_buffer.clear"):
+    """Forget uncommitted audio."""
+
+
+class ClearOutputAudio(_Event, tag="output_audio_buffer.clear"):
+    """Drop the audio that has not been played."""
+
+
+class ContentPart(Struct):
+    """A part of a message."""
+
+    type: Literal["input_text", "input_audio", "output_text", "output_audio", "text", "audio"]
+    text: str | None = None
+    audio: bytes | None = None
+    transcript: str | None = None
+
+
+class MessageItem(Struct, tag="message", tag_field="type"):
+    """Something said or typed."""
+
+    role: Literal["user", "assistant", "system"]
+    content: list[ContentPart]
+    id: str | None = None
+
+
+class FunctionCallItem(Struct, tag="function_call", tag_field="type"):
+    """A function call that the model made earlier."""
+
+    name: str
+    arguments: str
+    call_id: str | None = None
+    id: str | None = None
+
+
+class FunctionCallOutputItem(Struct, tag="function_call_output", tag_field="type"):
+    """What the application's function gave back."""
+
+    call_id: str
+    output: str
+    id: str | None = None
+
+
+class ItemReference(Struct, tag="item_reference", tag_field="type"):
+    """An item of the conversation, in a response's own input."""
+
+    id: str
+
+
+WireItem = MessageItem | FunctionCallItem | FunctionCallOutputItem
+
+
+class CreateItem(_Event, tag="conversation.item.create"):
+    """Insert an item; `previous_item_id` None: at the end, "root": at the start."""
+
+    item: WireItem
+    previous_item_id: str | None = None
+
+
+class RetrieveItem(_Event, tag="conversation.item.retrieve"):
+    """Show an item as it stands."""
+
+    item_id: str
+
+
+class TruncateItem(_Event, tag="conversation.item.truncate"):
+    """The caller heard only so much of an item."""
+
+    item_id: str
+    content_index: int
+    audio_end_ms: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+class DeleteItem(_Event, tag="conversation.item.delete"):
+    """Take an item out of the conversation."""
+
+    item_id: str
+
+
+class ResponseAudioOutput(Struct):
+    """How one response sounds."""
+
+    voice: str | dict[str, Any] | None = None
+
+
+class ResponseAudio(Struct):
+    """The audio settings of one response."""
+
+    output: ResponseAudioOutput | None = None
+
+
+class ResponseParams(Struct):
+    """Settings of one response; None is the session's own."""
+
+    audio: ResponseAudio | None = None
+    conversation: str | None = None
+    input: list[WireItem | ItemReference] | None = None
+    instructions: str | None = None
+    max_output_tokens: TokenLimit | None = None
+    metadata: dict[str, str] | None = None
+    output_modalities: list[Literal["text", "audio"]] | None = None
+    tool_choice: ToolChoice | None = None
+    tools: list[Tool] | None = None
+    x_temperature: Temperature | None = None
+
+
+class CreateResponse(_Event, tag="response.create"):
+    """Answer now."""
+
+    response: ResponseParams | None = None
+
+
+class CancelResponse(_Event, tag="response.cancel"):
+    """Stop answering."""
+
+    response_id: str | None = None
+
+
+ClientEvent = (
+    SessionUpdate
+    | AppendAudio
+    | CommitAudio
+    | ClearAudio
+    | ClearOutputAudio
+    | CreateItem
+    | RetrieveItem
+    | TruncateItem
+    | DeleteItem
+    | CreateResponse
+    | CancelResponse
+)
+
+CLIENT_EVENT_TYPES: tuple[str, ...] = tuple(str(event.__struct_config__.tag) for event in ClientEvent.__args__)
+
+_decoder = msgspec.json.Decoder(ClientEvent)
+
+
+class _Envelope(Struct):
+    type: Any = None
+    event_id: Any = None
+
+
+def decode(message: str | bytes) -> ClientEvent:
+    """The event in a text message.
+
+    Raises `msgspec.DecodeError` for what is no JSON, its subclass `msgspec.ValidationError` for what is no event.
+    """
+    event: ClientEvent = _decoder.decode(message)
+    return event
+
+
+def envelope(message: str | bytes) -> tuple[str | None, str | None]:
+    """The type and event id of a message that may be wrong otherwise."""
+    try:
+        found = msgspec.json.decode(message, type=_Envelope)
+    except msgspec.DecodeError:
+        return None, None
+    return (
+        found.type if isinstance(found.type, str) else None,
+        found.event_id if isinstance(found.event_id, str) else None,
+    )

@@ -1,0 +1,212 @@
+"""The OpenAI Realtime API (GA) spoken to one client: its events into calls on the conversation, and back.
+
+Pure. Errors go to the client as `error` events and leave the call alive; benign ones are never sent, because some
+clients (pipecat) hang up on any.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from server.audio.formats import AudioFormatError, Decoder
+from server.conversation.config import ResponseConfig
+from server.conversation.conversation import Conversation
+from server.conversation.errors import ConversationError, ItemNotFound
+from server.conversation.events import Transcribed, TranscriptionFailed
+from server.conversation.history import Item
+from server.dialects.dialect import AudioReceived, DialectOutput, Reply, Told, TurnTimings
+from server.dialects.openai import client_events as c
+from server.dialects.openai.items import read_item
+from server.dialects.openai.server_events import write_events
+from server.dialects.openai.session import (
+    McpTool,
+    Session,
+    Tool,
+    audio_format,
+    llm_tools,
+    modality,
+    token_limit,
+    tool_choice,
+    voice_name,
+)
+from server.errors import VoicefleetError
+
+_MCP_REFUSED = "MCP tools are not supported; declare them as function tools, which your application runs"
+
+
+class ClientError(VoicefleetError):
+    """A client's message that can't be acted on."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+class OpenAiDialect:
+    """One client's side of a session."""
+
+    def __init__(self, session: Session, conversation: Conversation, new_id: Callable[[str], str]) -> None:
+        self._session = session
+        self._conversation = conversation
+        self._new_id = new_id
+        self._event_prefix = new_id("event")
+        self._event_numbers = itertools.count(1)
+        self._configure(session)
+
+    def greet(self) -> Sequence[DialectOutput]:
+        """session.created, before anything else."""
+        return [self._session_event("session.created")]
+
+    def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
+        """Act on one message of the client's."""
+        if isinstance(message, bytes):
+            return [self.refuse(ClientError("invalid_message", "got a binary message; this dialect takes JSON text"))]
+        try:
+            return self._act(c.decode(message), now)
+        except msgspec.ValidationError as error:
+            found, event_id = c.envelope(message)
+            return [self.refuse(_explain(error, found), event_id)]
+        except (msgspec.DecodeError, UnicodeError) as error:
+            return [self.refuse(ClientError("invalid_json", f"the message is not JSON: {error}"))]
+        except RecursionError:
+            return [self.refuse(ClientError("invalid_json", "the message's JSON is nested too deeply"))]
+        except (ClientError, ConversationError, AudioFormatError) as error:
+            return [self.refuse(error, c.envelope(message)[1])]
+
+    def refuse(self, error: VoicefleetError, event_id: str | None = None) -> Reply:
+        """An `error` event. `event_id` is that of the client's event that was wrong."""
+        return Reply(
+            {
+                "type": "error",
+                "error": {
+                    "type": "invalid_request_error",
+                    "code": getattr(error, "code", "invalid_request"),
+                    "message": str(error),
+                    "param": getattr(error, "param", None),
+                    "event_id": event_id,
+                },
+            }
+        )
+
+    def encode(self, output: Told) -> list[bytes]:
+        """The server events that tell `output`."""
+        match output:
+            case Reply(message):
+                events = [message]
+            case Transcribed() | TranscriptionFailed() if self._session.audio.input.transcription is None:
+                events = []
+            case TurnTimings() if not self._session.x_turn_timings:
+                events = []
+            case _:
+                events = write_events(output)
+        return [
+            msgspec.json.encode({"event_id": f"{self._event_prefix}_{next(self._event_numbers)}", **event})
+            for event in events
+        ]
+
+    def _act(self, event: c.ClientEvent, now: float) -> Sequence[DialectOutput]:
+        conversation = self._conversation
+        match event:
+            case c.AppendAudio(audio=audio):
+                return [AudioReceived(audio, event.event_id)]
+            case c.CommitAudio():
+                return conversation.commit_audio()
+            case c.ClearAudio():
+                return conversation.clear_audio()
+            case c.ClearOutputAudio():
+                return conversation.clear_playback(now)
+            case c.SessionUpdate(session=patch):
+                return self._update_session(patch)
+            case c.CreateItem(item=wire, previous_item_id=after):
+                item, audio = read_item(wire, self._new_id("item"), "item")
+                return conversation.add_item(item, after, self._decode(audio))
+            case c.RetrieveItem(item_id=item_id):
+                return conversation.retrieve_item(item_id)
+            case c.TruncateItem():
+                return conversation.truncate_item(event.item_id, event.content_index, event.audio_end_ms, now)
+            case c.DeleteItem(item_id=item_id):
+                return conversation.delete_item(item_id)
+            case c.CreateResponse(response=params):
+                return self._create_response(params or c.ResponseParams())
+            case c.CancelResponse(response_id=response_id):
+                return conversation.cancel_response(response_id, now)
+
+    def _decode(self, audio: bytes) -> bytes:
+        """A whole item's audio as 16 kHz PCM; a message's size limit bounds it."""
+        self.input_format.check(len(audio))
+        decoder = Decoder(self.input_format)
+        return decoder.decode(audio).tobytes() + decoder.flush().tobytes()
+
+    def _update_session(self, patch: dict[str, object]) -> Sequence[DialectOutput]:
+        try:
+            session = self._session.updated(patch)
+        except msgspec.ValidationError as error:
+            raise _explain(error, "session.update", "session.") from None
+        _refuse_mcp(session.tools, "session.tools")
+        self._configure(session)
+        return [self._session_event("session.updated")]
+
+    def _configure(self, session: Session) -> None:
+        self._session = session
+        self.input_format = audio_format(session.audio.input.format)
+        self.output_format = audio_format(session.audio.output.format)
+        self._conversation.configure(session.config())
+
+    def _session_event(self, name: str) -> Reply:
+        return Reply({"type": name, "session": msgspec.to_builtins(self._session)})
+
+    def _create_response(self, params: c.ResponseParams) -> Sequence[DialectOutput]:
+        items = None
+        if params.input is not None:
+            items = [self._input_item(wire, index) for index, wire in enumerate(params.input)]
+        return self._conversation.respond(self._response_config(params), items)
+
+    def _input_item(self, wire: c.WireItem | c.ItemReference, index: int) -> Item:
+        param = f"response.input[{index}]"
+        if isinstance(wire, c.ItemReference):
+            if wire.id not in self._conversation.history:
+                raise ItemNotFound(wire.id, f"{param}.id")
+            return self._conversation.history.get(wire.id)
+        item, audio = read_item(wire, self._new_id("item"), param)
+        if audio:
+            raise ClientError("invalid_value", "audio in a response's own input takes a transcript", param)
+        return item
+
+    def _response_config(self, params: c.ResponseParams) -> ResponseConfig:
+        if params.tools is not None:
+            _refuse_mcp(params.tools, "response.tools")
+        output = (params.audio or c.ResponseAudio()).output or c.ResponseAudioOutput()
+        given = {
+            "instructions": params.instructions,
+            "tools": None if params.tools is None else llm_tools(params.tools),
+            "tool_choice": None if params.tool_choice is None else tool_choice(params.tool_choice),
+            "modality": None if params.output_modalities is None else modality(params.output_modalities),
+            "voice": None if output.voice is None else voice_name(output.voice),
+            "temperature": params.x_temperature,
+            "metadata": params.metadata,
+            "in_conversation": False if params.conversation == "none" else None,
+        }
+        own = self._conversation.config.response
+        if params.max_output_tokens is not None:  # "inf" lifts the session's limit
+            own = replace(own, max_output_tokens=token_limit(params.max_output_tokens))
+        return replace(own, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # names and types are ResponseConfig's, above
+
+
+def _refuse_mcp(tools: list[Tool], param: str) -> None:
+    for index, tool in enumerate(tools):
+        if isinstance(tool, McpTool):
+            raise ClientError("mcp_not_supported", _MCP_REFUSED, f"{param}[{index}]")
+
+
+def _explain(error: msgspec.ValidationError, event_type: str | None, root: str = "") -> ClientError:
+    """msgspec says what it expected and where; the client is told both, and never its own data."""
+    message, _, path = str(error).partition(" - at ")
+    param = root + path.strip("`").removeprefix("$").removeprefix(".")
+    if event_type not in c.CLIENT_EVENT_TYPES:
+        accepted = ", ".join(c.CLIENT_EVENT_TYPES)
+        got = "no type" if event_type is None else f"unknown type {event_type[:64]!r}"
+        return ClientError("unknown_event", f"got an event of {got}; takes {accepted}", "type")
+    return ClientError("invalid_value", f"{event_type}: {message}", param or None)

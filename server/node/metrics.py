@@ -1,0 +1,102 @@
+"""Every metric of the node, declared once: its name, its unit, its one-line meaning.
+
+Code elsewhere only observes. A dashboard, an alarm or a scaling policy may use nothing that is not here;
+`docs/metrics.md` is made from this file (`make docs`).
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+REGISTRY = CollectorRegistry()
+
+# A turn's stages live between 10 ms and a few seconds; the human gap of about 200 ms and our goals lie inside.
+_TURN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+_LAG_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+_CALL_SECONDS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600)
+
+sessions_active = Gauge("voice_sessions_active", "Calls being served now.", registry=REGISTRY)
+sessions_capacity = Gauge("voice_sessions_capacity", "Calls this node accepts at most.", registry=REGISTRY)
+sessions_utilization = Gauge(
+    "voice_sessions_utilization_ratio",
+    "Active calls over capacity, 0 to 1: what the fleet scales on.",
+    registry=REGISTRY,
+)
+sessions_total = Counter("voice_sessions", "Calls accepted since the node started.", registry=REGISTRY)
+session_seconds = Histogram("voice_session_seconds", "How long calls last.", buckets=_CALL_SECONDS, registry=REGISTRY)
+handshakes_refused = Counter(
+    "voice_handshakes_refused", "Handshakes refused, by reason.", ["reason"], registry=REGISTRY
+)
+draining = Gauge("voice_draining", "1 while the node takes no new calls and lets its own finish.", registry=REGISTRY)
+
+turn_stage_seconds = Histogram(
+    "voice_turn_stage_seconds",
+    "One stage of a turn: endpointing (speech end to end of turn), stt (to the transcript), llm_first_token "
+    "(to the model's first token), llm_first_clause (to its first speakable clause), tts_first_audio (to its audio).",
+    ["stage"],
+    buckets=_TURN_SECONDS,
+    registry=REGISTRY,
+)
+voice_to_voice_seconds = Histogram(
+    "voice_to_voice_seconds",
+    "From the caller's last speech to the first audio of the answer.",
+    buckets=_TURN_SECONDS,
+    registry=REGISTRY,
+)
+turns = Counter("voice_turns", "Answers ended, by their status.", ["status"], registry=REGISTRY)
+interruptions = Counter("voice_interruptions", "Answers that the caller cut off by speaking.", registry=REGISTRY)
+audio_underruns = Counter(
+    "voice_audio_underruns", "Times a caller's playout ran dry in the middle of an answer.", registry=REGISTRY
+)
+frame_lateness_seconds = Histogram(
+    "voice_frame_lateness_seconds",
+    "How far behind its deadline an audio frame left for the caller.",
+    buckets=_LAG_SECONDS,
+    registry=REGISTRY,
+)
+client_errors = Counter("voice_client_errors", "Error events sent to clients, by code.", ["code"], registry=REGISTRY)
+
+queue_depth = Gauge(
+    "voice_queue_depth",
+    "Entries waiting, by queue: vad (frames), stt (utterances), tts (clauses).",
+    ["queue"],
+    registry=REGISTRY,
+)
+queue_refused = Counter(
+    "voice_queue_refused", "Entries refused because a queue was full.", ["queue"], registry=REGISTRY
+)
+stt_refused = Counter(
+    "voice_stt_refused", "Utterances that gave no text because a gate refused it, by gate.", ["gate"], registry=REGISTRY
+)
+stt_batch_size = Histogram(
+    "voice_stt_batch_size", "Utterances recognised in one batch.", buckets=(1, 2, 4, 8, 16), registry=REGISTRY
+)
+vad_batch_size = Histogram(
+    "voice_vad_batch_size",
+    "Sessions whose frames shared one run of the VAD.",
+    buckets=(1, 2, 4, 8, 16),
+    registry=REGISTRY,
+)
+llm_errors = Counter(
+    "voice_llm_errors", "Requests the language model failed, by failure.", ["failure"], registry=REGISTRY
+)
+llm_tokens = Counter(
+    "voice_llm_tokens", "Tokens of the language model: input, cached, output.", ["kind"], registry=REGISTRY
+)
+worker_up = Gauge("voice_worker_up", "1 while the worker answers its health check.", ["worker"], registry=REGISTRY)
+worker_restarts = Counter("voice_worker_restarts", "Times a worker was started again.", ["worker"], registry=REGISTRY)
+worker_retries = Counter(
+    "voice_worker_retries",
+    "Requests sent a second time because the worker died under the first.",
+    ["worker"],
+    registry=REGISTRY,
+)
+event_loop_lag_seconds = Histogram(
+    "voice_event_loop_lag_seconds",
+    "How late the gateway's event loop wakes from a timed sleep.",
+    buckets=_LAG_SECONDS,
+    registry=REGISTRY,
+)
+log_lines_dropped = Counter(
+    "voice_log_lines_dropped", "Log lines lost because nobody took them, or the disk was full.", registry=REGISTRY
+)
+
+ProcessCollector(registry=REGISTRY)  # process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds, ...

@@ -1,0 +1,130 @@
+"""A node: every part that serves calls, started in order and stopped as one.
+
+The composition, and nothing else: what a part does is its own; what it needs is handed to it here.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from server.llm.interface import LlmError
+from server.llm_processor import LlmProcessor
+from server.models.store import ModelStore
+from server.node.admission import Admission
+from server.node.http import PartState, serve_http
+from server.node.loop_lag import watch_loop_lag
+from server.pipeline import Parts
+from server.settings import Settings
+from server.stt_processor import SttProcessor
+from server.tts_processor import TtsProcessor
+from server.vad_processor import VadProcessor
+from server.websocket_handler import REALTIME_PATHS, Gateway
+from server.workers.client import watch_health
+from server.workers.commands import speech_workers
+from server.workers.supervisor import Supervisor
+
+log = structlog.get_logger(__name__)
+
+_VAD_MODEL = ("silero-vad", "silero_vad.onnx")
+
+
+class Node:
+    """One node of the fleet. `websocket` and `http` are its addresses while it runs."""
+
+    def __init__(self, settings: Settings, store: ModelStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._parts: dict[str, PartState] = dict.fromkeys(("vad", "stt", "llm", "tts"), PartState(False, "starting"))
+        self._supervisor = Supervisor([])
+        self._llm: LlmProcessor | None = None
+        self.admission = Admission(settings.max_sessions, settings.retry_after_seconds)
+        self.websocket = ""
+        self.http = ""
+
+    def parts(self) -> Mapping[str, PartState]:
+        """Each part's state now. A language model that fails makes no node unready: the next request may succeed."""
+        states = dict(self._parts)
+        for name, status in self._supervisor.status().items():
+            states[name] = PartState(status.state == "serving", status.state)
+        if self._llm:
+            states["llm"] = PartState(
+                self._llm.state == "ok", f"{self._settings.llm}: {self._llm.state}", required=False
+            )
+        return states
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Run inside the block; on entry every part is warm and calls are taken. Raises `VoicefleetError`."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            run_dir = settings.run_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voicefleet-")))
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            background = [tasks.create_task(watch_loop_lag())]
+            stack.callback(lambda: [task.cancel() for task in background])
+            port = await stack.enter_async_context(serve_http(self, settings.host, settings.http_port))
+            self.http = f"http://{_in_url(settings.host)}:{port}"
+
+            commands = speech_workers(settings, run_dir)
+            self._supervisor = Supervisor(commands)
+            background.append(tasks.create_task(self._supervisor.run()))
+            addresses = {"stt": settings.stt_address, "tts": settings.tts_address}
+            addresses |= {command.name: command.address for command in commands}
+            vad = await self._start_vad(tasks, background)
+            self._llm = await self._start_llm(stack)
+            await self._supervisor.wait_ready()
+            stt = await stack.enter_async_context(SttProcessor(addresses["stt"], settings.stt_language))
+            tts = await stack.enter_async_context(TtsProcessor(addresses["tts"], settings.tts_voice))
+            for name, address in addresses.items():
+                if address in (settings.stt_address, settings.tts_address):
+                    background.append(tasks.create_task(self._watch(name, address)))
+
+            gateway = Gateway(settings, Parts(vad, stt, self._llm, tts), self.admission)
+            port = await stack.enter_async_context(gateway.serve())
+            scheme = "wss" if settings.tls_cert else "ws"
+            self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
+            log.info("node_serving", websocket=self.websocket, http=self.http)
+            yield self
+            log.info("node_stopping")
+
+    async def drain(self) -> None:
+        """Take no more calls, and wait for those in progress as long as the settings allow."""
+        log.info("node_draining", sessions=self.admission.active)
+        self.admission.start_draining()
+        try:
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self.admission.all_ended()
+        except TimeoutError:
+            log.warning("node_drain_timed_out", sessions=self.admission.active)
+
+    async def _start_vad(self, tasks: asyncio.TaskGroup, background: list[asyncio.Task[None]]) -> VadProcessor:
+        name, file = _VAD_MODEL
+        folder = await asyncio.to_thread(self._store.verified, name)
+        vad = await asyncio.to_thread(VadProcessor, folder / file)
+        background.append(tasks.create_task(vad.run()))
+        self._parts["vad"] = PartState(True, name)
+        return vad
+
+    async def _start_llm(self, stack: AsyncExitStack) -> LlmProcessor:
+        llm = await asyncio.to_thread(LlmProcessor.from_settings, self._settings, self._store.verified)
+        stack.push_async_callback(llm.close)
+        try:
+            await llm.warm_up()
+        except LlmError as error:
+            if not error.retryable:  # a wrong model or key will not mend by itself
+                raise
+            log.warning("llm_not_warm", failure=error.failure)
+        return llm
+
+    async def _watch(self, name: str, address: str) -> None:
+        """A worker that something else runs: only its health is ours to know."""
+        async for serving in watch_health(address):
+            self._parts[name] = PartState(serving, address)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,284 @@
+"""Every setting of the node: its name, unit, default and reason, from `VOICE_*` variables or a TOML file.
+
+A wrong setting is refused at the start, with its name, what it got and what it takes. `docs/settings.md` is made from
+this file (`make docs`).
+"""
+
+import hashlib
+import ipaddress
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from server.accepted import accepted
+from server.errors import VoicefleetError
+
+PREFIX = "VOICE_"
+_LLM_TAKES = "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"
+_LLM_PATTERN = re.compile(r"local|bedrock:(?P<bedrock>\S+)|openai:(?P<model>\S+)@(?P<url>https?://\S+)")
+_HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
+_MIN_SECRET_BYTES = 32
+
+
+class SettingsError(VoicefleetError):
+    """One or more settings are wrong; the message has a line for each."""
+
+
+def hash_api_key(key: str) -> str:
+    """The form in which an API key is kept: `sha256:` and 64 hex digits. Keys are random, so no salt is needed."""
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _llm(value: str) -> str:
+    if not _LLM_PATTERN.fullmatch(value):
+        raise ValueError(f"takes {_LLM_TAKES}")
+    return value
+
+
+def _comma_separated(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _hashed(keys: frozenset[str]) -> frozenset[str]:
+    if any(key.startswith("sha256:") and not _HASHED_KEY.fullmatch(key) for key in keys):
+        raise ValueError("takes keys in plain, or `sha256:` and 64 hex digits in small letters")
+    return frozenset(key if _HASHED_KEY.fullmatch(key) else hash_api_key(key) for key in keys)
+
+
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < _MIN_SECRET_BYTES:
+        raise ValueError(f"takes at least {_MIN_SECRET_BYTES} bytes (`openssl rand -hex 32` makes some)")
+    return secret
+
+
+CommaSeparated = Annotated[frozenset[str], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class Settings(BaseSettings):
+    """The settings of a node, in the groups in which `docs/settings.md` shows them."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    # --- addresses
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Any but loopback needs API keys or a token secret."
+    )
+    port: int = Field(9000, ge=0, le=65535, description="WebSocket port; 0 takes a free one.")
+    http_port: int = Field(
+        9001, ge=0, le=65535, description="Port of /health, /ready and /metrics; 0 takes a free one."
+    )
+    tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with it the WebSocket port speaks TLS.")
+    tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate.")
+
+    # --- who may call
+    api_keys: Annotated[CommaSeparated, AfterValidator(_hashed)] = Field(
+        frozenset(),
+        description="Accepted API keys, comma-separated, each in plain or as `sha256:HEX`. Only hashes are kept.",
+    )
+    token_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+        None, description="Secret (at least 32 bytes) that signs short-lived client tokens (JWT, HS256)."
+    )
+    allowed_origins: CommaSeparated = Field(
+        frozenset(),
+        description="Web origins whose pages may call, comma-separated. A caller that sends no Origin is no page.",
+    )
+
+    # --- admission and limits
+    max_sessions: int = Field(
+        16, ge=1, le=100_000, description="Calls at once; one more is refused with 503 and Retry-After."
+    )
+    retry_after_seconds: int = Field(2, ge=1, le=3600, description="What a refused caller is told to wait.")
+    max_message_bytes: int = Field(
+        1_048_576,
+        ge=4096,
+        le=33_554_432,
+        description="Largest WebSocket message; a larger one closes the call with 1009.",
+    )
+    audio_rate: float = Field(
+        4.0, ge=1.0, le=1000.0, description="Seconds of audio a caller may send per second, on average."
+    )
+    audio_burst_seconds: float = Field(
+        120.0, ge=1.0, le=3600.0, description="Seconds of audio a caller may send at once before the average counts."
+    )
+    drain_seconds: float = Field(
+        3600.0, ge=0.0, description="After SIGTERM: how long live calls may go on before they are closed."
+    )
+
+    # --- the conversation
+    instructions: str = Field(
+        "You are a friendly voice assistant on a phone call. Answer in one or two short sentences, without lists.",
+        description="System prompt of a session that sets none.",
+    )
+    send_ahead_seconds: float = Field(
+        1.0,
+        ge=0.1,
+        le=30.0,
+        description="How far audio may run ahead of playout: a cushion for the network, lost on barge-in.",
+    )
+
+    # --- language model
+    llm: Annotated[str, AfterValidator(_llm)] = Field("local", description=f"The language model: {_LLM_TAKES}.")
+    llm_api_key: SecretStr | None = Field(None, description="Bearer key for `openai:MODEL@URL`.")
+    llm_timeout_seconds: float = Field(
+        10.0, gt=0.0, le=120.0, description="Longest wait for the model's next event before the answer fails."
+    )
+    llm_max_tokens: int = Field(
+        512, ge=1, le=100_000, description="Output tokens of an answer, where the session sets no limit."
+    )
+    llm_keep_warm_seconds: float = Field(
+        240.0,
+        ge=0.0,
+        description="Bedrock: a one-token request after so long without any; 0 sends none. A cold model is slow.",
+    )
+    bedrock_latency: Literal["standard", "optimized"] = Field(
+        "standard", description="Bedrock's performanceConfig.latency."
+    )
+    bedrock_prompt_cache: bool = Field(True, description="Bedrock: mark instructions and tools as cacheable.")
+    bedrock_guardrail_id: str = Field("", description="Bedrock guardrail to apply; empty for none.")
+    bedrock_guardrail_version: str = Field("DRAFT", description="Version of that guardrail.")
+
+    # --- speech recognition
+    stt_model: str = Field(
+        "tiny.en", min_length=1, description="Whisper model: a name from `voicefleet models list` or a folder."
+    )
+    stt_device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where it runs: int8 on cpu, float16 on cuda."
+    )
+    stt_language: str = Field(
+        "en", pattern=r"^([a-z]{2,3})?$", description="ISO 639-1 code; empty lets a multilingual model detect it."
+    )
+    stt_prompt: str = Field("", max_length=800, description="Names and terms that recognition should expect.")
+    stt_address: str = Field(
+        "", description="gRPC address of an STT worker that something else runs; empty starts one."
+    )
+
+    # --- voice
+    tts: Literal["hibari"] = Field("hibari", description="Speech synthesis engine.")
+    tts_voice: str = Field(
+        "", description="Voice of a session that names none, or one unknown; empty: the engine's default."
+    )
+    tts_address: str = Field("", description="gRPC address of a TTS worker that something else runs; empty starts one.")
+
+    # --- models
+    model_dir: Path = Field(
+        Path("~/.cache/voicefleet/models"), description="Where models are kept; on a node, a folder on the NVMe disk."
+    )
+    model_local: Path | None = Field(None, description="Folder to copy models from before any other source is tried.")
+    model_s3: str = Field(
+        "", pattern=r"^(s3://\S+)?$", description="`s3://BUCKET/PREFIX` to fetch models from before the public sources."
+    )
+
+    # --- running
+    run_dir: Path | None = Field(
+        None, description="Folder of the workers' sockets; by default a private temporary one."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line to write."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("VOICE_TLS_CERT and VOICE_TLS_KEY go together; got only one of them")
+        if not (self.needs_auth or is_loopback(self.host)):
+            raise ValueError(
+                f"VOICE_HOST: got {self.host!r}, which others can reach; takes a loopback address such as 127.0.0.1 "
+                "unless there are VOICE_API_KEYS or a VOICE_TOKEN_SECRET"
+            )
+        return self
+
+    @property
+    def needs_auth(self) -> bool:
+        """Whether a caller has to show a key or a token."""
+        return bool(self.api_keys) or self.token_secret is not None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: `load_settings` lays the sources over one another, command line uppermost."""
+        return (init_settings,)
+
+
+def load_settings(config: Path | None = None, **options: Any) -> Settings:
+    """Settings from the options given on the command line, else `VOICE_*` variables, else the TOML file, else defaults.
+
+    `config` is the TOML file (or the one that VOICE_CONFIG names); None among `options` means not given.
+    Raises `SettingsError`.
+    """
+    path = config or (Path(os.environ["VOICE_CONFIG"]) if os.environ.get("VOICE_CONFIG") else None)
+    given = {name: value for name, value in options.items() if value is not None}
+    _refuse_unknown_variables()
+    try:
+        return Settings(**(_read_toml(path) | EnvSettingsSource(Settings)() | given))
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _read_toml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"config: got {str(path)!r}, which can't be read ({error.strerror}); takes a TOML file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"config: got {str(path)!r}, which is not TOML ({error}); takes a TOML file") from None
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelled variable would silently be a default otherwise."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {"VOICE_CONFIG"}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(
+            "\n".join(f"{name}: no such setting; `voicefleet serve --help` names them all" for name in unknown)
+        )
+
+
+def _explain(error: ValidationError) -> str:
+    """A line for each wrong setting: its name, what it got, what it takes. A secret's value is never shown."""
+    schema = Settings.model_json_schema()["properties"]
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        field = Settings.model_fields.get(name)
+        if not name:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+        elif field is None:
+            lines.append(f"{name}: no such setting; `voicefleet serve --help` names them all")
+        else:
+            secret = name == "api_keys" or SecretStr in _types_in(field.annotation)
+            got = "a value that is not shown" if secret else _shortened(repr(problem["input"]))
+            takes = problem["ctx"]["error"] if problem["type"] == "value_error" else f"takes {accepted(schema[name])}"
+            lines.append(f"{PREFIX}{name.upper()}: got {got}; {takes}")
+    return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    return {annotation}.union(*(_types_in(part) for part in get_args(annotation)))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,151 @@
+"""Voice activity detection: Silero on onnxruntime, the frames of all sessions batched, off the event loop.
+
+One inference runs at a time, in a thread; the frames that arrive meanwhile make up the next batch, one frame of each
+session, in turn. So a session's burst waits behind its own frames and nobody else's.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from server.node import metrics
+
+SAMPLE_RATE = 16_000
+FRAME_SAMPLES = 512
+_CONTEXT_SAMPLES = 64  # the end of the frame before, which the model sees again
+_FRAME_BYTES = 2 * FRAME_SAMPLES
+_MAX_BATCH = 16  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
+_MAX_PENDING_FRAMES = 64  # two seconds of one session's audio; its sender waits after that
+
+_Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceActivity:
+    """How likely the caller speaks between `start` and `end` (seconds of their own audio): `probability`, 0 to 1."""
+
+    start: float
+    end: float
+    probability: float
+
+
+class VadStream:
+    """One session's audio on its way through the model. Iterate over it for its activity, frame by frame."""
+
+    def __init__(self, processor: "VadProcessor") -> None:
+        self._processor = processor
+        self._rest = b""
+        self._frames: deque[_Floats] = deque()
+        self._room = asyncio.Semaphore(_MAX_PENDING_FRAMES)
+        self._activity: asyncio.Queue[VoiceActivity] = asyncio.Queue()  # bounded by `_room`
+        self._samples_done = 0
+        self._lined_up = False
+        self.reset_model()
+
+    async def feed(self, pcm: bytes) -> None:
+        """Take 16-bit little-endian mono PCM at 16 kHz; waits while two seconds of it are unheard."""
+        data = self._rest + pcm
+        whole = len(data) - len(data) % _FRAME_BYTES
+        self._rest = data[whole:]
+        for offset in range(0, whole, _FRAME_BYTES):
+            await self._room.acquire()
+            samples = np.frombuffer(data, "<i2", FRAME_SAMPLES, offset)
+            self._frames.append(samples.astype(np.float32) / 32768.0)
+            self._processor.enqueue(self)
+
+    def skip(self, pcm: bytes) -> None:
+        """Pass over audio that need not be judged, so that times stay those of the caller's audio."""
+        self._samples_done += (len(self._rest) + len(pcm)) // 2
+        self._rest = b""
+        self.reset_model()
+
+    async def __aiter__(self) -> AsyncIterator[VoiceActivity]:
+        while True:
+            activity = await self._activity.get()
+            self._room.release()
+            yield activity
+
+    def reset_model(self) -> None:
+        """Forget what was heard before."""
+        self.state: _Floats = np.zeros((2, 128), np.float32)
+        self.context: _Floats = np.zeros(_CONTEXT_SAMPLES, np.float32)
+
+    def line_up(self) -> bool:
+        """Whether to put this stream into the queue: it has a frame, and is neither there nor in a batch already."""
+        if self._lined_up or not self._frames:
+            return False
+        self._lined_up = True
+        return True
+
+    def take(self) -> _Floats:
+        """The next frame, for the batch."""
+        return self._frames.popleft()
+
+    def deliver(self, probability: float, state: _Floats, context: _Floats) -> None:
+        """The frame taken last has been judged."""
+        self._lined_up = False
+        self.state, self.context = state, context
+        start = self._samples_done / SAMPLE_RATE
+        self._samples_done += FRAME_SAMPLES
+        self._activity.put_nowait(VoiceActivity(start, self._samples_done / SAMPLE_RATE, probability))
+
+
+class VadProcessor:
+    """Runs one Silero model for all sessions. `run` has to run for streams to get answers."""
+
+    def __init__(self, model: Path) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._model = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self._sample_rate = np.array(SAMPLE_RATE, np.int64)
+        self._waiting: deque[VadStream] = deque()
+        self._work = asyncio.Event()
+        self.serving = False
+
+    def stream(self) -> VadStream:
+        """A new session's stream."""
+        return VadStream(self)
+
+    def enqueue(self, stream: VadStream) -> None:
+        """The stream has a frame; it gets its turn after those that wait already."""
+        if stream.line_up():
+            self._waiting.append(stream)
+            self._work.set()
+
+    async def run(self) -> None:
+        """Judge frames until cancelled."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "vad") as thread:
+            silence = np.zeros((1, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+            await loop.run_in_executor(thread, self._infer, silence, np.zeros((2, 1, 128), np.float32))
+            self.serving = True
+            try:
+                while True:
+                    await self._work.wait()
+                    await self._run_batch(loop, thread)
+            finally:
+                self.serving = False
+
+    async def _run_batch(self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
+        streams = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
+        frames = np.stack([np.concatenate((stream.context, stream.take())) for stream in streams])
+        states = np.stack([stream.state for stream in streams], axis=1)
+        metrics.vad_batch_size.observe(len(streams))
+        probabilities, new_states = await loop.run_in_executor(thread, self._infer, frames, states)
+        for index, stream in enumerate(streams):
+            stream.deliver(float(probabilities[index, 0]), new_states[:, index], frames[index, -_CONTEXT_SAMPLES:])
+            self.enqueue(stream)
+        metrics.queue_depth.labels("vad").set(len(self._waiting))
+        if not self._waiting:
+            self._work.clear()
+
+    def _infer(self, frames: _Floats, states: _Floats) -> tuple[_Floats, _Floats]:
+        """Probabilities [N, 1] and new states [2, N, 128] for frames [N, 576] and states [2, N, 128]."""
+        probabilities, new_states = self._model.run(None, {"input": frames, "state": states, "sr": self._sample_rate})
+        return probabilities, new_states

@@ -1,0 +1,214 @@
+"""The WebSocket side, on :9000: the opening handshake (path, origin, credentials, admission), then a session each.
+
+It decides who gets in, and turns whatever ends a call into a close code. What is said on a call is the session's.
+"""
+
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+import structlog
+from websockets import ConnectionClosed, Subprotocol
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from server.conversation.conversation import Conversation
+from server.dialects.openai.dialect import OpenAiDialect
+from server.dialects.openai.session import Session as OpenAiSession
+from server.node import metrics
+from server.node.admission import Admission, AdmissionRefused, Lease
+from server.node.auth import Authenticator, InvalidCredentials, Principal, credential_from
+from server.pipeline import Parts, Session, SlowClient
+from server.settings import Settings, is_loopback
+
+log = structlog.get_logger(__name__)
+
+REALTIME_PATHS = ("/v1/realtime", "/openai/v1/realtime")
+_SUBPROTOCOL = Subprotocol("realtime")
+# Load balancers drop quiet sockets after about a minute, and a half-open one must not hold a place for longer.
+_PING_INTERVAL_SECONDS = 20.0
+_PING_TIMEOUT_SECONDS = 20.0
+_HANDSHAKE_SECONDS = 10.0
+# Bytes that wait in the process before a session's writer has to; about one second of audio as base64.
+_WRITE_LIMIT_BYTES = 65_536
+_DEFAULT_MODEL = "voicefleet"
+
+
+class _Connection(ServerConnection):
+    """A caller's connection; its place on the node is held for exactly as long as the connection is."""
+
+    lease: Lease | None = None
+    principal: Principal | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back however the connection ended, even in the middle of the handshake."""
+        super().connection_lost(exc)
+        if self.lease:
+            self.lease.release()
+
+
+class Gateway:
+    """Takes callers in and serves them."""
+
+    def __init__(self, settings: Settings, parts: Parts, admission: Admission) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._admission = admission
+        secret = settings.token_secret.get_secret_value() if settings.token_secret else None
+        self._authenticator = Authenticator(settings.api_keys, secret) if settings.needs_auth else None
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[int]:
+        """Serve inside the block; gives the port. Leaving it closes every call with 1001 (going away)."""
+        settings = self._settings
+        async with serve(
+            self._handle,
+            settings.host,
+            settings.port,
+            process_request=self._check_request,
+            process_response=self._admit,
+            select_subprotocol=_select_subprotocol,
+            create_connection=_Connection,
+            ssl=_tls(settings),
+            compression=None,  # audio does not compress, and the attempt costs memory for every call
+            max_size=settings.max_message_bytes,
+            open_timeout=_HANDSHAKE_SECONDS,
+            ping_interval=_PING_INTERVAL_SECONDS,
+            ping_timeout=_PING_TIMEOUT_SECONDS,
+            write_limit=_WRITE_LIMIT_BYTES,
+            server_header="voicefleet",
+        ) as server:
+            yield next(iter(server.sockets)).getsockname()[1]
+
+    # --- the handshake
+
+    def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        path = urlsplit(request.path).path.rstrip("/")
+        if path not in REALTIME_PATHS:
+            return self._refuse(connection, HTTPStatus.NOT_FOUND, "path", f"no such path; takes {REALTIME_PATHS[0]}")
+        if not self._origin_allowed(request.headers.get("Origin")):
+            return self._refuse(
+                connection,
+                HTTPStatus.FORBIDDEN,
+                "origin",
+                "pages of this origin may not call; see VOICE_ALLOWED_ORIGINS",
+            )
+        offered = _offered_subprotocols(request)
+        if offered and _SUBPROTOCOL not in offered:
+            return self._refuse(
+                connection,
+                HTTPStatus.BAD_REQUEST,
+                "subprotocol",
+                f"no such subprotocol; takes {_SUBPROTOCOL!r} or none",
+            )
+        if self._authenticator:
+            try:
+                _ours(connection).principal = self._authenticator.authenticate(
+                    credential_from(request.headers, offered)
+                )
+            except InvalidCredentials as error:
+                response = self._refuse(connection, HTTPStatus.UNAUTHORIZED, "credentials", str(error))
+                response.headers["WWW-Authenticate"] = "Bearer"
+                return response
+        return None
+
+    def _admit(self, connection: ServerConnection, request: Request, response: Response) -> Response | None:
+        """Admission comes last, so that a handshake that fails for another reason takes no place."""
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            return None
+        try:
+            _ours(connection).lease = self._admission.admit()
+        except AdmissionRefused as refusal:
+            refused = self._refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE, refusal.reason, str(refusal))
+            refused.headers["Retry-After"] = str(refusal.retry_after)
+            return refused
+        return None
+
+    def _refuse(self, connection: ServerConnection, status: HTTPStatus, reason: str, text: str) -> Response:
+        metrics.handshakes_refused.labels(reason).inc()
+        log.info("handshake_refused", reason=reason, status=status.value)
+        return connection.respond(status, text + "\n")
+
+    def _origin_allowed(self, origin: str | None) -> bool:
+        """Only browsers send an origin. Where anyone may call, any page could; so there only local pages may."""
+        allowed = self._settings.allowed_origins
+        if origin is None or origin in allowed:
+            return True
+        return not allowed and (self._authenticator is not None or is_loopback(urlsplit(origin).hostname or ""))
+
+    # --- the call
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        session_id = f"sess_{secrets.token_hex(8)}"
+        structlog.contextvars.bind_contextvars(session_id=session_id)
+        principal = _ours(connection).principal
+        log.info("session_started", principal=principal.id if principal else "local")
+        started = time.monotonic()
+        session = self._session(session_id, connection)
+        try:
+            await session.run(_messages(connection))
+        except SlowClient as error:
+            log.warning("session_cut", reason="slow_client")
+            await connection.close(1008, str(error))
+        except ConnectionClosed:
+            pass  # while sending; the client is gone
+        except Exception:
+            log.exception("session_failed")
+            await connection.close(1011, "internal error")
+        finally:
+            seconds = time.monotonic() - started
+            metrics.session_seconds.observe(seconds)
+            log.info("session_ended", seconds=round(seconds, 3), close_code=connection.close_code)
+
+    def _session(self, session_id: str, connection: ServerConnection) -> Session:
+        assert connection.request is not None, "a call begins after the handshake"
+        model = parse_qs(urlsplit(connection.request.path).query).get("model", [_DEFAULT_MODEL])[0]
+        wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
+        conversation = Conversation(wire.config(), _new_id)
+        dialect = OpenAiDialect(wire, conversation, _new_id)
+
+        async def send(message: bytes) -> None:
+            await connection.send(message, text=True)
+
+        return Session(self._parts, self._settings, conversation, dialect, send)
+
+
+def _ours(connection: ServerConnection) -> _Connection:
+    """What `create_connection` made; websockets' own types forget it."""
+    assert isinstance(connection, _Connection)
+    return connection
+
+
+async def _messages(connection: ServerConnection) -> AsyncIterator[str | bytes]:
+    """The client's messages until it leaves, however it does."""
+    try:
+        while True:
+            yield await connection.recv()
+    except ConnectionClosed:
+        return
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_hex(8)}"
+
+
+def _offered_subprotocols(request: Request) -> list[str]:
+    values = request.headers.get_all("Sec-WebSocket-Protocol")
+    return [name.strip() for value in values for name in value.split(",")]
+
+
+def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """A browser shows its key as a second subprotocol, which must not be echoed."""
+    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context

@@ -1,0 +1,47 @@
+"""The command lines of the speech workers that a node has to start itself, and the addresses of all of them."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server.settings import PREFIX, Settings
+
+_FOR_WORKERS = ("model_", "stt_", "tts", "log_level")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCommand:
+    """How a worker is started, and the gRPC address it then serves."""
+
+    name: str
+    argv: tuple[str, ...]
+    address: str
+    environment: dict[str, str] = field(repr=False)
+
+
+def speech_workers(settings: Settings, run_dir: Path) -> list[WorkerCommand]:
+    """The workers, called stt and tts, for which `settings` gives no address; their sockets are in `run_dir`."""
+    given = {"stt": settings.stt_address, "tts": settings.tts_address}
+    environment = worker_environment(settings)
+    return [
+        WorkerCommand(
+            name,
+            (sys.executable, "-m", f"server.workers.{name}_worker", "--address", f"unix:{run_dir / name}.sock"),
+            f"unix:{run_dir / name}.sock",
+            environment,
+        )
+        for name, address in given.items()
+        if not address
+    ]
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment, of the settings only those that concern workers: secrets stay in the gateway."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    passed = {
+        PREFIX + name.upper(): str(value)
+        for name in Settings.model_fields
+        if name.startswith(_FOR_WORKERS) and (value := getattr(settings, name)) is not None
+    }
+    return inherited | passed

@@ -1,0 +1,60 @@
+"""What a speech synthesis engine is to the TTS worker: text in, PCM out, cancellable between any two chunks."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from server.errors import VoicefleetError
+
+
+class UnknownVoice(VoicefleetError):
+    """The engine has no voice of that name."""
+
+    def __init__(self, voice: str, known: Sequence[str]) -> None:
+        super().__init__(f"unknown voice {voice!r}; this engine has: {', '.join(known)}")
+
+
+class Unspeakable(VoicefleetError):
+    """The text holds nothing that can be said aloud."""
+
+
+class EngineBusy(VoicefleetError):
+    """Every slot of the engine is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice an engine can speak with; `language` is a BCP 47 tag."""
+
+    name: str
+    language: str
+    description: str
+    is_default: bool = False
+
+
+class TtsEngine(Protocol):
+    """A text-to-speech engine. It is driven from one event loop and computes elsewhere (a thread, a GPU stream)."""
+
+    name: str
+    sample_rate: int
+
+    def voices(self) -> Sequence[Voice]:
+        """Every voice that can be asked for."""
+        ...
+
+    def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+        """Speak `text`: chunks of 16-bit little-endian mono PCM at `sample_rate`, without silence at either end.
+
+        Closing the generator frees the engine's slot within a step. The same text, voice and speed give the same
+        samples every time, so that a retry can go on where the first try broke off. An empty `voice` is the
+        engine's default. Raises `UnknownVoice`, `Unspeakable` or `EngineBusy`.
+        """
+        ...
+
+    async def warm_up(self) -> None:
+        """Speak once into the void, so that the first caller does not wait for caches and compilers."""
+        ...
+
+    async def close(self) -> None:
+        """Free threads and device memory."""
+        ...

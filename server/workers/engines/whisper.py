@@ -1,0 +1,175 @@
+"""Whisper on CTranslate2: a batch of windowed utterances in, texts out, or the gate that refused one.
+
+Blocking and single-threaded by contract: the micro-batcher calls it from one thread. It neither queues, cuts nor
+retries; `server.workers.recognizer` does. faster-whisper is not used because its PyAV wheels carry GPL code.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import ctranslate2
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from server.errors import VoicefleetError
+from server.workers.engines.log_mel import SAMPLE_RATE, log_mel
+from server.workers.engines.utterance import LONGEST_WINDOW
+
+Gate = Literal["", "silence", "no_speech", "log_prob", "repetition"]
+
+# The gates and their thresholds are openai/whisper's (`transcribe.py`).
+_NO_SPEECH_PROBABILITY = 0.6
+_MEAN_LOG_PROBABILITY = -1.0
+_COMPRESSION_RATIO = 2.4
+
+_MAX_PROMPT_TOKENS = 223  # half of the decoder's context, less <|startofprev|>
+_TOKENS_PER_SECOND = 8  # digits read out fast reach 6: more is a loop
+_TOKENS_AT_LEAST = 16
+
+_ANNOTATION = re.compile(r"\[[^\]]*\]|\([^)]*\)|\*[^*]*\*|[♪♫]+")
+
+
+class UnknownLanguage(VoicefleetError):
+    """The model does not know the language."""
+
+    def __init__(self, language: str, known: str) -> None:
+        super().__init__(f"unknown language {language!r}; this model takes {known}")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One thing to recognise: at most `seconds` of mono 16 kHz `samples` in -1..1, to be padded to that length."""
+
+    samples: NDArray[np.float32]
+    seconds: int
+    language: str = ""  # ISO 639-1; empty: detected by a multilingual model
+    prompt: str = ""
+
+    @property
+    def batch_key(self) -> tuple[int, str, str]:
+        """Windows with the same key can be recognised together: CTranslate2 wants prompts of one length."""
+        return self.seconds, self.language, self.prompt
+
+    @property
+    def max_tokens(self) -> int:
+        """More text than this is not speech of that duration."""
+        return _TOKENS_AT_LEAST + _TOKENS_PER_SECOND * len(self.samples) // SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What was said; or, with `refused_by` naming a gate, why the text is not to be believed (then it is empty)."""
+
+    text: str
+    refused_by: Gate = ""
+
+
+class WhisperEngine:
+    """A Whisper model in CTranslate2's format: int8 on cpu, float16 on cuda."""
+
+    def __init__(self, folder: Path, device: str = "auto", threads: int = 0, beam_size: int = 1) -> None:
+        """`device` is auto, cpu or cuda; `threads` are those of one batch on the cpu, 0 for CTranslate2's choice."""
+        self.device = _resolve(device)
+        compute_type = "float16" if self.device == "cuda" else "int8"
+        self._model = ctranslate2.models.Whisper(
+            str(folder), device=self.device, compute_type=compute_type, intra_threads=threads
+        )
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._beam_size = beam_size
+        self._ids: dict[str, int] = self._tokenizer.get_vocab()
+        # -1: the model's own list of symbols that nobody speaks. Of the special tokens only the end may come.
+        self._suppressed = [-1, *range(self._ids["<|endoftext|>"] + 1, len(self._ids))]
+
+    def check_language(self, language: str) -> None:
+        """Raises `UnknownLanguage`. Empty stands for detection, or for English where the model knows nothing else."""
+        if not language:
+            return
+        if not self._model.is_multilingual:
+            if language != "en":
+                raise UnknownLanguage(language, "only 'en'")
+        elif f"<|{language}|>" not in self._ids:
+            raise UnknownLanguage(language, "ISO 639-1 codes such as 'en' or 'de'")
+
+    def recognize(self, windows: Sequence[Window]) -> list[Recognition]:
+        """The text of each of `windows`, which have one `batch_key`."""
+        encoded = self._model.encode(ctranslate2.StorageView.from_array(self._features(windows)))
+        prompts = self._prompts(encoded, windows)
+        results = self._model.generate(
+            encoded,
+            prompts,
+            beam_size=self._beam_size,
+            max_length=len(prompts[0]) + max(window.max_tokens for window in windows),
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_tokens=self._suppressed,
+        )
+        return [
+            self._judge(window, result.sequences_ids[0], result.scores[0], result.no_speech_prob)
+            for window, result in zip(windows, results, strict=True)
+        ]
+
+    def _features(self, windows: Sequence[Window]) -> NDArray[np.float32]:
+        """`[batch, mels, frames]` float32."""
+        length = windows[0].seconds * SAMPLE_RATE
+        padded = (np.pad(window.samples, (0, length - len(window.samples))) for window in windows)
+        return np.stack([log_mel(samples, self._model.n_mels) for samples in padded])
+
+    def _prompts(self, encoded: ctranslate2.StorageView, windows: Sequence[Window]) -> list[list[int]]:
+        """The decoder's first tokens for each window."""
+        before: list[int] = []
+        if windows[0].prompt:
+            text = self._tokenizer.encode(" " + windows[0].prompt.strip(), add_special_tokens=False)
+            before = [self._ids["<|startofprev|>"], *text.ids[-_MAX_PROMPT_TOKENS:]]
+        start, no_timestamps = self._ids["<|startoftranscript|>"], self._ids["<|notimestamps|>"]
+        if not self._model.is_multilingual:
+            return [[*before, start, no_timestamps] for _ in windows]
+        if windows[0].language:
+            languages = [f"<|{window.language}|>" for window in windows]
+        else:
+            languages = [ranking[0][0] for ranking in self._model.detect_language(encoded)]
+        transcribe = self._ids["<|transcribe|>"]
+        return [[*before, start, self._ids[language], transcribe, no_timestamps] for language in languages]
+
+    def _judge(self, window: Window, tokens: list[int], score: float, no_speech_probability: float) -> Recognition:
+        """`score` is the tokens' log probability, the closing one's included, over their number without it."""
+        text = _ANNOTATION.sub("", self._tokenizer.decode(tokens)).strip()
+        mean_log_probability = score * len(tokens) / (len(tokens) + 1)
+        doubtful = mean_log_probability < _MEAN_LOG_PROBABILITY
+        if not any(character.isalnum() for character in text):
+            return Recognition("", "no_speech")
+        if doubtful and no_speech_probability > _NO_SPEECH_PROBABILITY:
+            return Recognition("", "no_speech")
+        if len(tokens) >= window.max_tokens or _compression_ratio(text) > _COMPRESSION_RATIO:
+            return Recognition("", "repetition")
+        if window.seconds < LONGEST_WINDOW and _repeats_a_phrase(text):
+            return Recognition("", "repetition")
+        if doubtful:
+            return Recognition("", "log_prob")
+        return Recognition(text)
+
+
+def _resolve(device: str) -> str:
+    if device == "auto":
+        return "cuda" if ctranslate2.get_cuda_device_count() > 0 else "cpu"
+    return device
+
+
+def _repeats_a_phrase(text: str) -> bool:
+    """Whether three words or more come twice in a row. People do say that, so it only asks for a longer window."""
+    words = re.findall(r"\w+", text.lower())
+    return any(
+        words[at : at + length] == words[at + length : at + 2 * length]
+        for length in range(3, len(words) // 2 + 1)
+        for at in range(len(words) - 2 * length + 1)
+    )
+
+
+def _compression_ratio(text: str) -> float:
+    """Text that repeats itself compresses well."""
+    encoded = text.encode()
+    return len(encoded) / len(zlib.compress(encoded))

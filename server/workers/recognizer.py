@@ -1,0 +1,86 @@
+"""From an utterance to its text: the level gate, the cut into windows, the batches, and a second try at full length.
+
+The STT worker is the gRPC shell around this; the model is behind `WhisperEngine`.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.workers.batching import Batched, MicroBatcher
+from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, prepare, window_for
+from server.workers.engines.whisper import Gate, Recognition, WhisperEngine, Window
+
+_QUEUE_LIMIT = 64
+_MAX_BATCH = {"cpu": 4, "cuda": 16}  # a cpu gains little beyond 4 and its batch's first would wait for its last
+
+
+@dataclass(slots=True)
+class Transcript:
+    """The text of an utterance; where it is empty, the gate that refused it; what it cost."""
+
+    text: str = ""
+    refused_by: Gate = ""
+    queue_seconds: float = 0.0
+    inference_seconds: float = 0.0
+    batch_size: int = 0
+
+    def charge(self, batched: Batched[Recognition]) -> None:
+        """Add the cost of one window."""
+        self.queue_seconds += batched.queue_seconds
+        self.inference_seconds += batched.inference_seconds
+        self.batch_size = max(self.batch_size, batched.batch_size)
+
+
+class Recognizer:
+    """Recognises the utterances of many sessions, together where they come together."""
+
+    def __init__(self, engine: WhisperEngine, language: str = "", prompt: str = "") -> None:
+        """`language` and `prompt` hold for requests that bring none. Raises `UnknownLanguage`."""
+        engine.check_language(language)
+        self._engine = engine
+        self._language = language
+        self._prompt = prompt
+        self._batcher = MicroBatcher[Window, Recognition](engine.recognize, _QUEUE_LIMIT, _MAX_BATCH[engine.device])
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._batcher.run()
+
+    async def warm_up(self) -> None:
+        """One real inference: the first of a process is several times slower than the rest."""
+        await self._recognize(Window(np.zeros(0, np.float32), WINDOWS[0]), Transcript())
+
+    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "") -> Transcript:
+        """Text of 16-bit little-endian mono PCM at 16 kHz. Raises `InvalidAudio`, `UnknownLanguage`, `QueueFull`."""
+        self._engine.check_language(language)
+        pieces = await asyncio.to_thread(prepare, pcm)
+        if not pieces:
+            return Transcript(refused_by="silence")
+        transcript = Transcript()
+        heard = [
+            await self._recognize_piece(piece, language or self._language, prompt or self._prompt, transcript)
+            for piece in pieces
+        ]
+        transcript.text = " ".join(recognition.text for recognition in heard if recognition.text)
+        if not transcript.text:
+            transcript.refused_by = heard[0].refused_by
+        return transcript
+
+    async def _recognize_piece(
+        self, samples: NDArray[np.float32], language: str, prompt: str, transcript: Transcript
+    ) -> Recognition:
+        """A doubtful short window gets a second try in the length that the model was trained on."""
+        window = Window(samples, window_for(samples), language, prompt)
+        recognition = await self._recognize(window, transcript)
+        if recognition.refused_by in ("log_prob", "repetition") and window.seconds < LONGEST_WINDOW:
+            window = Window(samples, LONGEST_WINDOW, language, prompt)
+            recognition = await self._recognize(window, transcript)
+        return recognition
+
+    async def _recognize(self, window: Window, transcript: Transcript) -> Recognition:
+        batched = await self._batcher.submit(window, window.batch_key)
+        transcript.charge(batched)
+        return batched.result

@@ -1,0 +1,75 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TranscribeRequest(_message.Message):
+    __slots__ = ("pcm", "language", "prompt")
+    PCM_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    pcm: bytes
+    language: str
+    prompt: str
+    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ...) -> None: ...
+
+class TranscribeReply(_message.Message):
+    __slots__ = ("text", "refused_by", "queue_seconds", "inference_seconds", "batch_size")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_BY_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    INFERENCE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    refused_by: str
+    queue_seconds: float
+    inference_seconds: float
+    batch_size: int
+    def __init__(self, text: _Optional[str] = ..., refused_by: _Optional[str] = ..., queue_seconds: _Optional[float] = ..., inference_seconds: _Optional[float] = ..., batch_size: _Optional[int] = ...) -> None: ...
+
+class SynthesizeRequest(_message.Message):
+    __slots__ = ("text", "voice", "speed", "skip_samples")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    VOICE_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    SKIP_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    voice: str
+    speed: float
+    skip_samples: int
+    def __init__(self, text: _Optional[str] = ..., voice: _Optional[str] = ..., speed: _Optional[float] = ..., skip_samples: _Optional[int] = ...) -> None: ...
+
+class AudioChunk(_message.Message):
+    __slots__ = ("pcm",)
+    PCM_FIELD_NUMBER: _ClassVar[int]
+    pcm: bytes
+    def __init__(self, pcm: _Optional[bytes] = ...) -> None: ...
+
+class ListVoicesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListVoicesReply(_message.Message):
+    __slots__ = ("engine", "sample_rate", "voices")
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    VOICES_FIELD_NUMBER: _ClassVar[int]
+    engine: str
+    sample_rate: int
+    voices: _containers.RepeatedCompositeFieldContainer[Voice]
+    def __init__(self, engine: _Optional[str] = ..., sample_rate: _Optional[int] = ..., voices: _Optional[_Iterable[_Union[Voice, _Mapping]]] = ...) -> None: ...
+
+class Voice(_message.Message):
+    __slots__ = ("name", "language", "description", "is_default")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    language: str
+    description: str
+    is_default: bool
+    def __init__(self, name: _Optional[str] = ..., language: _Optional[str] = ..., description: _Optional[str] = ..., is_default: _Optional[bool] = ...) -> None: ...

@@ -1,0 +1,90 @@
+"""The speech synthesis worker: `python -m server.workers.tts_worker --address unix:PATH`.
+
+A gRPC shell around a `TtsEngine`: it turns requests into calls and errors into status codes, nothing more.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import grpc
+
+from server.models.store import ModelStore
+from server.settings import Settings
+from server.workers import speech_pb2, speech_pb2_grpc
+from server.workers.engine import EngineBusy, TtsEngine, UnknownVoice, Unspeakable
+from server.workers.engines.hibari import HibariEngine
+from server.workers.serving import main, serve
+
+_MAX_THREADS = 4
+_BYTES_PER_SAMPLE = 2
+
+
+class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
+    """The service of `speech.proto`."""
+
+    def __init__(self, engine: TtsEngine) -> None:
+        self._engine = engine
+
+    async def Synthesize(
+        self,
+        request: speech_pb2.SynthesizeRequest,
+        context: "grpc.aio.ServicerContext[speech_pb2.SynthesizeRequest, speech_pb2.AudioChunk]",
+    ) -> AsyncIterator[speech_pb2.AudioChunk]:
+        """Text in, audio out; leaving early closes the engine's generator, which frees its slot."""
+        skip = request.skip_samples * _BYTES_PER_SAMPLE
+        try:
+            async with aclosing(self._engine.synthesize(request.text, request.voice, request.speed or 1.0)) as chunks:
+                async for pcm in chunks:
+                    if len(pcm) > skip:
+                        yield speech_pb2.AudioChunk(pcm=pcm[skip:])
+                    skip = max(0, skip - len(pcm))
+        except Unspeakable:
+            return
+        except UnknownVoice as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except EngineBusy as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+
+    async def ListVoices(
+        self,
+        request: speech_pb2.ListVoicesRequest,
+        context: "grpc.aio.ServicerContext[speech_pb2.ListVoicesRequest, speech_pb2.ListVoicesReply]",
+    ) -> speech_pb2.ListVoicesReply:
+        """What the engine is and which voices it has."""
+        return speech_pb2.ListVoicesReply(
+            engine=self._engine.name,
+            sample_rate=self._engine.sample_rate,
+            voices=[
+                speech_pb2.Voice(
+                    name=voice.name,
+                    language=voice.language,
+                    description=voice.description,
+                    is_default=voice.is_default,
+                )
+                for voice in self._engine.voices()
+            ],
+        )
+
+
+def load_engine(settings: Settings) -> TtsEngine:
+    """The engine that `settings.tts` names, its model checked and loaded."""
+    folder = ModelStore.from_settings(settings).verified("hibari-heart")
+    return HibariEngine(folder / "hibari.onnx", threads=min(_MAX_THREADS, len(os.sched_getaffinity(0))))
+
+
+async def run(settings: Settings, address: str) -> None:
+    """Load the voice and serve it until told to stop."""
+    engine = load_engine(settings)
+
+    def register(server: grpc.aio.Server) -> None:
+        speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated
+
+    try:
+        await serve(address, register, engine.warm_up)
+    finally:
+        await engine.close()
+
+
+if __name__ == "__main__":
+    main(__doc__, run)

@@ -1,0 +1,94 @@
+"""Word error rate and latency of the recogniser on transcribed clips: `python -m tests.bench.stt_accuracy --audio DIR`.
+
+DIR holds a `manifest.json`: a list of {"path": a WAV file relative to DIR, "text": what is said in it}. Compares beam 1
+with beam 5 and the shortest windows with 30 s ones, then the latency of a short and a longer utterance by threads.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server.models.store import ModelStore
+from server.settings import load_settings
+from server.workers.engines.utterance import LONGEST_WINDOW, decode, window_for
+from server.workers.engines.whisper import WhisperEngine, Window
+from tests.support.clips import Clip, read_clips, word_errors, words
+
+_SAMPLE_RATE = 16_000
+
+
+@dataclass
+class _Score:
+    """What a configuration made of the clips."""
+
+    wrong: int = 0
+    words: int = 0
+    refused: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, clip: Clip, text: str, seconds: float) -> None:
+        self.wrong += word_errors(clip.text, text)
+        self.words += len(words(clip.text))
+        self.refused += not text
+        self.seconds.append(seconds)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.wrong} of {self.words} words wrong, WER {self.wrong / self.words:.1%}, {self.refused} refused, "
+            f"a clip {statistics.mean(self.seconds) * 1000:.0f} ms, median {statistics.median(self.seconds) * 1000:.0f} ms"
+        )
+
+
+def _hear(engine: WhisperEngine, pcm: bytes, shortest: int) -> tuple[str, float]:
+    """The text, tried again at full length where a gate refused it, and the seconds it took."""
+    samples = decode(pcm)
+    seconds = max(shortest, window_for(samples))
+    started = time.perf_counter()
+    text = engine.recognize([Window(samples, seconds)])[0].text
+    if not text and seconds < LONGEST_WINDOW:
+        text = engine.recognize([Window(samples, LONGEST_WINDOW)])[0].text
+    return text, time.perf_counter() - started
+
+
+def _accuracy(folder: Path, clips: Sequence[Clip], threads: int, verbose: bool) -> None:
+    for beam_size in (1, 2, 5):
+        engine = WhisperEngine(folder, "cpu", threads, beam_size)
+        for shortest in (10, 15, LONGEST_WINDOW):
+            score = _Score()
+            for clip in clips:
+                text, seconds = _hear(engine, clip.pcm, shortest)
+                score.add(clip, text, seconds)
+                if verbose and word_errors(clip.text, text):
+                    print(f"  {clip.name}: {text}")
+            print(f"beam {beam_size}, windows of {shortest} s and more: {score}", flush=True)
+
+
+def _latency(folder: Path, pcm: bytes) -> None:
+    for threads in (1, 2):
+        engine = WhisperEngine(folder, "cpu", threads)
+        for seconds in (3, 8):
+            times = sorted(_hear(engine, pcm[: seconds * _SAMPLE_RATE * 2], 15)[1] for _ in range(9))
+            print(
+                f"{threads} threads, {seconds} s utterance: {times[0] * 1000:.0f} ms, median {times[4] * 1000:.0f} ms"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--audio", type=Path, required=True, help="folder of clips with its manifest.json")
+    parser.add_argument("--model", default="tiny.en", help="name from the catalogue, or a folder")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--verbose", action="store_true", help="print each transcript that is not quite right")
+    options = parser.parse_args()
+    folder = ModelStore.from_settings(load_settings()).verified(options.model)
+    clips = [clip for clip in read_clips(options.audio) if clip.seconds <= LONGEST_WINDOW]
+    print(f"{len(clips)} clips of at most {LONGEST_WINDOW} s")
+    _accuracy(folder, clips, options.threads, options.verbose)
+    _latency(folder, max(clips, key=lambda clip: clip.seconds).pcm)
+
+
+if __name__ == "__main__":
+    main()

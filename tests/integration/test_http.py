@@ -1,0 +1,136 @@
+"""The HTTP side over a real socket: alive, ready or not and why, metrics, and nothing else."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from server import __version__
+from server.node.admission import Admission
+from server.node.http import PartState, serve_http
+
+
+@dataclass
+class Node:
+    """The state of a node, as a test needs it; the address of its HTTP side is `url`."""
+
+    admission: Admission = field(default_factory=lambda: Admission(limit=2, retry_after=3))
+    states: dict[str, PartState] = field(default_factory=dict)
+    url: str = ""
+
+    def parts(self) -> dict[str, PartState]:
+        return self.states
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    node = Node()
+    node.states = {"stt": PartState(True, "tiny.en on cpu"), "llm": PartState(True, required=False)}
+    async with serve_http(node, "127.0.0.1", 0) as port:
+        node.url = f"http://127.0.0.1:{port}"
+        yield node
+
+
+@pytest.fixture
+async def client(node: Node) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(node.url) as session:
+        yield session
+
+
+async def test_health_names_every_part(node: Node, client: aiohttp.ClientSession) -> None:
+    node.admission.admit()
+    async with client.get("/health") as response:
+        assert response.status == 200
+        assert response.content_type == "application/json"
+        health = await response.json()
+    assert health.pop("uptime_seconds") >= 0
+    assert health == {
+        "status": "ok",
+        "version": __version__,
+        "sessions": {"active": 1, "capacity": 2},
+        "parts": {
+            "stt": {"serving": True, "detail": "tiny.en on cpu", "required": True},
+            "llm": {"serving": True, "detail": "", "required": False},
+        },
+    }
+
+
+@pytest.mark.parametrize("part", ["stt", "llm"])
+async def test_a_node_without_a_part_is_degraded_and_alive(
+    node: Node, client: aiohttp.ClientSession, part: str
+) -> None:
+    node.states[part] = PartState(False, "starting")
+    async with client.get("/health") as response:
+        assert response.status == 200
+        assert (await response.json())["status"] == "degraded"
+
+
+async def test_ready_while_it_wants_calls(client: aiohttp.ClientSession) -> None:
+    async with client.get("/ready") as response:
+        assert response.status == 200
+        assert await response.json() == {"ready": True, "reasons": []}
+
+
+async def test_not_ready_when_full_and_ready_again_after(node: Node, client: aiohttp.ClientSession) -> None:
+    with node.admission.admit(), node.admission.admit():
+        async with client.get("/ready") as response:
+            assert response.status == 503
+            assert response.headers["Retry-After"] == "3"
+            assert await response.json() == {"ready": False, "reasons": ["full"]}
+    async with client.get("/ready") as response:
+        assert response.status == 200
+
+
+async def test_not_ready_when_draining_or_cold_with_every_reason(node: Node, client: aiohttp.ClientSession) -> None:
+    node.admission.start_draining()
+    node.states |= {"tts": PartState(False, "starting"), "llm": PartState(False, required=False)}
+    async with client.get("/ready") as response:
+        assert response.status == 503
+        assert (await response.json())["reasons"] == ["draining", "tts not serving"]
+
+
+async def test_a_missing_language_model_alone_keeps_no_call_away(node: Node, client: aiohttp.ClientSession) -> None:
+    node.states["llm"] = PartState(False, "throttled", required=False)
+    async with client.get("/ready") as response:
+        assert response.status == 200
+
+
+async def test_metrics_are_what_prometheus_reads(client: aiohttp.ClientSession) -> None:
+    async with client.get("/metrics") as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/plain; version=")
+        families = {family.name: family for family in text_string_to_metric_families(await response.text())}
+    assert families["voice_sessions_capacity"].samples[0].value == 2
+    assert "process_resident_memory_bytes" in families
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/health/", "/v1/realtime", "/%2e%2e/etc/passwd"])
+async def test_any_other_address_is_not_found(client: aiohttp.ClientSession, path: str) -> None:
+    async with client.get(path) as response:
+        assert response.status == 404
+        assert "/ready" in (await response.json())["error"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("path", ["/health", "/elsewhere"])
+async def test_any_other_method_is_not_taken(client: aiohttp.ClientSession, method: str, path: str) -> None:
+    async with client.request(method, path, data=b"x" * 100_000) as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET, HEAD"
+        assert await response.json()
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+async def test_a_head_request_has_the_status_and_no_body(client: aiohttp.ClientSession, path: str) -> None:
+    async with client.head(path) as response:
+        assert response.status == 200
+        assert await response.read() == b""
+
+
+async def test_a_port_in_use_is_an_error_and_not_a_silent_node(node: Node) -> None:
+    port = int(node.url.rpartition(":")[2])
+    with pytest.raises(OSError, match="address already in use"):
+        async with serve_http(node, "127.0.0.1", port):
+            pass

@@ -1,0 +1,255 @@
+"""The Bedrock provider against a server that speaks ConverseStream: streaming, tools, cancellation, errors, warmth."""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from server.llm.bedrock import BedrockProvider
+from server.llm.converse import ConverseOptions
+from server.llm.interface import (
+    AssistantText,
+    ChatRequest,
+    Finished,
+    LlmError,
+    LlmEvent,
+    TextDelta,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    ToolCallStarted,
+    ToolResult,
+    Usage,
+    UserText,
+)
+from tests.support.bedrock_standin import BedrockStandin, ServiceError, Silence, StreamError
+from tests.support.openai_llm_standin import CutOff, Stall, ToolCallAnswer
+
+MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
+SECRET = "my password is tulip"
+HELLO = ChatRequest("Be brief.", [UserText(SECRET)])
+WEATHER = Tool("get_weather", "Weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}})
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Standard variables, and none of this machine's own settings."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+
+Connect = Callable[..., contextlib.AbstractAsyncContextManager[BedrockProvider]]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    @contextlib.asynccontextmanager
+    async def provider_of(standin: BedrockStandin, **options: Any) -> AsyncIterator[BedrockProvider]:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", standin.url)
+        defaults: dict[str, Any] = {"max_requests": 4, "timeout_seconds": 5.0}
+        provider = BedrockProvider(ConverseOptions(MODEL), **(defaults | options))
+        try:
+            yield provider
+        finally:
+            await provider.close()
+
+    return provider_of
+
+
+async def everything(provider: BedrockProvider, request: ChatRequest = HELLO) -> list[LlmEvent]:
+    return [event async for event in provider.stream(request)]
+
+
+async def test_text_streams_in_order_and_ends_with_the_usage(connect: Connect) -> None:
+    async with BedrockStandin(answer=lambda _: "Hello there, caller.") as standin, connect(standin) as provider:
+        events = await everything(provider)
+    assert events == [
+        TextDelta("Hello"),
+        TextDelta(" there,"),
+        TextDelta(" caller."),
+        Finished("stop", Usage(input_tokens=15, output_tokens=3, cached_tokens=5)),
+    ]
+    assert standin.requests[0]["modelId"] == MODEL
+    assert standin.requests[0]["system"][0] == {"text": "Be brief."}
+
+
+async def test_the_first_token_is_there_before_the_answer_is_complete(connect: Connect) -> None:
+    async with BedrockStandin(answer=lambda _: Stall("Hello")) as standin, connect(standin) as provider:
+        stream = provider.stream(HELLO)
+        assert await anext(stream) == TextDelta("Hello")
+        await stream.aclose()
+
+
+async def test_answers_one_after_the_other_share_a_connection(connect: Connect) -> None:
+    async with BedrockStandin() as standin, connect(standin) as provider:
+        await everything(provider)
+        await everything(provider)
+    assert len(standin.connections) == 1
+
+
+async def test_as_many_answers_as_allowed_run_at_a_time(connect: Connect) -> None:
+    async with (
+        BedrockStandin(answer=lambda _: Stall("Hello")) as standin,
+        connect(standin, max_requests=12) as provider,
+    ):
+        streams = [provider.stream(HELLO) for _ in range(12)]
+        assert await asyncio.gather(*(anext(stream) for stream in streams)) == [TextDelta("Hello")] * 12
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_a_function_call_makes_the_round_trip(connect: Connect) -> None:
+    def answer(request: dict[str, Any]) -> str | ToolCallAnswer:
+        results = [block for block in request["messages"][-1]["content"] if "toolResult" in block]
+        return "It is sunny." if results else ToolCallAnswer("get_weather", {"city": "Paris"}, text="Let me look.")
+
+    async with BedrockStandin(answer=answer) as standin, connect(standin) as provider:
+        asked = ChatRequest("Be brief.", [UserText("Weather in Paris?")], tools=[WEATHER])
+        events = await everything(provider, asked)
+        assert ToolCallStarted("tooluse_1", "get_weather") in events
+        arguments = "".join(event.arguments for event in events if isinstance(event, ToolCallDelta))
+        assert arguments == '{"city": "Paris"}'
+        assert isinstance(events[-1], Finished)
+        assert events[-1].reason == "tool_calls"
+        history = [
+            *asked.messages,
+            AssistantText("Let me look."),
+            ToolCall("tooluse_1", "get_weather", arguments),
+            ToolResult("tooluse_1", "sunny"),
+        ]
+        answered = await everything(provider, ChatRequest("Be brief.", history, tools=[WEATHER]))
+    assert "".join(event.text for event in answered if isinstance(event, TextDelta)) == "It is sunny."
+
+
+@pytest.mark.parametrize("answer", [Stall("Hello"), Stall(), Silence()], ids=["mid-answer", "no-text", "no-headers"])
+async def test_closing_the_answer_hangs_up_at_once(connect: Connect, answer: Stall | Silence) -> None:
+    async with BedrockStandin(answer=lambda _: answer) as standin, connect(standin, timeout_seconds=30) as provider:
+        reading = asyncio.create_task(everything(provider))
+        await standin.until(lambda it: len(it.requests) == 1)
+        reading.cancel()
+        began = time.monotonic()
+        await standin.until(lambda it: it.cancelled == 1)
+        assert time.monotonic() - began < 1.0
+        standin.answer = lambda _: "Next."
+        assert (await everything(provider))[0] == TextDelta("Next.")
+
+
+async def test_closing_the_answer_hangs_up_at_once_over_tls(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    async with (
+        BedrockStandin(answer=lambda _: Stall("Hello"), tls=context) as standin,
+        connect(standin, timeout_seconds=30) as provider,
+    ):
+        stream = provider.stream(HELLO)
+        assert await anext(stream) == TextDelta("Hello")
+        await stream.aclose()
+        await standin.until(lambda it: it.cancelled == 1, timeout=1.0)
+
+
+async def test_closing_the_provider_ends_an_answer_that_hangs(connect: Connect) -> None:
+    async with BedrockStandin(answer=lambda _: Silence()) as standin:
+        async with connect(standin, timeout_seconds=30) as provider:
+            reading = asyncio.create_task(everything(provider))
+            await standin.until(lambda it: len(it.requests) == 1)
+        reading.cancel()
+        await standin.until(lambda it: it.cancelled == 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (ServiceError(429, "ThrottlingException"), "throttled"),
+        (ServiceError(400, "ServiceQuotaExceededException"), "throttled"),
+        (ServiceError(429, "ModelNotReadyException"), "unavailable"),
+        (ServiceError(408, "ModelTimeoutException"), "timeout"),
+        (ServiceError(424, "ModelErrorException"), "unavailable"),
+        (ServiceError(500, "InternalServerException"), "unavailable"),
+        (ServiceError(503, "ServiceUnavailableException"), "unavailable"),
+        (ServiceError(400, "ValidationException"), "invalid_request"),
+        (ServiceError(403, "AccessDeniedException"), "invalid_request"),
+        (ServiceError(404, "ResourceNotFoundException"), "invalid_request"),
+        (StreamError("", "throttlingException"), "throttled"),
+        (StreamError("Hello", "throttlingException"), "interrupted"),
+        (StreamError("Hello", "modelStreamErrorException"), "interrupted"),
+        (CutOff("Hello"), "interrupted"),
+        (CutOff(), "unavailable"),
+        (Stall("Hello"), "timeout"),
+        (Silence(), "timeout"),
+    ],
+    ids=str,
+)
+async def test_what_goes_wrong_is_told_by_its_kind(connect: Connect, answer: Any, failure: str) -> None:
+    async with BedrockStandin(answer=lambda _: answer) as standin, connect(standin, timeout_seconds=0.3) as provider:
+        with pytest.raises(LlmError) as caught:
+            await everything(provider)
+    assert caught.value.failure == failure
+    assert SECRET not in str(caught.value)
+    assert len(standin.requests) == 1
+
+
+async def test_a_server_that_is_not_there_is_unavailable(connect: Connect) -> None:
+    async with BedrockStandin() as standin:
+        pass
+    async with connect(standin) as provider:
+        with pytest.raises(LlmError) as caught:
+            await everything(provider)
+    assert caught.value.failure == "unavailable"
+
+
+async def test_missing_credentials_are_told_at_the_start(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    async with BedrockStandin() as standin, connect(standin) as provider:
+        with pytest.raises(LlmError, match="AWS_ACCESS_KEY_ID") as caught:
+            await provider.warm_up()
+    assert caught.value.failure == "invalid_request"
+
+
+async def test_a_missing_region_is_told_at_the_start(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    async with BedrockStandin() as standin, connect(standin) as provider:
+        with pytest.raises(LlmError, match="AWS_REGION"):
+            await provider.warm_up()
+
+
+async def test_an_idle_model_is_kept_warm_with_requests_of_one_token(connect: Connect) -> None:
+    async with BedrockStandin() as standin, connect(standin, keep_warm_seconds=0.02) as provider:
+        await provider.warm_up()
+        await standin.until(lambda it: len(it.requests) >= 3)
+    assert all(request["inferenceConfig"] == {"maxTokens": 1} for request in standin.requests)
+
+
+async def test_a_failed_keep_warm_request_is_not_the_last(connect: Connect) -> None:
+    async with BedrockStandin() as standin, connect(standin, keep_warm_seconds=0.02) as provider:
+        await provider.warm_up()
+        standin.answer = lambda _: ServiceError(503, "ServiceUnavailableException")
+        await standin.until(lambda it: len(it.requests) >= 4)
+
+
+async def test_a_model_without_prompt_caching_is_served_without(connect: Connect) -> None:
+    def answer(request: dict[str, Any]) -> str | ServiceError:
+        cached = {"cachePoint": {"type": "default"}} in request["system"]
+        return ServiceError(403, "AccessDeniedException") if cached else "Hello."
+
+    async with BedrockStandin(answer=answer) as standin, connect(standin) as provider:
+        await provider.warm_up()
+        assert (await everything(provider))[0] == TextDelta("Hello.")
+    assert len(standin.requests) == 3

@@ -1,0 +1,268 @@
+"""The OpenAI-compatible provider against a server over real sockets: streaming, tools, cancellation, errors."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from server.llm.interface import (
+    AssistantText,
+    ChatMessage,
+    ChatRequest,
+    Finished,
+    LlmError,
+    LlmEvent,
+    TextDelta,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    ToolCallStarted,
+    ToolResult,
+    Usage,
+    UserText,
+)
+from server.llm.openai_compatible import OpenAiCompatibleProvider
+from tests.support.openai_llm_standin import CutOff, OpenAiStandin, Raw, Refusal, Stall, ToolCallAnswer, by_rules
+
+SECRET = "my password is tulip"
+HELLO = ChatRequest("Be brief.", [UserText(SECRET)])
+WEATHER = Tool("get_weather", "Weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}})
+TIME = Tool("get_time", "", {"type": "object", "properties": {}})
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[OpenAiStandin]:
+    async with OpenAiStandin() as server:
+        yield server
+
+
+@pytest.fixture
+async def provider(standin: OpenAiStandin) -> AsyncIterator[OpenAiCompatibleProvider]:
+    opened = OpenAiCompatibleProvider("small", standin.url, "key-1")
+    yield opened
+    await opened.close()
+
+
+async def everything(provider: OpenAiCompatibleProvider, request: ChatRequest = HELLO) -> list[LlmEvent]:
+    return [event async for event in provider.stream(request)]
+
+
+def said(events: list[LlmEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> str:
+    return json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}], **more})
+
+
+async def test_text_streams_in_order_and_ends_with_the_usage(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    standin.answer = lambda _: "Hello there."
+    assert await everything(provider) == [
+        TextDelta("Hello"),
+        TextDelta(" there."),
+        Finished("stop", Usage(input_tokens=6, output_tokens=2)),
+    ]
+    assert standin.requests[0]["model"] == "small"
+    assert standin.headers[0]["Authorization"] == "Bearer key-1"
+
+
+async def test_the_first_token_is_there_before_the_answer_is_complete(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    standin.answer = lambda _: Stall("Hello")
+    stream = provider.stream(HELLO)
+    assert await anext(stream) == TextDelta("Hello")
+    await stream.aclose()
+
+
+async def test_answers_one_after_the_other_share_a_connection(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    await provider.warm_up()
+    await everything(provider)
+    await everything(provider)
+    assert len(standin.connections) == 1
+
+
+async def test_a_function_call_makes_the_round_trip(standin: OpenAiStandin, provider: OpenAiCompatibleProvider) -> None:
+    standin.answer = by_rules({"weather": ToolCallAnswer("get_weather", {"city": "Paris"}, text="Let me look.")})
+    question = UserText("What is the weather?")
+    events = await everything(provider, ChatRequest("", [question], tools=[WEATHER]))
+    started = next(event for event in events if isinstance(event, ToolCallStarted))
+    arguments = "".join(event.arguments for event in events if isinstance(event, ToolCallDelta))
+    assert (started.name, json.loads(arguments)) == ("get_weather", {"city": "Paris"})
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "tool_calls"
+    history: list[ChatMessage] = [
+        question,
+        AssistantText("Let me look."),
+        ToolCall(started.call_id, started.name, arguments),
+        ToolResult(started.call_id, "18 degrees"),
+    ]
+    assert said(await everything(provider, ChatRequest("", history, tools=[WEATHER]))) == "The answer is: 18 degrees"
+
+
+async def test_parallel_function_calls_come_one_after_the_other(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    standin.answer = lambda _: [ToolCallAnswer("get_weather", {"city": "Oslo"}), ToolCallAnswer("get_time")]
+    events = await everything(provider, ChatRequest("", [UserText("Go.")], tools=[WEATHER, TIME]))
+    names = [event.name for event in events if isinstance(event, ToolCallStarted)]
+    assert names == ["get_weather", "get_time"]
+    assert events[-2] == ToolCallDelta("call_2", "{}")
+
+
+async def test_calls_whose_pieces_are_interleaved_are_told_apart(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    def piece(index: int | None, call_id: str | None, name: str | None, arguments: str) -> str:
+        function = {"name": name, "arguments": arguments}
+        return chunk({"tool_calls": [{"index": index, "id": call_id, "function": function}]})
+
+    standin.answer = lambda _: Raw(
+        (
+            piece(0, "a", "get_weather", ""),
+            piece(1, "b", "get_time", ""),
+            piece(0, None, None, '{"city":'),
+            piece(1, None, None, '{"zone":1}'),
+            piece(0, None, None, '"Oslo"}'),
+            chunk({}, "tool_calls"),
+            "[DONE]",
+        )
+    )
+    events = await everything(provider)
+    order = [event.call_id for event in events if isinstance(event, ToolCallStarted | ToolCallDelta)]
+    assert order == ["a", "a", "a", "b", "b"]
+    pieces = [event for event in events if isinstance(event, ToolCallDelta)]
+    assert "".join(event.arguments for event in pieces if event.call_id == "a") == '{"city":"Oslo"}'
+    assert "".join(event.arguments for event in pieces if event.call_id == "b") == '{"zone":1}'
+
+
+async def test_calls_that_a_server_all_numbers_0_are_told_apart_by_their_ids(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    calls = [
+        {"index": 0, "id": call_id, "function": {"name": "get_weather", "arguments": "{}"}} for call_id in ("a", "b")
+    ]
+    standin.answer = lambda _: Raw((chunk({"tool_calls": calls}), chunk({}, "stop"), "[DONE]"))
+    events = await everything(provider)
+    assert [event.call_id for event in events if isinstance(event, ToolCallStarted)] == ["a", "b"]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "tool_calls"
+
+
+@pytest.mark.parametrize("answer", [Stall("Hello"), Stall()], ids=["mid-answer", "no-text"])
+async def test_closing_the_answer_hangs_up_at_once(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, answer: Stall
+) -> None:
+    standin.answer = lambda _: answer
+    reading = asyncio.create_task(everything(provider))
+    await standin.until(lambda it: len(it.requests) == 1)
+    reading.cancel()
+    await standin.until(lambda it: it.cancelled == 1, timeout=1.0)
+
+
+async def test_cancelling_before_the_headers_hangs_up_at_once(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    standin.first_token_seconds = 30.0
+    reading = asyncio.create_task(everything(provider))
+    await standin.until(lambda it: len(it.requests) == 1)
+    reading.cancel()
+    await standin.until(lambda it: it.cancelled == 1, timeout=1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (Refusal(429), "throttled"),
+        (Refusal(408), "timeout"),
+        (Refusal(504), "timeout"),
+        (Refusal(500), "unavailable"),
+        (Refusal(503), "unavailable"),
+        (Refusal(400), "invalid_request"),
+        (Refusal(401), "invalid_request"),
+        (CutOff(), "unavailable"),
+        (CutOff("Hello"), "interrupted"),
+        (Raw((chunk({"content": "Hello"}),)), "interrupted"),
+        (Raw((chunk({"content": "Hello"}), json.dumps({"error": {"message": SECRET}}))), "interrupted"),
+        (Raw((chunk({"content": "Hello"}), f'{{"choices": "{SECRET}"}}')), "interrupted"),
+    ],
+    ids=str,
+)
+async def test_what_goes_wrong_is_told_by_its_kind(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, answer: Any, failure: str
+) -> None:
+    standin.answer = lambda _: answer
+    with pytest.raises(LlmError) as caught:
+        await everything(provider)
+    assert caught.value.failure == failure
+    assert SECRET not in str(caught.value)
+    assert len(standin.requests) == 1
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    async with OpenAiStandin() as gone:
+        pass
+    provider = OpenAiCompatibleProvider("small", gone.url)
+    for attempt in (everything(provider), provider.warm_up()):
+        with pytest.raises(LlmError) as caught:
+            await attempt
+        assert caught.value.failure == "unavailable"
+    await provider.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ((chunk({"content": "Hi"}), chunk({}, "stop"), "[DONE]"), "Hi"),
+        ((chunk({"role": "assistant"}), chunk({"content": None}), chunk({"content": "Hi"}, "stop"), "[DONE]"), "Hi"),
+        ((chunk({"content": "Hi"}), "[DONE]"), "Hi"),
+        ((chunk({"content": "Hi"}), chunk({}, "stop")), "Hi"),
+        ((chunk({"reasoning_content": "Hmm"}), chunk({"content": "Hi"}), chunk({}, "stop"), "[DONE]"), "Hi"),
+        ((chunk({"content": "Hi", "tool_calls": None}, usage=None), chunk({}, "stop"), '{"choices": null}'), "Hi"),
+    ],
+    ids=["no-usage", "role-only-and-null", "no-finish-reason", "no-done", "reasoning", "nulls"],
+)
+async def test_servers_with_ways_of_their_own_are_understood(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, lines: tuple[str, ...], text: str
+) -> None:
+    standin.answer = lambda _: Raw(lines)
+    events = await everything(provider)
+    assert said(events) == text
+    assert events[-1] == Finished("stop", Usage())
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("length", "length"), ("content_filter", "content_filter"), ("something_new", "stop")],
+)
+async def test_the_reason_for_the_end_is_told(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, reason: str, told: str
+) -> None:
+    standin.answer = lambda _: Raw((chunk({"content": "Hi"}), chunk({}, reason), "[DONE]"))
+    end = (await everything(provider))[-1]
+    assert isinstance(end, Finished)
+    assert end.reason == told
+
+
+async def test_a_refused_key_is_told_at_the_start(standin: OpenAiStandin, provider: OpenAiCompatibleProvider) -> None:
+    standin.models_status = 401
+    with pytest.raises(LlmError, match="401") as caught:
+        await provider.warm_up()
+    assert caught.value.failure == "invalid_request"
+
+
+async def test_the_limits_of_the_request_reach_the_server(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    standin.answer = lambda _: "one two three"
+    request = ChatRequest("", [UserText("Count.")], max_output_tokens=2, temperature=0.5)
+    events = await everything(provider, request)
+    assert said(events) == "one two"
+    assert events[-1] == Finished("length", Usage(input_tokens=1, output_tokens=2))
+    assert standin.requests[0]["temperature"] == 0.5

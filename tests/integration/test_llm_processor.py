@@ -1,0 +1,169 @@
+"""The language model as the pipeline sees it: deadline, second try, metrics, the provider that the settings name."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, TextDelta, Usage, UserText
+from server.llm_processor import LlmProcessor
+from server.node.metrics import REGISTRY
+from server.settings import Settings
+from tests.support.bedrock_standin import BedrockStandin
+from tests.support.openai_llm_standin import Answer, CutOff, OpenAiStandin, Refusal, Stall
+
+SECRET = "my password is tulip"
+HELLO = ChatRequest("Be brief.", [UserText(SECRET)])
+
+
+def no_models(name: str) -> Path:
+    raise AssertionError(f"asked for the model {name}")
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[OpenAiStandin]:
+    async with OpenAiStandin() as server:
+        yield server
+
+
+@pytest.fixture
+async def llm(standin: OpenAiStandin) -> AsyncIterator[LlmProcessor]:
+    settings = Settings(llm=f"openai:small@{standin.url}", llm_timeout_seconds=0.3, llm_max_tokens=77)
+    processor = LlmProcessor.from_settings(settings, no_models)
+    yield processor
+    await processor.close()
+
+
+async def everything(llm: LlmProcessor, request: ChatRequest = HELLO) -> list[LlmEvent]:
+    return [event async for event in llm.stream(request)]
+
+
+def count(metric: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"voice_{metric}_total", labels) or 0.0
+
+
+@pytest.mark.parametrize("failure", [Refusal(429), Refusal(503), CutOff()], ids=str)
+async def test_what_fails_before_the_first_event_is_asked_for_again(
+    standin: OpenAiStandin, llm: LlmProcessor, failure: Answer
+) -> None:
+    answers: list[Answer] = [failure, "Hello."]
+    standin.answer = lambda _: answers.pop(0)
+    assert (await everything(llm))[0] == TextDelta("Hello.")
+    assert len(standin.requests) == 2
+    assert llm.state == "ok"
+
+
+async def test_what_fails_twice_has_failed(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    before = count("llm_errors", failure="throttled")
+    standin.answer = lambda _: Refusal(429)
+    with pytest.raises(LlmError) as caught:
+        await everything(llm)
+    assert caught.value.failure == "throttled"
+    assert len(standin.requests) == 2
+    assert count("llm_errors", failure="throttled") == before + 2
+    assert llm.state == "failing"
+
+
+@pytest.mark.parametrize(("failure", "events"), [(CutOff("Hello"), 1), (Refusal(400), 0)], ids=["begun", "invalid"])
+async def test_what_has_begun_or_is_invalid_is_not_asked_for_again(
+    standin: OpenAiStandin, llm: LlmProcessor, failure: Answer, events: int
+) -> None:
+    standin.answer = lambda _: failure
+    received = []
+    with pytest.raises(LlmError):
+        async for event in llm.stream(HELLO):
+            received.append(event)  # noqa: PERF401  # what came before the error is what matters
+    assert len(received) == events
+    assert len(standin.requests) == 1
+
+
+@pytest.mark.parametrize("stall", [Stall(), Stall("Hello")], ids=["before-the-first", "after-it"])
+async def test_a_wait_that_is_too_long_fails_once_and_hangs_up(
+    standin: OpenAiStandin, llm: LlmProcessor, stall: Stall
+) -> None:
+    standin.answer = lambda _: stall
+    with pytest.raises(LlmError) as caught:
+        await everything(llm)
+    assert caught.value.failure == "timeout"
+    await standin.until(lambda it: it.cancelled == 1)
+    assert len(standin.requests) == 1
+
+
+async def test_the_deadline_is_for_each_event_not_for_the_answer(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.answer = lambda _: "one two three four"
+    standin.token_seconds = 0.1
+    assert len(await everything(llm)) == 5
+
+
+async def test_closing_the_answer_hangs_up(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.answer = lambda _: Stall("Hello")
+    stream = llm.stream(HELLO)
+    assert await anext(stream) == TextDelta("Hello")
+    await stream.aclose()
+    await standin.until(lambda it: it.cancelled == 1, timeout=0.25)
+
+
+async def test_tokens_are_counted(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.answer = lambda _: "one two three"
+    before = {kind: count("llm_tokens", kind=kind) for kind in ("input", "output", "cached")}
+    events = await everything(llm)
+    assert events[-1] == Finished("stop", Usage(input_tokens=6, output_tokens=3))
+    assert count("llm_tokens", kind="input") == before["input"] + 6
+    assert count("llm_tokens", kind="output") == before["output"] + 3
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(None, 77), (12, 12)])
+async def test_a_request_without_a_limit_gets_the_setting(
+    standin: OpenAiStandin, llm: LlmProcessor, asked: int | None, sent: int
+) -> None:
+    await everything(llm, ChatRequest("", [UserText("Hi.")], max_output_tokens=asked))
+    assert standin.requests[0]["max_tokens"] == sent
+
+
+async def test_the_state_tells_how_it_goes(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    assert llm.state == "starting"
+    standin.models_status = 503
+    with pytest.raises(LlmError):
+        await llm.warm_up()
+    assert llm.state == "failing"
+    standin.models_status = 200
+    await llm.warm_up()
+    assert llm.state == "ok"
+
+
+async def test_no_log_line_holds_what_was_said(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.answer = lambda _: CutOff(SECRET)
+    with capture_logs() as lines, pytest.raises(LlmError):
+        await everything(llm)
+    assert [line["event"] for line in lines] == ["llm_failed"]
+    assert SECRET not in str(lines)
+
+
+async def test_bedrock_is_reached_through_the_settings_and_the_standard_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    settings = Settings(
+        llm="bedrock:us.amazon.nova-lite-v1:0",
+        bedrock_latency="optimized",
+        bedrock_guardrail_id="gr-1",
+        bedrock_guardrail_version="3",
+        llm_keep_warm_seconds=0,
+    )
+    async with BedrockStandin() as standin:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", standin.url)
+        llm = LlmProcessor.from_settings(settings, no_models)
+        await everything(llm)
+        await llm.close()
+    request = standin.requests[0]
+    assert request["modelId"] == "us.amazon.nova-lite-v1:0"
+    assert request["inferenceConfig"] == {"maxTokens": settings.llm_max_tokens}
+    assert request["performanceConfig"] == {"latency": "optimized"}
+    assert request["guardrailConfig"] == {
+        "guardrailIdentifier": "gr-1",
+        "guardrailVersion": "3",
+        "streamProcessingMode": "async",
+    }

@@ -1,0 +1,251 @@
+"""A stand-in for an OpenAI-compatible language model: deterministic answers over real sockets.
+
+In a test:
+
+    async with OpenAiStandin(answer=by_rules({"weather": ToolCallAnswer("get_weather", {"city": "Paris"})})) as standin:
+        provider = OpenAiCompatibleProvider("any", standin.url)
+
+By hand: `python -m tests.support.openai_llm_standin --port 8080`, then `VOICE_LLM=openai:any@http://127.0.0.1:8080/v1`.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+
+@dataclass(frozen=True)
+class ToolCallAnswer:
+    """The model calls `name`, perhaps after saying `text`. Several in a list are parallel calls."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No answer but an HTTP status."""
+
+    status: int
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Says `text`, then nothing more; the connection stays open."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """Says `text`, then breaks the connection."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Sends these `data` lines as they are."""
+
+    lines: tuple[str, ...]
+
+
+Answer = str | ToolCallAnswer | list[ToolCallAnswer] | Refusal | Stall | CutOff | Raw
+Request = dict[str, Any]
+
+
+def last_text(request: Request) -> str:
+    """What the newest message says."""
+    return str(request["messages"][-1]["content"]) if request["messages"] else ""
+
+
+def echo(request: Request) -> Answer:
+    """ "You said: ..." after the user, "The answer is: ..." after a function's result."""
+    newest = request["messages"][-1] if request["messages"] else {"role": "user"}
+    return f"{'The answer is' if newest['role'] == 'tool' else 'You said'}: {last_text(request)}"
+
+
+def by_rules(rules: Mapping[str, Answer], otherwise: Callable[[Request], Answer] = echo) -> Callable[[Request], Answer]:
+    """Answers by the first rule whose words are in the newest user message, whatever their case.
+
+    After a function's result, and for a `ToolCallAnswer` to a request that offers no such tool, `otherwise` answers.
+    """
+
+    def answer(request: Request) -> Answer:
+        if not request["messages"] or request["messages"][-1]["role"] != "user":
+            return otherwise(request)
+        offered = {tool["function"]["name"] for tool in request.get("tools", ())}
+        for words, given in rules.items():
+            if words.lower() in last_text(request).lower() and _tools(given) <= offered:
+                return given
+        return otherwise(request)
+
+    return answer
+
+
+def _tools(answer: Answer) -> set[str]:
+    return {call.name for call in _calls(answer)}
+
+
+def _calls(answer: Answer) -> list[ToolCallAnswer]:
+    if isinstance(answer, ToolCallAnswer):
+        return [answer]
+    return answer if isinstance(answer, list) else []
+
+
+class OpenAiStandin:
+    """The server. `requests` holds each request's body, `headers` its headers, in their order.
+
+    `answer` says what to answer; `first_token_seconds` passes before the first token, `token_seconds` between any two.
+    `finished` counts answers sent to their end, `cancelled` those whose caller hung up first, `connections` the
+    different connections that asked for answers. `models_status` is what a look at `/models` gets.
+    """
+
+    def __init__(
+        self,
+        *,
+        answer: Callable[[Request], Answer] = echo,
+        first_token_seconds: float = 0.0,
+        token_seconds: float = 0.0,
+        port: int = 0,
+    ) -> None:
+        self.answer = answer
+        self.first_token_seconds = first_token_seconds
+        self.token_seconds = token_seconds
+        self.requests: list[Request] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.finished = 0
+        self.cancelled = 0
+        self.models_status = 200
+        self.connections: set[tuple[str, int]] = set()
+        self._port = port
+        self._changed = asyncio.Condition()
+        self._ids = itertools.count(1)
+
+    @property
+    def url(self) -> str:
+        """The base address, up to and including `/v1`."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=1 << 24)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/v1/models", self._models)
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    async def until(self, condition: Callable[[Self], bool], timeout: float = 5.0) -> None:
+        """Wait until `condition(standin)` holds, such as `lambda standin: standin.cancelled == 1`."""
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(lambda: condition(self))
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": []}, status=self.models_status)
+
+    async def _complete(self, http: web.Request) -> web.StreamResponse:
+        request = await http.json()
+        self.requests.append(request)
+        self.headers.append(dict(http.headers))
+        assert http.transport is not None
+        self.connections.add(http.transport.get_extra_info("peername"))
+        await self._notify()
+        answer = self.answer(request)
+        if isinstance(answer, Refusal):
+            return web.json_response({"error": {"message": "refused"}}, status=answer.status)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        try:
+            await asyncio.sleep(self.first_token_seconds)
+            await response.prepare(http)
+            for number, line in enumerate(self._lines(request, answer)):
+                if number:
+                    await asyncio.sleep(self.token_seconds)
+                await response.write(f"data: {line}\n\n".encode())
+            if isinstance(answer, CutOff):
+                http.transport.abort()
+            elif isinstance(answer, Stall):
+                await asyncio.Event().wait()
+            self.finished += 1
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.cancelled += 1
+            raise
+        finally:
+            await asyncio.shield(self._notify())
+        return response
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _lines(self, request: Request, answer: Answer) -> Iterator[str]:
+        """The `data` of each event of a whole or broken answer."""
+        if isinstance(answer, Raw):
+            yield from answer.lines
+            return
+        text = answer if isinstance(answer, str) else "".join(getattr(part, "text", "") for part in _parts(answer))
+        yield _chunk({"role": "assistant", "content": None})
+        words = re.findall(r"\s*\S+|\s+$", text)
+        limit = request.get("max_tokens") or len(words)
+        for word in words[:limit]:
+            yield _chunk({"content": word})
+        if isinstance(answer, Stall | CutOff):
+            return
+        for index, call in enumerate(_calls(answer)):
+            call_id = f"call_{next(self._ids)}"
+            yield _chunk({"tool_calls": [_call_piece(index, "", call_id, call.name)]})
+            arguments = json.dumps(call.arguments) if call.arguments else ""
+            for piece in re.findall(r".{1,8}", arguments):
+                yield _chunk({"tool_calls": [_call_piece(index, piece)]})
+        reason = "length" if len(words) > limit else "tool_calls" if _calls(answer) else "stop"
+        yield _chunk({}, reason)
+        prompt = sum(len(str(message.get("content") or "").split()) for message in request["messages"])
+        if request.get("stream_options", {}).get("include_usage"):
+            usage = {"prompt_tokens": prompt, "completion_tokens": min(len(words), limit)}
+            yield json.dumps({"choices": [], "usage": usage})
+        yield "[DONE]"
+
+
+def _parts(answer: Answer) -> list[Any]:
+    return answer if isinstance(answer, list) else [answer]
+
+
+def _call_piece(index: int, arguments: str, call_id: str | None = None, name: str | None = None) -> dict[str, Any]:
+    function = {"arguments": arguments} | ({"name": name} if name else {})
+    return {"index": index, "function": function} | ({"id": call_id, "type": "function"} if call_id else {})
+
+
+def _chunk(delta: Mapping[str, Any], finish_reason: str | None = None) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return json.dumps({"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [choice]})
+
+
+async def _serve(port: int, first_token_seconds: float, token_seconds: float) -> None:
+    async with OpenAiStandin(
+        port=port, first_token_seconds=first_token_seconds, token_seconds=token_seconds
+    ) as standin:
+        print(standin.url, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--first-token-seconds", type=float, default=0.0)
+    parser.add_argument("--token-seconds", type=float, default=0.0)
+    arguments = parser.parse_args()
+    asyncio.run(_serve(arguments.port, arguments.first_token_seconds, arguments.token_seconds))

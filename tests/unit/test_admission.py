@@ -1,0 +1,83 @@
+"""Admission: a full node refuses, a draining one too, and every call gives its place back exactly once."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.node.admission import Admission, AtCapacity, Draining
+from server.node.metrics import REGISTRY
+
+
+def test_takes_calls_up_to_the_limit_and_tells_the_next_one_to_come_back() -> None:
+    admission = Admission(limit=2, retry_after=3)
+    first, _ = admission.admit(), admission.admit()
+    assert admission.utilization == 1.0
+    with pytest.raises(AtCapacity, match=r"all 2 sessions of this node are taken; try again in 3 s") as refused:
+        admission.admit()
+    assert (refused.value.reason, refused.value.limit, refused.value.retry_after) == ("full", 2, 3)
+    first.release()
+    assert admission.refusal is None
+    admission.admit()
+    assert admission.active == 2
+
+
+def test_a_lease_gives_its_place_back_once_however_it_ends() -> None:
+    admission = Admission(limit=2, retry_after=1)
+    admission.admit()
+    with pytest.raises(ConnectionError), admission.admit() as lease:
+        raise ConnectionError
+    lease.release()
+    assert admission.active == 1
+
+
+def test_a_draining_node_refuses_even_with_room_and_keeps_its_calls() -> None:
+    admission = Admission(limit=5, retry_after=2)
+    lease = admission.admit()
+    admission.start_draining()
+    assert admission.active == 1
+    with pytest.raises(Draining, match="out of service") as refused:
+        admission.admit()
+    assert (refused.value.reason, refused.value.retry_after) == ("draining", 2)
+    lease.release()
+    assert admission.active == 0
+    assert isinstance(admission.refusal, Draining)
+
+
+async def test_the_end_of_the_last_call_is_told_to_whoever_waits() -> None:
+    admission = Admission(limit=2, retry_after=1)
+    await admission.all_ended()  # there are none
+    first, second = admission.admit(), admission.admit()
+    waiting = asyncio.create_task(admission.all_ended())
+    first.release()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    second.release()
+    await asyncio.wait_for(waiting, 1)
+
+
+def test_the_metrics_say_what_it_says() -> None:
+    before = REGISTRY.get_sample_value("voice_sessions_total") or 0.0
+    admission = Admission(limit=4, retry_after=1)
+    admission.admit()
+    names = ("active", "capacity", "utilization_ratio")
+    assert [REGISTRY.get_sample_value(f"voice_sessions_{name}") for name in names] == [1, 4, 0.25]
+    assert REGISTRY.get_sample_value("voice_sessions_total") == before + 1
+    assert REGISTRY.get_sample_value("voice_draining") == 0
+    admission.start_draining()
+    assert REGISTRY.get_sample_value("voice_draining") == 1
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.integers(1, 5), st.lists(st.booleans(), max_size=60))
+def test_never_more_than_the_limit_never_less_than_none(limit: int, comings: list[bool]) -> None:
+    admission = Admission(limit, retry_after=1)
+    leases = []
+    for comes in comings:
+        if comes and admission.refusal is None:
+            leases.append(admission.admit())
+        elif leases and not comes:
+            leases.pop().release()
+        assert admission.active == len(leases) <= limit
+        assert (admission.refusal is None) == (len(leases) < limit)

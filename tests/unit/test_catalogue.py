@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from server.models.catalogue import Hub, Wheels, load_catalogue, parse_catalogue, required_models
+from server.models.errors import UnknownModel
+from server.settings import Settings
+
+SHA = "0" * 64
+
+
+def entry(
+    name: str = "m", path: str = "model.bin", sha256: str = SHA, size: int = 1, sources: str = "sources = []"
+) -> str:
+    file = f"{{ path = {json.dumps(path)}, size = {size}, sha256 = {json.dumps(sha256)} }}"
+    return f'[[models]]\nname = {json.dumps(name)}\npurpose = "p"\nlicence = "MIT"\nfiles = [{file}]\n{sources}\n'
+
+
+def settings(**given: str) -> Settings:
+    return Settings.model_validate(given)
+
+
+def test_the_catalogue_names_each_model_once_with_a_licence_and_a_source() -> None:
+    catalogue = load_catalogue()
+
+    assert list(catalogue) == ["silero-vad", "tiny.en", "base", "small", "smollm2-135m", "hibari-heart"]
+    for model in catalogue.values():
+        assert model.licence in {"MIT", "Apache-2.0"}
+        assert model.sources
+        assert model.size == sum(file.size for file in model.files)
+
+
+def test_every_whisper_model_has_the_files_that_recognition_reads_and_comes_from_the_hub_first() -> None:
+    for name in ("tiny.en", "base", "small"):
+        model = load_catalogue()[name]
+        assert {file.path for file in model.files} == {"config.json", "tokenizer.json", "vocabulary.txt", "model.bin"}
+        assert isinstance(model.sources[0], Hub)
+
+
+def test_what_a_demonstration_loads_comes_from_the_registry_too() -> None:
+    for name in required_models(settings()):
+        assert any(isinstance(source, Wheels) for source in load_catalogue()[name].sources)
+
+
+@pytest.mark.parametrize("path", ["../model.bin", "a/../../b", "/etc/passwd", "a\\..\\b", ""])
+def test_a_path_that_leaves_the_model_folder_is_refused(path: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="no path inside"):
+        parse_catalogue(entry(path=path))
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", ".partial", ""])
+def test_a_name_that_is_no_plain_folder_name_is_refused(name: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="name"):
+        parse_catalogue(entry(name=name))
+
+
+@pytest.mark.parametrize("sha256", ["", "0" * 63, "G" * 64, "A" * 64])
+def test_a_hash_that_is_none_is_refused(sha256: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="sha256"):
+        parse_catalogue(entry(sha256=sha256))
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        '[[models.sources]]\ntype = "hub"\nrepo = "o/r"\nrevision = "main"',  # a branch can change under the hash
+        '[[models.sources]]\ntype = "wheels"\nrequirements = ["x>=1"]\nmembers."model.bin" = ["m"]',
+        '[[models.sources]]\ntype = "wheels"\nrequirements = ["-r x==1"]\nmembers."model.bin" = ["m"]',
+        '[[models.sources]]\ntype = "wheels"\nrequirements = ["x==1"]\nmembers."other.bin" = ["m"]',
+        '[[models.sources]]\ntype = "ftp"\nurl = "ftp://x"',
+    ],
+)
+def test_a_source_that_is_not_pinned_or_not_complete_is_refused(sources: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        parse_catalogue(entry(sources=sources))
+
+
+def test_a_node_needs_the_models_of_its_settings() -> None:
+    assert required_models(settings()) == ["silero-vad", "tiny.en", "smollm2-135m", "hibari-heart"]
+    assert required_models(settings(stt_model="base", llm="bedrock:some.model")) == [
+        "silero-vad",
+        "base",
+        "hibari-heart",
+    ]
+
+
+def test_a_folder_of_the_users_own_is_not_fetched(tmp_path: Path) -> None:
+    assert required_models(settings(stt_model=str(tmp_path))) == ["silero-vad", "smollm2-135m", "hibari-heart"]
+
+
+def test_an_unknown_model_is_told_the_names_that_are_known() -> None:
+    with pytest.raises(
+        UnknownModel, match=r"'large-v9'; takes one of silero-vad, tiny\.en, .*, or the path of a folder"
+    ):
+        required_models(settings(stt_model="large-v9"))

@@ -1,0 +1,52 @@
+"""The pages made from code are those the code makes, and everything in them has a name, a unit and a meaning."""
+
+import re
+
+import pytest
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
+
+from server.docs import FOLDER, metrics_page, settings_page
+from server.node import metrics
+from server.settings import Settings
+
+DECLARED = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
+DIMENSIONLESS = {
+    "voice_sessions_active",
+    "voice_sessions_capacity",
+    "voice_draining",
+    "voice_queue_depth",
+    "voice_worker_up",
+    "voice_stt_batch_size",
+    "voice_vad_batch_size",
+}
+
+
+def test_the_page_of_metrics_is_what_the_code_makes() -> None:
+    assert (FOLDER / "metrics.md").read_text(encoding="utf-8") == metrics_page(), "run `make docs`"
+
+
+def test_the_page_of_settings_is_what_the_code_makes() -> None:
+    assert (FOLDER / "settings.md").read_text(encoding="utf-8") == settings_page(), "run `make docs`"
+
+
+def test_every_setting_is_on_the_page_in_a_group_and_once() -> None:
+    named = re.findall(r"^\| `VOICE_(\w+)` \|", settings_page().partition("\n## ")[2], re.MULTILINE)
+    assert [name.lower() for name in named] == list(Settings.model_fields)
+
+
+def test_every_metric_is_on_the_page_and_once() -> None:
+    assert len(re.findall(r"^\| `voice_", metrics_page(), re.MULTILINE)) == len(DECLARED)
+
+
+@pytest.mark.parametrize("metric", DECLARED.values(), ids=DECLARED)
+def test_a_metric_has_our_prefix_a_unit_and_one_sentence(metric: MetricWrapperBase) -> None:
+    (family,) = metric.describe()
+    assert family.name.startswith("voice_")
+    assert isinstance(metric, Counter) or family.name.endswith(("_seconds", "_ratio")) or family.name in DIMENSIONLESS
+    assert re.fullmatch(r"[A-Z0-9].*[^.]\.", family.documentation)
+    assert "\n" not in family.documentation
+
+
+def test_a_counter_is_shown_under_the_name_it_is_exported_by() -> None:
+    assert "| `voice_sessions_total` | counter |" in metrics_page()

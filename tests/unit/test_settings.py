@@ -1,0 +1,188 @@
+"""Settings: a wrong one is named with what it got and what it takes, and each source overrides those below it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.settings import SettingsError, hash_api_key, load_settings
+
+SECRET = "s3cret" * 6
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of whoever runs the tests are none of theirs."""
+    for name in [name for name in os.environ if name.upper().startswith("VOICE_")]:
+        monkeypatch.delenv(name)
+
+
+def toml(folder: Path, content: str) -> Path:
+    path = folder / "node.toml"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "takes"),
+    [
+        ("PORT", "x", "a whole number from 0 up to 65535"),
+        ("PORT", "70000", "a whole number from 0 up to 65535"),
+        ("PORT", "", "a whole number from 0 up to 65535"),
+        ("HTTP_PORT", "-1", "a whole number from 0 up to 65535"),
+        ("MAX_SESSIONS", "0", "a whole number from 1 up to 100000"),
+        ("RETRY_AFTER_SECONDS", "1.5", "a whole number from 1 up to 3600"),
+        ("MAX_MESSAGE_BYTES", "99999999999", "a whole number from 4096 up to 33554432"),
+        ("AUDIO_RATE", "nan", "a number from 1 up to 1000"),
+        ("AUDIO_BURST_SECONDS", "inf", "a number from 1 up to 3600"),
+        ("DRAIN_SECONDS", "-1", "a number from 0"),
+        ("SEND_AHEAD_SECONDS", "60", "a number from 0.1 up to 30"),
+        ("LLM", "gpt", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
+        ("LLM", "bedrock:", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
+        ("LLM", "openai:m@ftp://host", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
+        ("LLM_TIMEOUT_SECONDS", "0", "a number above 0 up to 120"),
+        ("BEDROCK_LATENCY", "fast", "'standard' or 'optimized'"),
+        ("BEDROCK_PROMPT_CACHE", "maybe", "true or false"),
+        ("STT_MODEL", "", "text with a length from 1"),
+        ("STT_DEVICE", "tpu", "'auto' or 'cpu' or 'cuda'"),
+        ("STT_LANGUAGE", "English", "text matching ^([a-z]{2,3})?$"),
+        ("TTS", "polly", "'hibari'"),
+        ("MODEL_S3", "my-bucket", r"text matching ^(s3://\S+)?$"),
+        ("LOG_LEVEL", "loud", "'debug' or 'info' or 'warning' or 'error'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_it_got_and_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, takes: str
+) -> None:
+    monkeypatch.setenv(f"VOICE_{name}", value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert str(refused.value) == f"VOICE_{name}: got {value!r}; takes {takes}"
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICE_PORT", "x")
+    monkeypatch.setenv("VOICE_LLM", "y")
+    with pytest.raises(SettingsError, match=r"(?s)VOICE_PORT: .*\nVOICE_LLM: "):
+        load_settings()
+
+
+def test_a_long_value_is_shown_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICE_STT_PROMPT", "name " * 200)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert str(refused.value).endswith("…; takes text with a length up to 800")
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"host": "0.0.0.0"}, "VOICE_HOST: got '0.0.0.0', which others can reach; takes a loopback address"),
+        ({"host": "::"}, "VOICE_HOST: got '::'"),
+        ({"host": "voice.example.com"}, "VOICE_HOST: got 'voice.example.com'"),
+        ({"tls_cert": Path("cert.pem")}, "VOICE_TLS_CERT and VOICE_TLS_KEY go together"),
+        ({"tls_key": Path("key.pem")}, "VOICE_TLS_CERT and VOICE_TLS_KEY go together"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(**options)
+    assert str(refused.value).startswith(named)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_no_keys(host: str) -> None:
+    assert not load_settings(host=host).needs_auth
+
+
+@pytest.mark.parametrize("options", [{"api_keys": "one"}, {"token_secret": SECRET}])
+def test_any_address_will_do_with_keys_or_a_secret(options: dict[str, Any]) -> None:
+    assert load_settings(host="0.0.0.0", **options).needs_auth
+
+
+def test_only_hashes_of_keys_are_kept() -> None:
+    hashed = hash_api_key("second")
+    settings = load_settings(api_keys=f"first, {hashed},,")
+    assert settings.api_keys == {hash_api_key("first"), hashed}
+    assert "first" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "takes"),
+    [
+        (
+            {"token_secret": "tooShortSecret"},
+            "VOICE_TOKEN_SECRET: got a value that is not shown; takes at least 32 bytes",
+        ),
+        (
+            {"api_keys": "sha256:TOOSHORTSECRET"},
+            "VOICE_API_KEYS: got a value that is not shown; takes keys in plain, or",
+        ),
+        ({"api_keys": ["tooShortSecret", 7]}, "VOICE_API_KEYS: got a value that is not shown; takes a comma-separated"),
+        ({"llm_api_key": ["tooShortSecret"]}, "VOICE_LLM_API_KEY: got a value that is not shown; takes a secret"),
+    ],
+)
+def test_a_wrong_secret_is_not_shown(options: dict[str, Any], takes: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(**options)
+    assert str(refused.value).startswith(takes)
+    assert "tooshortsecret" not in str(refused.value).lower()
+    assert refused.value.__cause__ is None
+
+
+def test_a_good_secret_is_not_shown_either() -> None:
+    settings = load_settings(token_secret=SECRET, llm_api_key="sk-1234")
+    assert settings.token_secret is not None
+    assert settings.token_secret.get_secret_value() == SECRET
+    assert SECRET not in repr(settings)
+    assert "sk-1234" not in repr(settings)
+
+
+def test_the_command_line_overrides_a_variable_and_that_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = toml(tmp_path, "port = 1\nhttp_port = 1\nmax_sessions = 1\nallowed_origins = ['https://a', 'https://b']\n")
+    monkeypatch.setenv("VOICE_PORT", "2")
+    monkeypatch.setenv("VOICE_HTTP_PORT", "2")
+    settings = load_settings(path, port=3, log_level=None)
+    assert (settings.port, settings.http_port, settings.max_sessions) == (3, 2, 1)
+    assert settings.allowed_origins == {"https://a", "https://b"}
+    assert settings.log_level == "info"
+
+
+def test_a_variable_may_name_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VOICE_CONFIG", str(toml(tmp_path, "port = 1234")))
+    assert load_settings().port == 1234
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("port = ", "which is not TOML"),
+        ("porto = 9000", "porto: no such setting"),
+        ("port = 'x'", "VOICE_PORT: got 'x'; takes a whole number"),
+        ("[llm]\nmodel = 'm'", "VOICE_LLM: got {'model': 'm'}; takes text"),
+        ("token_secret = 'tooShortSecret'", "VOICE_TOKEN_SECRET: got a value that is not shown"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, content: str, named: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(toml(tmp_path, content))
+    assert named in str(refused.value)
+    assert "tooShortSecret" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"config: got '.*nowhere.toml', which can't be read \(No such file"):
+        load_settings(tmp_path / "nowhere.toml")
+
+
+def test_a_misspelled_variable_is_refused_and_its_value_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICE_TOKEN_SECRETE", SECRET)
+    monkeypatch.setenv("VOICE_PROT", "9000")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert [line.partition(":")[0] for line in str(refused.value).splitlines()] == ["VOICE_PROT", "VOICE_TOKEN_SECRETE"]
+    assert SECRET not in str(refused.value)
