@@ -1,7 +1,8 @@
 """One answer on its way to the caller: LLM → clauses → TTS → pacer.
 
 The model is read as fast as it writes; what it writes is spoken clause by clause; audio leaves on absolute deadlines,
-never further ahead of playout than the cushion allows. Whoever cancels the task that gives an answer frees model and voice.
+never further ahead of playout than the cushion allows. Cancelling the task that
+gives an answer frees model and voice.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 # What the voice leaves out at a clause's edges, set again: a breath between sentences, less inside one.
 _SENTENCE_PAUSE_SECONDS = 0.2
 _CLAUSE_PAUSE_SECONDS = 0.08
-_SENTENCE_ENDS = tuple(".!?…。！？")
+_SENTENCE_ENDS = tuple(".!?…。！？")  # noqa: RUF001  # of every script
 
 
 @dataclass(frozen=True, slots=True)

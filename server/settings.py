@@ -111,7 +111,7 @@ class Settings(BaseSettings):
 
     # --- the conversation
     instructions: str = Field(
-        "You are a friendly voice assistant on a phone call. Answer in one or two short sentences, without lists.",
+        "You are a friendly voice assistant. Answer each question in one short sentence of plain English.",
         description="System prompt of a session that sets none.",
     )
     send_ahead_seconds: float = Field(

@@ -8,28 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from functools import partial
 
+from server.conversation import events as e
 from server.conversation.config import ResponseConfig, SessionConfig
 from server.conversation.errors import DuplicateItem, NoActiveResponse, ResponseActive
-from server.conversation.events import (
-    AudioCommitted,
-    AudioDelta,
-    Generate,
-    IdleTimedOut,
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
-    Output,
-    PlaybackCleared,
-    PlayoutRanDry,
-    SpeechStarted,
-    SpeechStopped,
-    StopGenerating,
-    Transcribed,
-    TranscriptionFailed,
-)
-from server.conversation.history import FunctionCall, History, Item, Message, Part, chat_messages
+from server.conversation.history import History, Item, Message, Part, chat_messages
 from server.conversation.playback import Playback
 from server.conversation.response import EndReason, Failure, Response, ResponseStatus
 from server.conversation.spoken import Spoken
@@ -58,8 +40,8 @@ class Conversation:
         self._utterances = Utterances(config.turn_detection, self.history, new_id)
         self._unanswered: list[str] = []  # items of committed turns that want an answer
         self._writer: ResponseWriter | None = None
-        self._again: Callable[[], Iterator[Output]] | None = None  # gives the active response once more
-        self._owed: Callable[[], Iterator[Output]] | None = None  # gives one again that was interrupted unheard
+        self._again: Callable[[], Iterator[e.Output]] | None = None  # gives the active response once more
+        self._owed: Callable[[], Iterator[e.Output]] | None = None  # gives one again that was interrupted unheard
         self._ask: Callable[[], ChatRequest] | None = None  # the model is asked once all words are known
         self._idle_since: float | None = None
 
@@ -79,26 +61,26 @@ class Conversation:
         """The caller's next audio: 16-bit little-endian mono PCM at 16 kHz."""
         self._utterances.append_audio(pcm)
 
-    def voice_activity(self, start: float, end: float, probability: float, now: float) -> list[Output]:
+    def voice_activity(self, start: float, end: float, probability: float, now: float) -> list[e.Output]:
         """The probability that the caller speaks between `start` and `end`, in seconds of their audio."""
         outputs = list(self._follow(self._utterances.voice_activity(start, end, probability), now))
         return outputs or list(self._follow_silence(end, now))
 
-    def commit_audio(self) -> list[Output]:
+    def commit_audio(self) -> list[e.Output]:
         """End the caller's turn by hand; no answer is given unless the client asks. Raises `BufferTooShort`."""
         return list(self._utterances.commit())
 
-    def clear_audio(self) -> list[Output]:
+    def clear_audio(self) -> list[e.Output]:
         """Forget the caller's uncommitted audio."""
         return [*self._utterances.clear(), *self._answer_if_due()]
 
-    def transcribed(self, attempt: int, answer: Transcribed | TranscriptionFailed, now: float) -> list[Output]:
+    def transcribed(self, attempt: int, answer: e.Transcribed | e.TranscriptionFailed, now: float) -> list[e.Output]:
         """The answer to a `Transcribe` command, with its `attempt`."""
         return list(self._follow(self._utterances.answered(attempt, answer), now))
 
     # --- items
 
-    def add_item(self, item: Item, after: str | None = None, audio: bytes = b"") -> list[Output]:
+    def add_item(self, item: Item, after: str | None = None, audio: bytes = b"") -> list[e.Output]:
         """Insert an item that the client made. `audio` (16 kHz PCM) holds the words of its one part without text.
 
         Raises `ItemNotFound` or `DuplicateItem`.
@@ -107,98 +89,102 @@ class Conversation:
         if item.id == self._utterances.announced_id or any(item.id == own.id for own in given):
             raise DuplicateItem(item.id)
         previous = self.history.insert(item, after)
-        outputs: list[Output] = [ItemAdded(deepcopy(item), previous), ItemDone(deepcopy(item), previous)]
+        outputs: list[e.Output] = [e.ItemAdded(deepcopy(item), previous), e.ItemDone(deepcopy(item), previous)]
         if audio and isinstance(item, Message):
             part = next(part for part in item.parts if part.text is None)
             outputs.append(self._utterances.recognise_item(item.id, part, audio))
         return outputs
 
-    def retrieve_item(self, item_id: str) -> list[Output]:
+    def retrieve_item(self, item_id: str) -> list[e.Output]:
         """Tell the client an item as it stands. Raises `ItemNotFound`."""
-        return [ItemRetrieved(deepcopy(self.history.get(item_id)))]
+        return [e.ItemRetrieved(deepcopy(self.history.get(item_id)))]
 
-    def delete_item(self, item_id: str) -> list[Output]:
+    def delete_item(self, item_id: str) -> list[e.Output]:
         """Take an item out of the conversation. Raises `ItemNotFound`."""
         self.history.delete(item_id)
         stopped = list(self._utterances.forget(item_id))
         spoken = self._writer.message if self._writer else None
         if spoken is None or spoken.id != item_id:  # what is being spoken is still played
             self.playback.forget(item_id)
-        return [ItemDeleted(item_id), *stopped, *self._ask_if_heard(), *self._answer_if_due()]
+        return [e.ItemDeleted(item_id), *stopped, *self._ask_if_heard(), *self._answer_if_due()]
 
-    def truncate_item(self, item_id: str, content_index: int, audio_end_ms: int, now: float) -> list[Output]:
+    def truncate_item(self, item_id: str, content_index: int, audio_end_ms: int, now: float) -> list[e.Output]:
         """Cut what the assistant said to its first `audio_end_ms` of audio: the caller heard no more.
 
         A time past the end of the audio cuts nothing. Raises `ItemNotFound` or `NotTruncatable`.
         """
         self._spoken.truncate(item_id, content_index, audio_end_ms / 1000, now)
-        return [ItemTruncated(item_id, content_index, audio_end_ms)]
+        return [e.ItemTruncated(item_id, content_index, audio_end_ms)]
 
     # --- answers, as the client asks for them
 
-    def respond(self, config: ResponseConfig, input_items: list[Item] | None = None) -> list[Output]:
+    def respond(self, config: ResponseConfig, input_items: list[Item] | None = None) -> list[e.Output]:
         """Answer now. `input_items`, if given, stand in for the conversation. Raises `ResponseActive`."""
         if self._writer:
             raise ResponseActive(self._writer.response.id)
         return list(self._respond(config, self.history if input_items is None else input_items))
 
-    def cancel_response(self, response_id: str | None, now: float) -> list[Output]:
+    def cancel_response(self, response_id: str | None, now: float) -> list[e.Output]:
         """Stop the answer that is being given. Raises `NoActiveResponse`."""
         active = self.active_response
         if active is None or response_id not in (None, active.id):
             raise NoActiveResponse(response_id)
         return [*self._end(now, "cancelled", reason="client_cancelled"), *self._answer_if_due()]
 
-    def clear_playback(self, now: float) -> list[Output]:
+    def clear_playback(self, now: float) -> list[e.Output]:
         """The client drops the audio that it has not played; an answer under way ends."""
-        outputs: list[Output] = []
+        outputs: list[e.Output] = []
         if active := self.active_response:
-            outputs += [*self._end(now, "cancelled", reason="client_cancelled"), PlaybackCleared(active.id)]
+            outputs += [*self._end(now, "cancelled", reason="client_cancelled"), e.PlaybackCleared(active.id)]
         self._spoken.silence(now)
         return [*outputs, *self._answer_if_due()]
 
     # --- the answer, as the pipeline makes it; what comes for a response that has ended is dropped
 
-    def say(self, response_id: str, clause: str) -> list[Output]:
+    def say(self, response_id: str, clause: str) -> list[e.Output]:
         """The audio that follows speaks `clause`."""
         writer = self._writing(response_id)
         if writer is None:
             return []
-        outputs: list[Output] = list(writer.write(clause))
+        outputs: list[e.Output] = list(writer.write(clause))
         self.playback.clause(writer.place.item_id, clause)
         return outputs
 
-    def speak(self, response_id: str, audio: bytes, seconds: float, now: float) -> list[Output]:
+    def speak(self, response_id: str, audio: bytes, seconds: float, now: float) -> list[e.Output]:
         """Audio for the client, in its own format: `seconds` long, spoken after what was sent before."""
         writer = self._writing(response_id)
         if writer is None:
             return []
         ran_dry = self.playback.audio(writer.place.item_id, seconds, now)
-        return [AudioDelta(writer.place, audio), *([PlayoutRanDry()] if ran_dry else [])]
+        return [e.AudioDelta(writer.place, audio), *([e.PlayoutRanDry()] if ran_dry else [])]
 
-    def write(self, response_id: str, text: str) -> list[Output]:
+    def write(self, response_id: str, text: str) -> list[e.Output]:
         """Text for the client to read."""
         writer = self._writing(response_id)
         return list(writer.write(text)) if writer else []
 
-    def call(self, response_id: str, call_id: str, name: str) -> list[Output]:
+    def call(self, response_id: str, call_id: str, name: str) -> list[e.Output]:
         """The model calls a function."""
         writer = self._writing(response_id)
-        return list(writer.call(call_id, name)) if writer else []
+        if writer is None:
+            return []
+        if writer.message:
+            self._spoken.end(writer.message, broken_off=False)
+        return list(writer.call(call_id, name))
 
-    def call_arguments(self, response_id: str, delta: str) -> list[Output]:
+    def call_arguments(self, response_id: str, delta: str) -> list[e.Output]:
         """More of the arguments of the function called last."""
         writer = self._writing(response_id)
         return list(writer.arguments(delta)) if writer else []
 
-    def finish(self, response_id: str, finished: Finished, now: float) -> list[Output]:
+    def finish(self, response_id: str, finished: Finished, now: float) -> list[e.Output]:
         """Everything that the model said has been sent."""
         if self._writing(response_id) is None:
             return []
         status, reason = _STATUS_OF[finished.reason]
         return [*self._end(now, status, finished.usage, reason), *self._answer_if_due()]
 
-    def fail(self, response_id: str, failure: Failure, now: float) -> list[Output]:
+    def fail(self, response_id: str, failure: Failure, now: float) -> list[e.Output]:
         """The answer can't be made, or not to its end."""
         if self._writing(response_id) is None:
             return []
@@ -206,42 +192,35 @@ class Conversation:
 
     # --- turn-taking
 
-    def _follow(self, outputs: Iterable[Output], now: float) -> Iterator[Output]:
+    def _follow(self, outputs: Iterable[e.Output], now: float) -> Iterator[e.Output]:
         """What the caller does, and what follows from it."""
         turns = self.config.turn_detection
         for output in outputs:
             yield output
             match output:
-                case SpeechStarted() if turns and turns.interrupt_response:
+                case e.SpeechStarted() if turns and turns.interrupt_response:
                     yield from self._interrupt(now, turns.create_response)
-                case SpeechStopped() if self._idle_since is not None:
+                case e.SpeechStopped() if self._idle_since is not None:
                     self._idle_since = now
-                case AudioCommitted(item_id) if turns and turns.create_response:
+                case e.AudioCommitted(item_id) if turns and turns.create_response:
                     self._unanswered.append(item_id)
-                case Transcribed() | TranscriptionFailed():
-                    if isinstance(output, Transcribed) and output.transcript:
+                case e.Transcribed() | e.TranscriptionFailed():
+                    if isinstance(output, e.Transcribed) and output.transcript:
                         self._idle_since = None
                     yield from self._ask_if_heard()
                     yield from self._answer_if_due()
 
-    def _interrupt(self, now: float, answer_again: bool) -> Iterator[Output]:
+    def _interrupt(self, now: float, answer_again: bool) -> Iterator[e.Output]:
         """What is spoken falls silent. Text that is written outside the conversation is not the caller's to stop."""
         response = self.active_response
         if response and (response.config.in_conversation or response.config.modality == "audio"):
-            if answer_again and not self._had_effect(response, now):
+            if answer_again and not self._spoken.had_effect(response, now):
                 # The caller only went on speaking, or it is noise: what was asked before still wants its answer.
                 self._owed = self._again
             yield from self._end(now, "cancelled", reason="turn_detected")
         self._spoken.silence(now)
 
-    def _had_effect(self, response: Response, now: float) -> bool:
-        """Whether the caller heard any of the response, or the application was told to run a function."""
-        return any(
-            item.status == "completed" if isinstance(item, FunctionCall) else self._spoken.was_heard(item, now)
-            for item in response.output
-        )
-
-    def _answer_if_due(self) -> Iterator[Output]:
+    def _answer_if_due(self) -> Iterator[e.Output]:
         if self._writer or self._utterances.speaking or not self._utterances.all_heard:
             return
         turns, self._unanswered = self._unanswered, []
@@ -252,23 +231,23 @@ class Conversation:
         elif owed:
             yield from owed()
 
-    def _follow_silence(self, end: float, now: float) -> Iterator[Output]:
+    def _follow_silence(self, end: float, now: float) -> Iterator[e.Output]:
         """Nobody speaks; after the idle timeout the assistant does."""
         turns = self.config.turn_detection
-        if not turns or turns.idle_timeout is None or self._idle_since is None or self._writer:
+        if not turns or turns.idle_timeout is None or self._idle_since is None:
             return
-        if self._utterances.speaking or not self._utterances.all_heard:
+        if self._writer or self._utterances.speaking or not self._utterances.all_heard:
             return
         if now - max(self._idle_since, self.playback.ends_at) < turns.idle_timeout:
             return
         item = Message(self._new_id("item"), "user", [Part("input_audio", "")])
-        yield IdleTimedOut(item.id, round((end - turns.idle_timeout) * 1000), round(end * 1000))
+        yield e.IdleTimedOut(item.id, round((end - turns.idle_timeout) * 1000), round(end * 1000))
         yield from commit_item(self.history, item)
         yield from self._respond(self.config.response, self.history, _STILL_THERE)
 
     # --- answers
 
-    def _respond(self, config: ResponseConfig, items: Iterable[Item], *asides: ChatMessage) -> Iterator[Output]:
+    def _respond(self, config: ResponseConfig, items: Iterable[Item], *asides: ChatMessage) -> Iterator[e.Output]:
         history = self.history if config.in_conversation else None
         self._writer = ResponseWriter(Response(self._new_id("resp"), config), history, self._new_id)
         self._again = partial(self._respond, config, items, *asides)
@@ -289,10 +268,10 @@ class Conversation:
             temperature=config.temperature,
         )
 
-    def _ask_if_heard(self) -> Iterator[Output]:
+    def _ask_if_heard(self) -> Iterator[e.Output]:
         """The model is asked once the words of everything that was said are known."""
         if self._writer and self._ask and self._utterances.all_heard:
-            yield Generate(self._writer.response, self._ask())
+            yield e.Generate(self._writer.response, self._ask())
             self._ask = None
 
     def _end(
@@ -302,12 +281,12 @@ class Conversation:
         usage: Usage | None = None,
         reason: EndReason | None = None,
         failure: Failure | None = None,
-    ) -> Iterator[Output]:
+    ) -> Iterator[e.Output]:
         writer = self._writer
         assert writer is not None, "only an answer under way ends"
         message = writer.message
         if status in ("cancelled", "failed"):
-            yield StopGenerating(writer.response.id)
+            yield e.StopGenerating(writer.response.id)
         yield from writer.finish(status, usage or Usage(), reason, failure)
         if message:
             self._spoken.end(message, broken_off=status in ("cancelled", "failed"))

@@ -4,8 +4,9 @@ Pure. Joins the items of a conversation to their playback; whoever knows that pl
 """
 
 from server.conversation.errors import NotTruncatable
-from server.conversation.history import History, Item, Message
+from server.conversation.history import FunctionCall, History, Item, Message
 from server.conversation.playback import Playback
+from server.conversation.response import Response
 
 
 class Spoken:
@@ -39,9 +40,14 @@ class Spoken:
             item.status = "incomplete"
         self._playback.cut(now)
 
-    def was_heard(self, item: Item, now: float) -> bool:
-        """Whether the client has begun to play the item."""
-        return self._playback.knows(item.id) and self._playback.heard(item.id, now) > 0
+    def had_effect(self, response: Response, now: float) -> bool:
+        """Whether the caller heard any of the response, or the application was told to run a function."""
+        return any(
+            item.status == "completed"
+            if isinstance(item, FunctionCall)
+            else self._playback.knows(item.id) and self._playback.heard(item.id, now) > 0
+            for item in response.output
+        )
 
     def end(self, message: Message, broken_off: bool) -> None:
         """No more of the message is spoken; of a clause that was broken off, history keeps what was sent."""

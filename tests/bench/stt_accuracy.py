@@ -13,11 +13,10 @@ from pathlib import Path
 
 from server.models.store import ModelStore
 from server.settings import load_settings
-from server.workers.engines.utterance import LONGEST_WINDOW, decode, window_for
+from server.workers.engines.log_mel import SAMPLE_RATE
+from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, decode
 from server.workers.engines.whisper import WhisperEngine, Window
 from tests.support.clips import Clip, read_clips, word_errors, words
-
-_SAMPLE_RATE = 16_000
 
 
 @dataclass
@@ -36,16 +35,18 @@ class _Score:
         self.seconds.append(seconds)
 
     def __str__(self) -> str:
+        mean, median = statistics.mean(self.seconds) * 1000, statistics.median(self.seconds) * 1000
         return (
             f"{self.wrong} of {self.words} words wrong, WER {self.wrong / self.words:.1%}, {self.refused} refused, "
-            f"a clip {statistics.mean(self.seconds) * 1000:.0f} ms, median {statistics.median(self.seconds) * 1000:.0f} ms"
+            f"a clip {mean:.0f} ms, median {median:.0f} ms"
         )
 
 
 def _hear(engine: WhisperEngine, pcm: bytes, shortest: int) -> tuple[str, float]:
     """The text, tried again at full length where a gate refused it, and the seconds it took."""
     samples = decode(pcm)
-    seconds = max(shortest, window_for(samples))
+    windows = sorted({shortest, *(window for window in WINDOWS if window > shortest)})
+    seconds = next(window for window in windows if len(samples) <= window * SAMPLE_RATE)
     started = time.perf_counter()
     text = engine.recognize([Window(samples, seconds)])[0].text
     if not text and seconds < LONGEST_WINDOW:
@@ -70,7 +71,7 @@ def _latency(folder: Path, pcm: bytes) -> None:
     for threads in (1, 2):
         engine = WhisperEngine(folder, "cpu", threads)
         for seconds in (3, 8):
-            times = sorted(_hear(engine, pcm[: seconds * _SAMPLE_RATE * 2], 15)[1] for _ in range(9))
+            times = sorted(_hear(engine, pcm[: seconds * SAMPLE_RATE * 2], 15)[1] for _ in range(9))
             print(
                 f"{threads} threads, {seconds} s utterance: {times[0] * 1000:.0f} ms, median {times[4] * 1000:.0f} ms"
             )

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from server.llm.interface import (
     AssistantText,
@@ -36,7 +37,7 @@ def said(events: list[LlmEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-@pytest.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def model() -> AsyncIterator[LlmProcessor]:
     store = load_settings().model_dir.expanduser()
     settings = Settings(llm="local", instructions=INSTRUCTIONS, llm_timeout_seconds=60)
@@ -77,8 +78,8 @@ async def test_an_answer_stops_at_the_limit(model: LlmProcessor) -> None:
 
 
 async def test_a_conversation_that_outgrew_the_context_is_answered(model: LlmProcessor) -> None:
-    turns = [UserText("The number is 1234567890. " * 8), AssistantText("I see, 1234567890. " * 8)] * 20
-    events = await everything(model, ask(*turns, UserText("What is the opposite of hot?"), tokens=8))
+    turns: list[ChatMessage] = [UserText("The number is 1234567890. " * 8), AssistantText("I see, 1234567890. " * 8)]
+    events = await everything(model, ask(*turns * 20, UserText("What is the opposite of hot?"), tokens=8))
     assert isinstance(events[-1], Finished)
 
 

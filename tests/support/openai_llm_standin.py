@@ -104,7 +104,7 @@ def _calls(answer: Answer) -> list[ToolCallAnswer]:
 class OpenAiStandin:
     """The server. `requests` holds each request's body, `headers` its headers, in their order.
 
-    `answer` says what to answer; `first_token_seconds` passes before the first token, `token_seconds` between any two.
+    `answer` says what to answer; `first_token_seconds` passes before the first token, `token_seconds` after each.
     `finished` counts answers sent to their end, `cancelled` those whose caller hung up first, `connections` the
     different connections that asked for answers. `models_status` is what a look at `/models` gets.
     """
@@ -172,10 +172,10 @@ class OpenAiStandin:
         try:
             await asyncio.sleep(self.first_token_seconds)
             await response.prepare(http)
-            for number, line in enumerate(self._lines(request, answer)):
-                if number:
-                    await asyncio.sleep(self.token_seconds)
+            for line, is_token in self._lines(request, answer):
                 await response.write(f"data: {line}\n\n".encode())
+                if is_token:
+                    await asyncio.sleep(self.token_seconds)
             if isinstance(answer, CutOff):
                 http.transport.abort()
             elif isinstance(answer, Stall):
@@ -192,32 +192,31 @@ class OpenAiStandin:
         async with self._changed:
             self._changed.notify_all()
 
-    def _lines(self, request: Request, answer: Answer) -> Iterator[str]:
-        """The `data` of each event of a whole or broken answer."""
+    def _lines(self, request: Request, answer: Answer) -> Iterator[tuple[str, bool]]:
+        """The `data` of each event of a whole or broken answer, and whether it stands for a token."""
         if isinstance(answer, Raw):
-            yield from answer.lines
+            yield from ((line, True) for line in answer.lines)
             return
         text = answer if isinstance(answer, str) else "".join(getattr(part, "text", "") for part in _parts(answer))
-        yield _chunk({"role": "assistant", "content": None})
+        yield _chunk({"role": "assistant", "content": None}), False
         words = re.findall(r"\s*\S+|\s+$", text)
         limit = request.get("max_tokens") or len(words)
         for word in words[:limit]:
-            yield _chunk({"content": word})
+            yield _chunk({"content": word}), True
         if isinstance(answer, Stall | CutOff):
             return
         for index, call in enumerate(_calls(answer)):
             call_id = f"call_{next(self._ids)}"
-            yield _chunk({"tool_calls": [_call_piece(index, "", call_id, call.name)]})
-            arguments = json.dumps(call.arguments) if call.arguments else ""
-            for piece in re.findall(r".{1,8}", arguments):
-                yield _chunk({"tool_calls": [_call_piece(index, piece)]})
+            yield _chunk({"tool_calls": [_call_piece(index, "", call_id, call.name)]}), True
+            for piece in re.findall(r".{1,8}", json.dumps(call.arguments) if call.arguments else ""):
+                yield _chunk({"tool_calls": [_call_piece(index, piece)]}), True
         reason = "length" if len(words) > limit else "tool_calls" if _calls(answer) else "stop"
-        yield _chunk({}, reason)
-        prompt = sum(len(str(message.get("content") or "").split()) for message in request["messages"])
+        yield _chunk({}, reason), False
         if request.get("stream_options", {}).get("include_usage"):
+            prompt = sum(len(str(message.get("content") or "").split()) for message in request["messages"])
             usage = {"prompt_tokens": prompt, "completion_tokens": min(len(words), limit)}
-            yield json.dumps({"choices": [], "usage": usage})
-        yield "[DONE]"
+            yield json.dumps({"choices": [], "usage": usage}), False
+        yield "[DONE]", False
 
 
 def _parts(answer: Answer) -> list[Any]:

@@ -1,0 +1,244 @@
+"""A call in virtual time: a conversation and its dialect, with a caller who speaks, a model that is told what to answer
+and a strict client that checks every event.
+
+No socket, no model, no wall clock: time passes only when a test says what happens in it. The stand-ins are at the edge:
+audio holds its own words (see `_Recogniser`), and a bot says what the test makes it say.
+"""
+
+import itertools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from server.conversation import events as e
+from server.conversation.conversation import Conversation
+from server.conversation.history import Message
+from server.conversation.response import Failure
+from server.dialects.dialect import AudioReceived, DialectOutput
+from server.dialects.openai.dialect import OpenAiDialect
+from server.dialects.openai.session import Session
+from server.llm.interface import ChatMessage, ChatRequest, Finished, Usage
+from tests.support.strict_client import StrictClient
+
+FRAME = 512 / 16_000
+SPEECH, FADING, SILENCE = 0.95, 0.4, 0.02
+
+
+class _Recogniser:
+    """Audio of these tests says what it says: a sample's value is the number of a word; 0 is silence, -1 noise."""
+
+    def __init__(self) -> None:
+        self._words = [""]
+
+    def record(self, text: str, frames: int) -> list[bytes]:
+        """`frames` frames of audio in which `text` is spoken at an even pace; no text is noise."""
+        numbers = [len(self._words) + index for index in range(len(text.split()))] or [-1]
+        self._words += text.split()
+        pace = len(numbers) / frames
+        return [np.full(512, numbers[int(frame * pace)], "<i2").tobytes() for frame in range(frames)]
+
+    def hear(self, pcm: bytes) -> str:
+        """The words in a stretch of audio."""
+        numbers = np.frombuffer(pcm, "<i2")
+        changes = np.flatnonzero(np.diff(numbers, prepend=0))
+        heard = dict.fromkeys(int(number) for number in numbers[changes] if number > 0)
+        return " ".join(self._words[number] for number in heard)
+
+
+@dataclass
+class _Recognition:
+    due: float
+    command: e.Transcribe
+
+
+class Call:
+    """One call. The session's settings are given as a client gives them in session.update."""
+
+    def __init__(self, recognition_seconds: float = 0.1, **session: Any) -> None:
+        self.now = 1000.0
+        self.recognition_seconds = recognition_seconds
+        self.recognition_fails = False
+        self.outputs: list[DialectOutput] = []
+        self.client = StrictClient()
+        self.answering: str | None = None
+        self.requests: list[ChatRequest] = []
+        self._audio = 0
+        self._recogniser = _Recogniser()
+        self._recognitions: list[_Recognition] = []
+        ids = itertools.count(1)
+        wire = Session(id="sess_1", model="voicefleet", instructions="Be brief.")
+        self.conversation = Conversation(wire.config(), lambda prefix: f"{prefix}_{next(ids)}")
+        self.dialect = OpenAiDialect(wire, self.conversation, lambda prefix: f"{prefix}_{next(ids)}")
+        self._perform(self.dialect.greet())
+        if session:
+            self.client_sends("session.update", session=session)
+        self._seen = len(self.client.received)
+
+    # --- what happens
+
+    def caller_says(self, text: str, seconds: float = 1.0) -> None:
+        """The caller speaks; the recogniser will understand just this."""
+        for pcm in self._recogniser.record(text, max(1, round(seconds / FRAME))):
+            self.frame(SPEECH, pcm)
+
+    def caller_makes_noise(self, seconds: float = 0.3) -> None:
+        """A cough or a door: voice to the detector, no words to the recogniser."""
+        self.caller_says("", seconds)
+
+    def silence(self, seconds: float) -> None:
+        """Nobody speaks into the phone; what has been sent to the client is played."""
+        for _ in range(max(1, round(seconds / FRAME))):
+            self.frame(SILENCE)
+
+    def frame(self, probability: float, pcm: bytes = bytes(1024)) -> None:
+        """One frame of the caller's audio; it arrives and is judged at once."""
+        self.conversation.append_audio(pcm)
+        self._audio += 1
+        self.now += FRAME
+        start, end = (self._audio - 1) * FRAME, self._audio * FRAME
+        self._perform(self.conversation.voice_activity(start, end, probability, self.now))
+        self._deliver_transcripts()
+
+    def client_sends(self, type: str, /, **fields: Any) -> list[dict[str, Any]]:
+        """A client event; gives the server events that came at once."""
+        return self.client_sends_raw(json.dumps({"type": type, **fields}))
+
+    def client_sends_raw(self, message: str | bytes) -> list[dict[str, Any]]:
+        """Whatever a client may send."""
+        before = len(self.client.received)
+        self._perform(self.dialect.receive(message, self.now))
+        return self.client.received[before:]
+
+    def client_adds(self, text: str, role: str = "user", **fields: Any) -> str:
+        """The application types a message; gives the item's id."""
+        kind = "output_text" if role == "assistant" else "input_text"
+        item = {"type": "message", "role": role, "content": [{"type": kind, "text": text}], **fields}
+        return str(self.client_sends("conversation.item.create", item=item)[0]["item"]["id"])
+
+    def bot_says(self, clause: str, seconds: float | None = None) -> None:
+        """The model and the voice give a clause (15 characters a second); all of its audio is sent at once."""
+        self._perform(self.conversation.say(self._response, clause))
+        self.bot_sounds(len(clause) / 15 if seconds is None else seconds)
+
+    def bot_sounds(self, seconds: float) -> None:
+        """More audio of the clause that is being said."""
+        for audio, length in _chunks(seconds):
+            self._perform(self.conversation.speak(self._response, audio, length, self.now))
+
+    def bot_writes(self, *texts: str) -> None:
+        """The model writes text for the client to read."""
+        for text in texts:
+            self._perform(self.conversation.write(self._response, text))
+
+    def bot_calls(self, name: str, *arguments: str, call_id: str = "call_1") -> None:
+        """The model calls a function; its arguments come in pieces."""
+        self._perform(self.conversation.call(self._response, call_id, name))
+        for piece in arguments:
+            self._perform(self.conversation.call_arguments(self._response, piece))
+
+    def bot_finishes(self, reason: Any = "stop") -> None:
+        """The answer has been sent to its end."""
+        self._perform(self.conversation.finish(self._response, Finished(reason, Usage(12, 7, 3)), self.now))
+
+    def bot_fails(self) -> None:
+        """The model or the voice gives up."""
+        failure = Failure("unavailable", "the language model does not answer")
+        self._perform(self.conversation.fail(self._response, failure, self.now))
+
+    def turn(self, caller: str, bot: str) -> None:
+        """The caller says something and hears the whole answer."""
+        self.caller_says(caller)
+        self.silence(1.0)
+        self.bot_says(bot)
+        self.bot_finishes()
+        self.silence(len(bot) / 15 + 0.1)
+
+    # --- what can be seen
+
+    @property
+    def events(self) -> list[str]:
+        """Types of all server events that came since this was asked last; runs of one type count once."""
+        new, self._seen = self.client.received[self._seen :], len(self.client.received)
+        return [kind for kind, _ in itertools.groupby(event["type"] for event in new)]
+
+    @property
+    def errors(self) -> list[str]:
+        """Codes of all errors so far."""
+        return [event["error"]["code"] for event in self.all_of("error")]
+
+    @property
+    def history(self) -> list[tuple[str, str]]:
+        """Who said what, as the next model request would show it."""
+        return [(item.role, item.text) for item in self.conversation.history if isinstance(item, Message)]
+
+    @property
+    def heard(self) -> str:
+        """What history holds of the assistant's last message."""
+        return [text for role, text in self.history if role == "assistant"][-1]
+
+    @property
+    def asked(self) -> list[ChatMessage]:
+        """The messages of the last request to the model."""
+        return list(self.requests[-1].messages)
+
+    def all_of(self, type: str) -> list[dict[str, Any]]:
+        """All server events of a type."""
+        return [event for event in self.client.received if event["type"] == type]
+
+    def last(self, type: str) -> dict[str, Any]:
+        """The latest server event of a type."""
+        return self.all_of(type)[-1]
+
+    def commands(self, kind: type) -> list[Any]:
+        """All commands of a kind that the pipeline was given."""
+        return [output for output in self.outputs if isinstance(output, kind)]
+
+    # --- the shell
+
+    @property
+    def _response(self) -> str:
+        assert self.answering, "the model has not been asked"
+        return self.answering
+
+    def _perform(self, outputs: Any) -> None:
+        for output in outputs:
+            self.outputs.append(output)
+            match output:
+                case AudioReceived(audio):
+                    self.conversation.append_audio(audio)
+                case e.Transcribe():
+                    self._recognitions.append(_Recognition(self.now + self.recognition_seconds, output))
+                case e.StopTranscribing(item_id):
+                    self._recognitions = [given for given in self._recognitions if given.command.item_id != item_id]
+                case e.Generate(response, request):
+                    self.answering = response.id
+                    self.requests.append(request)
+                case e.StopGenerating(response_id):
+                    self.answering = None if self.answering == response_id else self.answering
+                case e.TurnEnded() | e.PlayoutRanDry():
+                    pass
+                case _:
+                    for message in self.dialect.encode(output):
+                        self.client.take(message)
+        assert self.client.items == [item.id for item in self.conversation.history]
+
+    def _deliver_transcripts(self) -> None:
+        due = [given for given in self._recognitions if given.due <= self.now]
+        self._recognitions = [given for given in self._recognitions if given.due > self.now]
+        for given in due:
+            command = given.command
+            answer: e.Transcribed | e.TranscriptionFailed
+            if self.recognition_fails:
+                answer = e.TranscriptionFailed(command.item_id, 0, "unavailable", "speech recognition does not answer")
+            else:
+                heard = self._recogniser.hear(command.pcm)
+                answer = e.Transcribed(command.item_id, 0, heard, len(command.pcm) / 32_000)
+            self._perform(self.conversation.transcribed(command.attempt, answer, self.now))
+
+
+def _chunks(seconds: float) -> list[tuple[bytes, float]]:
+    """Audio in pieces of at most 0.1 s; what is in it does not matter here."""
+    whole, rest = divmod(seconds, 0.1)
+    return [(b"\0\0", length) for length in [0.1] * int(whole) + [rest] if length > 1e-6]

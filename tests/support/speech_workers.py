@@ -1,0 +1,80 @@
+"""Stand-ins for both speech workers in one process: `python -m tests.support.speech_workers --socket PATH`.
+
+They answer at once and compute nothing, so that a load test measures the gateway: every utterance is the same sentence,
+every text a tone of a duration in proportion to it.
+"""
+
+import argparse
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+import grpc
+import numpy as np
+
+from server.workers import speech_pb2, speech_pb2_grpc
+from server.workers.engine import Voice
+from server.workers.serving import serve
+from server.workers.tts_worker import TextToSpeech
+
+TRANSCRIPT = "What are your opening hours?"
+SECONDS_PER_CHARACTER = 0.06
+_SAMPLE_RATE = 24_000
+_CHUNK = _SAMPLE_RATE * 80 // 1000 * 2
+
+
+class ToneEngine:
+    """A `TtsEngine` that hums."""
+
+    name = "tone"
+    sample_rate: int = _SAMPLE_RATE
+
+    def voices(self) -> Sequence[Voice]:
+        return (Voice("tone", "en", "a tone of 220 Hz", is_default=True),)
+
+    async def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+        samples = np.arange(round(len(text) * SECONDS_PER_CHARACTER / speed * _SAMPLE_RATE))
+        pcm = (8000 * np.sin(2 * np.pi * 220 / _SAMPLE_RATE * samples)).astype("<i2").tobytes()
+        for start in range(0, len(pcm), _CHUNK):
+            yield pcm[start : start + _CHUNK]
+
+    async def warm_up(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class FixedTranscript(speech_pb2_grpc.SpeechToTextServicer):
+    """Hears the same in everything."""
+
+    def __init__(self, transcript: str) -> None:
+        self._transcript = transcript
+
+    async def Transcribe(
+        self,
+        request: speech_pb2.TranscribeRequest,
+        context: "grpc.aio.ServicerContext[speech_pb2.TranscribeRequest, speech_pb2.TranscribeReply]",
+    ) -> speech_pb2.TranscribeReply:
+        return speech_pb2.TranscribeReply(text=self._transcript, batch_size=1)
+
+
+async def run(address: str, transcript: str = TRANSCRIPT) -> None:
+    engine = ToneEngine()
+
+    def register(server: grpc.aio.Server) -> None:
+        speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated
+        speech_pb2_grpc.add_SpeechToTextServicer_to_server(FixedTranscript(transcript), server)  # type: ignore[no-untyped-call] # generated
+
+    await serve(address, register, engine.warm_up)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--socket", required=True, help="path of the unix socket that serves both")
+    parser.add_argument("--transcript", default=TRANSCRIPT)
+    options = parser.parse_args()
+    asyncio.run(run(f"unix:{options.socket}", options.transcript))
+
+
+if __name__ == "__main__":
+    main()
