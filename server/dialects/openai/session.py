@@ -166,7 +166,7 @@ class Session(Struct, kw_only=True):
                 temperature=self.x_temperature,
             ),
             turn_detection=_turn_detection(self.audio.input.turn_detection),
-            language=transcription.language or "",
+            language=(transcription.language or "").partition("-")[0].lower(),  # en-US is en to Whisper
             vocabulary=transcription.prompt or "",
         )
 
