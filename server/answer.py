@@ -104,6 +104,7 @@ class Answer:
     async def _utter(self, response_id: str, speaker: "_Speaker") -> Finished:
         conversation = self._conversation
         while True:
+            await asyncio.sleep(0)  # `get` gives nobody a turn while it has something, and the writer needs one
             match await self._pieces.get():
                 case Clause(text):
                     await speaker.say(text)

@@ -46,10 +46,7 @@ _STEP_SECONDS = 0.1
 
 
 class SlowClient(VoicefleetError):
-    """The client does not read what it is sent."""
-
-    def __init__(self) -> None:
-        super().__init__("the client reads too slowly; the audio meant for it no longer fits into memory")
+    """The client does not read what it is sent, and that no longer fits into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +84,19 @@ class Session:
         self._waterfall: Waterfall | None = None
 
     async def run(self, messages: AsyncIterator[str | bytes]) -> None:
-        """Serve the call until `messages` ends. Raises `SlowClient`."""
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
-                ending = [self._tasks.create_task(self._write()), self._tasks.create_task(self._take_turns())]
-                self._perform(self._dialect.greet())
-                async for message in messages:
-                    for output in self._dialect.receive(message, time.monotonic()):
-                        if isinstance(output, AudioReceived):
-                            await self._hear(output)
-                        else:
-                            self._perform([output])
-                for task in (*ending, *self._transcriptions.values(), self._answer):
-                    if task:
-                        task.cancel()
-        except* SlowClient as group:
-            raise group.exceptions[0] from None
+        """Serve the call until `messages` ends. Raises an exception group, perhaps with `SlowClient` in it."""
+        async with asyncio.TaskGroup() as self._tasks:
+            ending = [self._tasks.create_task(self._write()), self._tasks.create_task(self._take_turns())]
+            self._perform(self._dialect.greet())
+            async for message in messages:
+                for output in self._dialect.receive(message, time.monotonic()):
+                    if isinstance(output, AudioReceived):
+                        await self._hear(output)
+                    else:
+                        self._perform([output])
+            for task in (*ending, *self._transcriptions.values(), self._answer):
+                if task:
+                    task.cancel()
 
     # --- the caller's voice
 

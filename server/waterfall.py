@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from server.node import metrics
 
 Stage = Literal["endpointing", "stt", "llm_first_token", "llm_first_clause", "tts_first_audio"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 class Waterfall:
@@ -27,15 +28,13 @@ class Waterfall:
     def stages_ms(self) -> dict[str, float]:
         """Milliseconds from the caller's last speech to each stage reached."""
         return {
-            stage: round((self._marks[stage] - self._speech_end) * 1000, 1)
-            for stage in get_args(Stage)
-            if stage in self._marks
+            stage: round((self._marks[stage] - self._speech_end) * 1000, 1) for stage in STAGES if stage in self._marks
         }
 
     def observe(self) -> None:
         """Write the turn into the node's metrics: each stage by what it took itself, and the whole."""
         previous = self._speech_end
-        for stage in get_args(Stage):
+        for stage in STAGES:
             if stage in self._marks:
                 # A transcript begun at a pause can be there before the turn's end.
                 metrics.turn_stage_seconds.labels(stage).observe(max(0.0, self._marks[stage] - previous))

@@ -15,6 +15,7 @@ import structlog
 from websockets import ConnectionClosed, Subprotocol
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from server.conversation.conversation import Conversation
 from server.dialects.openai.dialect import OpenAiDialect
@@ -87,10 +88,10 @@ class Gateway:
     # --- the handshake
 
     def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        path = urlsplit(request.path).path.rstrip("/")
+        path = request.path.partition("?")[0].rstrip("/")
         if path not in REALTIME_PATHS:
             return self._refuse(connection, HTTPStatus.NOT_FOUND, "path", f"no such path; takes {REALTIME_PATHS[0]}")
-        if not self._origin_allowed(request.headers.get("Origin")):
+        if not all(self._origin_allowed(origin) for origin in request.headers.get_all("Origin")):
             return self._refuse(
                 connection,
                 HTTPStatus.FORBIDDEN,
@@ -120,6 +121,8 @@ class Gateway:
         """Admission comes last, so that a handshake that fails for another reason takes no place."""
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return None
+        if connection.state is not State.CONNECTING:  # the caller hung up on its own handshake: no place to give back
+            return None
         try:
             _ours(connection).lease = self._admission.admit()
         except AdmissionRefused as refusal:
@@ -133,12 +136,10 @@ class Gateway:
         log.info("handshake_refused", reason=reason, status=status.value)
         return connection.respond(status, text + "\n")
 
-    def _origin_allowed(self, origin: str | None) -> bool:
+    def _origin_allowed(self, origin: str) -> bool:
         """Only browsers send an origin. Where anyone may call, any page could; so there only local pages may."""
         allowed = self._settings.allowed_origins
-        if origin is None or origin in allowed:
-            return True
-        return not allowed and (self._authenticator is not None or is_loopback(urlsplit(origin).hostname or ""))
+        return origin in allowed if allowed else self._authenticator is not None or _is_local_page(origin)
 
     # --- the call
 
@@ -151,12 +152,12 @@ class Gateway:
         session = self._session(session_id, connection)
         try:
             await session.run(_messages(connection))
-        except SlowClient as error:
+        except* SlowClient:
             log.warning("session_cut", reason="slow_client")
-            await connection.close(1008, str(error))
-        except ConnectionClosed:
+            await connection.close(1008, "the client reads too slowly")
+        except* ConnectionClosed:
             pass  # while sending; the client is gone
-        except Exception:
+        except* Exception:
             log.exception("session_failed")
             await connection.close(1011, "internal error")
         finally:
@@ -166,7 +167,7 @@ class Gateway:
 
     def _session(self, session_id: str, connection: ServerConnection) -> Session:
         assert connection.request is not None, "a call begins after the handshake"
-        model = parse_qs(urlsplit(connection.request.path).query).get("model", [_DEFAULT_MODEL])[0]
+        model = parse_qs(connection.request.path.partition("?")[2]).get("model", [_DEFAULT_MODEL])[0]
         wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
         conversation = Conversation(wire.config(), _new_id)
         dialect = OpenAiDialect(wire, conversation, _new_id)
@@ -194,6 +195,13 @@ async def _messages(connection: ServerConnection) -> AsyncIterator[str | bytes]:
 
 def _new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(8)}"
+
+
+def _is_local_page(origin: str) -> bool:
+    try:
+        return is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:  # no URL at all
+        return False
 
 
 def _offered_subprotocols(request: Request) -> list[str]:

@@ -9,10 +9,9 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from server.audio import Samples
-from server.audio.wav import read_wav, write_wav
+from server.audio.wav import write_wav
 from server.cli.console import FAILED, errors_shown, show_turn
-from server.client.caller import WIRE_RATE, Turn, at_wire_rate
+from server.client.caller import WIRE_RATE, Speech, Turn, speech_from
 from server.client.caller import call as place_call
 
 Url = Annotated[str, typer.Argument(help="Where to call, such as ws://127.0.0.1:9000/v1/realtime.")]
@@ -41,7 +40,7 @@ def call(
     """
     console = Console()
     with errors_shown():
-        speech = [at_wire_rate(*read_wav(path)) for path in wav]
+        speech = [speech_from(path) for path in wav]
         tls = ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None
         session = {"instructions": instructions} if instructions else {}
         turns = asyncio.run(_converse(url, speech, key, session, tls, console))
@@ -58,7 +57,7 @@ def save_answers(path: Path, turns: list[Turn]) -> None:
 
 async def _converse(
     url: str,
-    speech: list[Samples],
+    speech: list[Speech],
     key: str | None,
     session: dict[str, str],
     tls: ssl.SSLContext | None,
@@ -66,8 +65,8 @@ async def _converse(
 ) -> list[Turn]:
     turns = []
     async with place_call(url, key, session=session, tls=tls) as caller:
-        for samples in speech:
+        for utterance in speech:
             with console.status("on the line"):
-                turns.append(await caller.say(samples))
+                turns.append(await caller.say(utterance))
             show_turn(console, turns[-1])
     return turns

@@ -12,11 +12,10 @@ import uvloop
 from pydantic import SecretStr
 from rich.console import Console
 
-from server.audio.wav import read_wav
 from server.cli.call import save_answers
 from server.cli.console import FAILED, errors_shown, show_addresses, show_turn
 from server.cli.serve import Config, HttpPort, Port, fetch_models, settings_for_node, until_stopped
-from server.client.caller import Turn, at_wire_rate, call
+from server.client.caller import Turn, call, speech_from
 from server.models.store import ModelStore
 from server.node.auth import mint_token
 from server.node.node import Node
@@ -61,7 +60,7 @@ async def _demo(settings: Settings, store: ModelStore, console: Console, save: P
     console.print("starting the node: speech recognition, language model, voice")
     async with Node(settings, store).running() as node:
         with as_file(files("server.demo") / "question.wav") as wav:
-            question = at_wire_rate(*read_wav(wav))
+            question = speech_from(wav)
         console.print(f"calling {node.websocket} with a spoken question")
         async with call(node.websocket, key, tls=_trusting(settings.tls_cert)) as caller:
             turn = await caller.say(question)

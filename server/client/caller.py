@@ -6,20 +6,25 @@ asks for the node's own waterfall of each turn (`x_turn_timings`).
 
 import asyncio
 import json
+import math
 import ssl
 import time
+from array import array
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from websockets import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.asyncio.client import ClientConnection, connect
 
 from server.audio import Samples
 from server.audio.resampling import Resampler
+from server.audio.wav import read_wav
 from server.client.playout import Playout, last_audible
 from server.errors import VoicefleetError
 
@@ -32,11 +37,35 @@ class CallFailed(VoicefleetError):
     """The node could not be reached, refused the call, or broke it off."""
 
 
+class CallRefused(CallFailed):
+    """The node answered the handshake with an HTTP status that is no call."""
+
+
+class Speech:
+    """Something to say, cut into the messages that say it; made once, said by any number of callers."""
+
+    def __init__(self, samples: Samples) -> None:
+        """`samples` are at 24 kHz."""
+        frames = math.ceil(len(samples) / _FRAME_SAMPLES)
+        padded = np.concatenate((samples, np.zeros(frames * _FRAME_SAMPLES - len(samples), np.int16)))
+        self.messages = [_append(frame) for frame in padded.reshape(frames, _FRAME_SAMPLES)]
+        self.last_audible = last_audible(samples) / WIRE_RATE
+        self.seconds = frames * FRAME_SECONDS
+
+
+def _append(frame: Samples) -> str:
+    return f'{{"type":"input_audio_buffer.append","audio":"{b64encode(frame.tobytes()).decode()}"}}'
+
+
+_SILENCE = _append(np.zeros(_FRAME_SAMPLES, np.int16))
+
+
 @dataclass(slots=True)
 class Turn:
     """One turn of a conversation as the caller lived it. Times are monotonic seconds.
 
-    `stages_ms` is the node's own waterfall, in ms from the end of speech as the node heard it.
+    `stages_ms` is the node's own waterfall, in ms from the end of speech as the node heard it. `answers` counts those
+    that the node began: more than one where it took a pause for the end.
     """
 
     playout: Playout = field(default_factory=lambda: Playout(WIRE_RATE))
@@ -44,8 +73,9 @@ class Turn:
     answered: str = ""
     status: str = ""
     error: str = ""
+    answers: int = 0
     stages_ms: dict[str, float] = field(default_factory=dict)
-    speech_ended_at: float = 0.0
+    speech_ended_at: float = math.inf
 
     @property
     def voice_to_voice(self) -> float | None:
@@ -55,24 +85,29 @@ class Turn:
 
 
 class Caller:
-    """An open call. `lateness` lists by how many seconds each frame left late: the caller's own scheduling lag."""
+    """An open call.
+
+    `lateness` lists by how many seconds each frame left late: the caller's own scheduling lag. `silence` is how many
+    seconds of it end a turn on this call, as the node says; None where turns are ended otherwise.
+    """
 
     def __init__(self, connection: ClientConnection, on_event: Callable[[dict[str, Any]], None] | None = None) -> None:
         self._connection = connection
         self._on_event = on_event or (lambda _: None)
-        self._speech: asyncio.Queue[Samples] = asyncio.Queue()
+        self._speech: asyncio.Queue[Speech] = asyncio.Queue()
         self._turn = Turn()
         self._turn_done = asyncio.Event()
         self._ready = asyncio.Event()
-        self.lateness: list[float] = []
+        self.lateness = array("d")
+        self.silence: float | None = None
 
-    async def say(self, speech: Samples, timeout: float = 60.0) -> Turn:
-        """Say `speech` (24 kHz), wait for the whole answer and until it has been played. Raises `CallFailed`."""
+    async def say(self, speech: Speech, timeout: float = 60.0) -> Turn:
+        """Say `speech`, wait for the whole answer and until it has been played. Raises `CallFailed`."""
         await self._ready.wait()
         self._turn, self._turn_done = Turn(), asyncio.Event()
         self._speech.put_nowait(speech)
         try:
-            async with asyncio.timeout(len(speech) / WIRE_RATE + timeout):
+            async with asyncio.timeout(speech.seconds + timeout):
                 await self._turn_done.wait()
         except TimeoutError:
             raise CallFailed(f"no answer within {timeout:g} s") from None
@@ -95,25 +130,23 @@ class Caller:
     async def _speak(self) -> None:
         """A frame every 20 ms, on absolute deadlines: speech while there is some, silence otherwise."""
         deadline = time.monotonic()
-        silence = np.zeros(_FRAME_SAMPLES, np.int16)
-        speech, ends = silence[:0], 0
+        messages: Iterator[str] = iter(())
         while True:
-            if not len(speech) and not self._speech.empty():
+            message = next(messages, None)
+            if message is None and not self._speech.empty():
                 speech = self._speech.get_nowait()
-                ends = last_audible(speech)
-                self._turn.speech_ended_at = deadline + ends / WIRE_RATE
-            frame, speech = speech[:_FRAME_SAMPLES], speech[_FRAME_SAMPLES:]
-            frame = np.concatenate((frame, silence[len(frame) :]))
+                self._turn.speech_ended_at = deadline + speech.last_audible
+                messages = iter(speech.messages)
+                continue
             deadline += FRAME_SECONDS
             # A frame can leave only once its last sample has been spoken.
             await asyncio.sleep(max(0.0, deadline - time.monotonic()))
             self.lateness.append(time.monotonic() - deadline)
-            audio = b64encode(frame.tobytes()).decode()
-            await self._connection.send(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
+            await self._connection.send(message or _SILENCE)
 
     async def _listen(self) -> None:
         async for message in self._connection:
-            event = json.loads(message)
+            event = msgspec.json.decode(message)
             self._hear(event, time.monotonic())
             self._on_event(event)
         raise CallFailed("the node hung up")
@@ -122,6 +155,9 @@ class Caller:
         turn = self._turn
         match event["type"]:
             case "session.updated":
+                detection = event["session"]["audio"]["input"]["turn_detection"] or {}
+                if "silence_duration_ms" in detection:
+                    self.silence = detection["silence_duration_ms"] / 1000
                 self._ready.set()
             case "conversation.item.input_audio_transcription.completed":
                 turn.heard = f"{turn.heard} {event['transcript']}".strip()
@@ -131,12 +167,14 @@ class Caller:
                 turn.answered += event["delta"]
             case "x_turn.timings":
                 turn.stages_ms = event["stages_ms"]
-            case "response.done" if event["response"]["status"] != "cancelled":
+            # An answer to the first half of what is being said will be followed by one to the whole.
+            case "response.done" if event["response"]["status"] != "cancelled" and now > turn.speech_ended_at:
                 turn.status = event["response"]["status"]
                 turn.error = ((event["response"]["status_details"] or {}).get("error") or {}).get("message", "")
                 self._turn_done.set()
             case "response.created":  # an answer that was cut off is asked for again
                 turn.answered, turn.playout = "", Playout(WIRE_RATE)
+                turn.answers += 1
             case "error":
                 raise CallFailed(f"the node answered with an error: {event['error']['message']}")
 
@@ -176,12 +214,13 @@ async def _connect(url: str, headers: dict[str, str], tls: ssl.SSLContext | None
         return await connect(url, additional_headers=headers, compression=None, ssl=tls, max_size=None)
     except InvalidStatus as error:
         body = (error.response.body or b"").decode(errors="replace").strip()
-        raise CallFailed(f"{url} refused the call with HTTP {error.response.status_code}: {body}") from None
+        raise CallRefused(f"{url} refused the call with HTTP {error.response.status_code}: {body}") from None
     except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
         raise CallFailed(f"{url} can't be reached: {error}") from None
 
 
-def at_wire_rate(samples: Samples, rate: int) -> Samples:
-    """The samples at the rate at which a caller speaks."""
+def speech_from(path: Path) -> Speech:
+    """What is said in a WAV file. Raises `WavError`."""
+    samples, rate = read_wav(path)
     resampler = Resampler(rate, WIRE_RATE)
-    return np.concatenate((resampler.push(samples), resampler.flush()))
+    return Speech(np.concatenate((resampler.push(samples), resampler.flush())))

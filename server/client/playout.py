@@ -3,6 +3,8 @@
 Pure. `now` is monotonic seconds.
 """
 
+from array import array
+
 import numpy as np
 
 from server.audio import Samples
@@ -12,23 +14,32 @@ AUDIBLE = 328
 
 
 class Playout:
-    """Plays one answer as it arrives. `rate` is its sample rate in Hz."""
+    """Plays one answer as it arrives. `rate` is its sample rate in Hz.
+
+    `margins` lists how many seconds of audio were in hand when each chunk but the first arrived, below zero where it
+    came too late.
+    """
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self.underruns = 0
+        self.margins = array("d")
         self.first_audible_at: float | None = None
         self._ends_at = 0.0
         self._chunks: list[Samples] = []
 
     def add(self, samples: Samples, now: float) -> None:
         """More of the answer has arrived."""
-        if self._chunks and now > self._ends_at:
-            self.underruns += 1
+        if self._chunks:
+            self.margins.append(self._ends_at - now)
         self._ends_at = max(now, self._ends_at) + len(samples) / self.rate
         self._chunks.append(samples)
         if self.first_audible_at is None and is_audible(samples):
             self.first_audible_at = now
+
+    @property
+    def underruns(self) -> int:
+        """How often it ran dry in the middle."""
+        return sum(margin < 0 for margin in self.margins)
 
     @property
     def ends_at(self) -> float:

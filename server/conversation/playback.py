@@ -98,7 +98,8 @@ class Playback:
                 yield clause.text
                 left = max(0.0, left - clause.seconds)
                 continue
-            cut = clause.text[: int(len(clause.text) * left / clause.seconds)]
+            # One character more than was spoken: the space that shows a word to be complete.
+            cut = clause.text[: int(len(clause.text) * left / clause.seconds) + 1]
             if " " in cut:
                 yield cut.rsplit(" ", 1)[0]
             return

@@ -3,6 +3,7 @@
 Pure: bytes and messages in, events out. It opens no connection.
 """
 
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,11 +71,19 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
+class _Error(msgspec.Struct):
+    code: Any = None
+
+
+class _Refusal(msgspec.Struct):
+    error: _Error
+
+
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
-def request_body(model: str, request: ChatRequest) -> dict[str, Any]:
-    """The JSON body that asks `model` for a streamed answer to `request`."""
+def request_body(model: str, request: ChatRequest, limit_name: str = "max_tokens") -> dict[str, Any]:
+    """The JSON body that asks `model` for a streamed answer to `request`; `limit_name` is the token limit's field."""
     body: dict[str, Any] = {
         "model": model,
         "messages": _messages(request),
@@ -94,7 +103,7 @@ def request_body(model: str, request: ChatRequest) -> dict[str, Any]:
         else:
             body["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice}}
     if request.max_output_tokens is not None:
-        body["max_tokens"] = request.max_output_tokens
+        body[limit_name] = request.max_output_tokens
     if request.temperature is not None:
         body["temperature"] = request.temperature
     return body
@@ -120,6 +129,15 @@ def _messages(request: ChatRequest) -> list[dict[str, Any]]:
                 call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
                 messages[-1].setdefault("tool_calls", []).append(call)
     return messages
+
+
+def error_code(body: bytes) -> str:
+    """The code in the body of a refusal, such as "model_not_found"; "no code" without one. Its text may quote us."""
+    try:
+        code = msgspec.json.decode(body, type=_Refusal).error.code
+    except msgspec.DecodeError:
+        code = None
+    return code if isinstance(code, str) and re.fullmatch(r"\w{1,50}", code) else "no code"
 
 
 class ServerSentEvents:

@@ -69,7 +69,7 @@ def converse_arguments(request: ChatRequest, options: ConverseOptions, prompt_ca
     if request.max_output_tokens is not None:
         inference["maxTokens"] = request.max_output_tokens
     if request.temperature is not None:
-        inference["temperature"] = request.temperature
+        inference["temperature"] = min(request.temperature, 1.0)  # the most that Converse takes
     if inference:
         arguments["inferenceConfig"] = inference
     if options.latency != "standard":

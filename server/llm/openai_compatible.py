@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from server.llm.chat_completions import AnswerReader, ServerSentEvents, request_body
+from server.llm.chat_completions import AnswerReader, ServerSentEvents, error_code, request_body
 from server.llm.interface import ChatRequest, LlmError, LlmEvent, LlmFailure
 
 _CONNECT_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 60.0
 _DRAIN_SECONDS = 0.1
+_MAX_ERROR_BYTES = 65_536
 
 
 class OpenAiCompatibleProvider:
@@ -28,6 +29,8 @@ class OpenAiCompatibleProvider:
         self._model = model
         self._url = url.rstrip("/")
         self._host = urlsplit(url).netloc.rpartition("@")[2]
+        # OpenAI's newer models refuse the old name, most other servers know only that.
+        self._limit_name = "max_completion_tokens" if self._host == "api.openai.com" else "max_tokens"
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._reuse_connections = reuse_connections
         self._open_session: aiohttp.ClientSession | None = None
@@ -37,7 +40,7 @@ class OpenAiCompatibleProvider:
         try:
             async with self._session.get(f"{self._url}/models") as response:
                 if response.status in (401, 403) or response.status >= 500:
-                    raise self._refusal(response.status)
+                    raise await self._refusal(response)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._failure(error, started=False) from None
 
@@ -53,11 +56,11 @@ class OpenAiCompatibleProvider:
             # Leaving this block before the answer's end closes the connection: the server sees it at once.
             async with self._session.post(
                 f"{self._url}/chat/completions",
-                data=msgspec.json.encode(request_body(self._model, request)),
+                data=msgspec.json.encode(request_body(self._model, request, self._limit_name)),
                 headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
             ) as response:
                 if response.status != 200:
-                    raise self._refusal(response.status)
+                    raise await self._refusal(response)
                 while not reader.ended and (block := await response.content.readany()):
                     for data in events.push(block):
                         for event in reader.push(data):
@@ -85,8 +88,8 @@ class OpenAiCompatibleProvider:
             )
         return self._open_session
 
-    def _refusal(self, status: int) -> LlmError:
-        """The body is left out of the message: servers quote the prompt in it."""
+    async def _refusal(self, response: aiohttp.ClientResponse) -> LlmError:
+        status, code = response.status, error_code(await response.content.read(_MAX_ERROR_BYTES))
         failure: LlmFailure
         if status == 429:
             failure = "throttled"
@@ -94,7 +97,7 @@ class OpenAiCompatibleProvider:
             failure = "timeout"
         else:
             failure = "unavailable" if status >= 500 else "invalid_request"
-        return LlmError(failure, f"the language model at {self._host} answered with HTTP status {status}")
+        return LlmError(failure, f"the language model at {self._host} answered {status} ({code})")
 
     def _failure(self, error: Exception, started: bool) -> LlmError:
         if isinstance(error, TimeoutError):

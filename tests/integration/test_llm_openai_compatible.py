@@ -205,6 +205,12 @@ async def test_what_goes_wrong_is_told_by_its_kind(
     assert len(standin.requests) == 1
 
 
+async def test_a_refusal_is_told_with_its_code(standin: OpenAiStandin, provider: OpenAiCompatibleProvider) -> None:
+    standin.answer = lambda _: Refusal(404, "model_not_found")
+    with pytest.raises(LlmError, match=r"404.*model_not_found"):
+        await everything(provider)
+
+
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     async with OpenAiStandin() as gone:
         pass

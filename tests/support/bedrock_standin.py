@@ -141,6 +141,8 @@ def fault(request: Request) -> str:
     texts = [block["text"] for block in [*blocks, *request.get("system", [])] if "text" in block]
     if not all(text.strip() for text in texts) or not all(message["content"] for message in messages):
         return "The text field in the ContentBlock object is blank."
+    if not 0 <= request.get("inferenceConfig", {}).get("temperature", 0) <= 1:
+        return "The value at inferenceConfig.temperature must be between 0 and 1."
     return _tool_fault(request, messages)
 
 

@@ -79,9 +79,13 @@ class Call:
     # --- what happens
 
     def caller_says(self, text: str, seconds: float = 1.0) -> None:
-        """The caller speaks; the recogniser will understand just this."""
-        for pcm in self._recogniser.record(text, max(1, round(seconds / FRAME))):
+        """The caller speaks."""
+        for pcm in self.record(text, seconds):
             self.frame(SPEECH, pcm)
+
+    def record(self, text: str, seconds: float) -> list[bytes]:
+        """Frames of audio (16 kHz PCM) in which the recogniser will understand just this."""
+        return self._recogniser.record(text, max(1, round(seconds / FRAME)))
 
     def caller_makes_noise(self, seconds: float = 0.3) -> None:
         """A cough or a door: voice to the detector, no words to the recogniser."""

@@ -32,9 +32,10 @@ class ToolCallAnswer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """No answer but an HTTP status."""
+    """No answer but an HTTP status and an error code. Its message quotes the prompt, as servers do."""
 
     status: int
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,8 @@ class OpenAiStandin:
         await self._notify()
         answer = self.answer(request)
         if isinstance(answer, Refusal):
-            return web.json_response({"error": {"message": "refused"}}, status=answer.status)
+            error = {"message": f"I can't take {request['messages']}", "code": answer.code}
+            return web.json_response({"error": error}, status=answer.status)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         try:
             await asyncio.sleep(self.first_token_seconds)
