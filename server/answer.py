@@ -145,6 +145,7 @@ class _Speaker:
         self._waterfall = waterfall
         self._encoder = Encoder(output, tts.sample_rate)
         self._said = ""
+        self._left = self._left_on_time = time.monotonic()  # the frame before; when it did and when it should have
 
     async def say(self, clause: str) -> None:
         """Synthesize a clause and send its audio when it is due. Raises `TtsError`."""
@@ -173,10 +174,16 @@ class _Speaker:
 
     async def _send(self, audio: bytes) -> None:
         due = self._conversation.playback.ends_at - self._send_ahead
-        if (wait := due - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
-            metrics.frame_lateness_seconds.observe(max(0.0, time.monotonic() - due))
+        now = time.monotonic()
+        # When the voice would have brought it, had all frames before it left on time; if that is after it was due, the
+        # voice is late and not the gateway.
+        came = self._left_on_time + (now - self._left)
+        if due > now:
+            await asyncio.sleep(due - now)
         self._speak(audio)
+        self._left, self._left_on_time = time.monotonic(), max(came, due)
+        if due > came:
+            metrics.frame_lateness_seconds.observe(max(0.0, self._left - due))
 
     def _speak(self, audio: bytes) -> None:
         if not audio:

@@ -3,6 +3,7 @@
 import typer
 
 from server.cli import models
+from server.cli.bench import bench
 from server.cli.call import call
 from server.cli.demo import demo
 from server.cli.serve import serve
@@ -15,7 +16,7 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # a traceback with local variables could hold what a caller said
 )
-for command in (serve, demo, call, token):
+for command in (serve, demo, call, bench, token):
     cli.command()(command)
 cli.add_typer(models.app, name="models")
 

@@ -20,6 +20,7 @@ SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 512
 _CONTEXT_SAMPLES = 64  # the end of the frame before, which the model sees again
 _FRAME_BYTES = 2 * FRAME_SAMPLES
+_CONTEXT_BYTES = 2 * _CONTEXT_SAMPLES
 _MAX_BATCH = 16  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
 _MAX_PENDING_FRAMES = 64  # two seconds of one session's audio; its sender waits after that
 
@@ -41,7 +42,7 @@ class VadStream:
     def __init__(self, processor: "VadProcessor") -> None:
         self._processor = processor
         self._rest = b""
-        self._frames: deque[_Floats] = deque()
+        self._frames: deque[bytes] = deque()
         self._room = asyncio.Semaphore(_MAX_PENDING_FRAMES)
         self._activity: asyncio.Queue[VoiceActivity] = asyncio.Queue()  # bounded by `_room`
         self._samples_done = 0
@@ -55,8 +56,7 @@ class VadStream:
         self._rest = data[whole:]
         for offset in range(0, whole, _FRAME_BYTES):
             await self._room.acquire()
-            samples = np.frombuffer(data, "<i2", FRAME_SAMPLES, offset)
-            self._frames.append(samples.astype(np.float32) / 32768.0)
+            self._frames.append(data[offset : offset + _FRAME_BYTES])
             self._processor.enqueue(self)
 
     def skip(self, pcm: bytes) -> None:
@@ -74,7 +74,7 @@ class VadStream:
     def reset_model(self) -> None:
         """Forget what was heard before."""
         self.state: _Floats = np.zeros((2, 128), np.float32)
-        self.context: _Floats = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self._context = bytes(_CONTEXT_BYTES)
 
     def line_up(self) -> bool:
         """Whether to put this stream into the queue: it has a frame, and is neither there nor in a batch already."""
@@ -83,14 +83,16 @@ class VadStream:
         self._lined_up = True
         return True
 
-    def take(self) -> _Floats:
-        """The next frame, for the batch."""
-        return self._frames.popleft()
+    def take(self) -> bytes:
+        """The next frame, for the batch, with the end of the one before."""
+        frame = self._frames.popleft()
+        context, self._context = self._context, frame[-_CONTEXT_BYTES:]
+        return context + frame
 
-    def deliver(self, probability: float, state: _Floats, context: _Floats) -> None:
+    def deliver(self, probability: float, state: _Floats) -> None:
         """The frame taken last has been judged."""
         self._lined_up = False
-        self.state, self.context = state, context
+        self.state = state
         start = self._samples_done / SAMPLE_RATE
         self._samples_done += FRAME_SAMPLES
         self._activity.put_nowait(VoiceActivity(start, self._samples_done / SAMPLE_RATE, probability))
@@ -122,7 +124,7 @@ class VadProcessor:
         """Judge frames until cancelled."""
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, "vad") as thread:
-            silence = np.zeros((1, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+            silence = bytes(_CONTEXT_BYTES + _FRAME_BYTES)
             await loop.run_in_executor(thread, self._infer, silence, np.zeros((2, 1, 128), np.float32))
             self.serving = True
             try:
@@ -134,18 +136,20 @@ class VadProcessor:
 
     async def _run_batch(self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
         streams = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
-        frames = np.stack([np.concatenate((stream.context, stream.take())) for stream in streams])
+        frames = b"".join([stream.take() for stream in streams])
         states = np.stack([stream.state for stream in streams], axis=1)
         metrics.vad_batch_size.observe(len(streams))
         probabilities, new_states = await loop.run_in_executor(thread, self._infer, frames, states)
         for index, stream in enumerate(streams):
-            stream.deliver(float(probabilities[index, 0]), new_states[:, index], frames[index, -_CONTEXT_SAMPLES:])
+            stream.deliver(probabilities[index], new_states[:, index])
             self.enqueue(stream)
         metrics.queue_depth.labels("vad").set(len(self._waiting))
         if not self._waiting:
             self._work.clear()
 
-    def _infer(self, frames: _Floats, states: _Floats) -> tuple[_Floats, _Floats]:
-        """Probabilities [N, 1] and new states [2, N, 128] for frames [N, 576] and states [2, N, 128]."""
-        probabilities, new_states = self._model.run(None, {"input": frames, "state": states, "sr": self._sample_rate})
-        return probabilities, new_states
+    def _infer(self, frames: bytes, states: _Floats) -> tuple[list[float], _Floats]:
+        """N probabilities and new states [2, N, 128] for N frames, each with its context, and states [2, N, 128]."""
+        samples = np.frombuffer(frames, "<i2").reshape(-1, _CONTEXT_SAMPLES + FRAME_SAMPLES).astype(np.float32)
+        inputs = {"input": samples / np.float32(32768), "state": states, "sr": self._sample_rate}
+        probabilities, new_states = self._model.run(None, inputs)
+        return probabilities[:, 0].tolist(), new_states

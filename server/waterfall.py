@@ -39,4 +39,5 @@ class Waterfall:
                 # A transcript begun at a pause can be there before the turn's end.
                 metrics.turn_stage_seconds.labels(stage).observe(max(0.0, self._marks[stage] - previous))
                 previous = max(previous, self._marks[stage])
-        metrics.voice_to_voice_seconds.observe(previous - self._speech_end)
+        if "endpointing" in self._marks:  # what was typed, or asked for by the application, ended no speech
+            metrics.voice_to_voice_seconds.observe(previous - self._speech_end)

@@ -24,7 +24,7 @@ from server.node import metrics
 from server.node.admission import Admission, AdmissionRefused, Lease
 from server.node.auth import Authenticator, InvalidCredentials, Principal, credential_from
 from server.pipeline import Parts, Session, SlowClient
-from server.settings import Settings, is_loopback
+from server.settings import Settings, SettingsError, is_loopback
 
 log = structlog.get_logger(__name__)
 
@@ -55,8 +55,11 @@ class _Connection(ServerConnection):
 class Gateway:
     """Takes callers in and serves them."""
 
-    def __init__(self, settings: Settings, parts: Parts, admission: Admission) -> None:
+    def __init__(
+        self, settings: Settings, parts: Parts, admission: Admission, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._settings = settings
+        self._tls = tls
         self._parts = parts
         self._admission = admission
         secret = settings.token_secret.get_secret_value() if settings.token_secret else None
@@ -64,7 +67,10 @@ class Gateway:
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[int]:
-        """Serve inside the block; gives the port. Leaving it closes every call with 1001 (going away)."""
+        """Serve inside the block; gives the port. Leaving it closes every call with 1001 (going away).
+
+        Raises `OSError`.
+        """
         settings = self._settings
         async with serve(
             self._handle,
@@ -74,7 +80,7 @@ class Gateway:
             process_response=self._admit,
             select_subprotocol=_select_subprotocol,
             create_connection=_Connection,
-            ssl=_tls(settings),
+            ssl=self._tls,
             compression=None,  # audio does not compress, and the attempt costs memory for every call
             max_size=settings.max_message_bytes,
             open_timeout=_HANDSHAKE_SECONDS,
@@ -214,9 +220,16 @@ def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> 
     return _SUBPROTOCOL if _SUBPROTOCOL in offered else None
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """What the settings' certificate makes of the port; None where there is none. Raises `SettingsError`."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # `ssl.SSLError` is one, and neither says which file it means
+        raise SettingsError(
+            f"VOICE_TLS_CERT, VOICE_TLS_KEY: got {str(settings.tls_cert)!r} and {str(settings.tls_key)!r}, which can't "
+            f"be used ({error.strerror}); takes a certificate chain and its private key, both PEM"
+        ) from None
     return context

@@ -44,8 +44,8 @@ def call(
         tls = ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None
         session = {"instructions": instructions} if instructions else {}
         turns = asyncio.run(_converse(url, speech, key, session, tls, console))
-    if save:
-        save_answers(save, turns)
+        if save:
+            save_answers(save, turns)
     if any(turn.voice_to_voice is None for turn in turns):
         raise typer.Exit(FAILED)
 

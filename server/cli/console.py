@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from server.client.caller import Turn
@@ -28,15 +29,15 @@ def errors_shown() -> Iterator[None]:
     """Show what goes wrong as a message on stderr: exit status 2 for a wrong setting, 1 for all else."""
     try:
         yield
-    except VoicefleetError as error:
+    except (VoicefleetError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(MISUSED if isinstance(error, SettingsError) else FAILED) from None
 
 
 def show_turn(console: Console, turn: Turn) -> None:
     """What was heard, what was answered, and the waterfall of how long it took, in ms from the end of speech."""
-    console.print(f"[bold]heard[/]     {turn.heard or '(nothing)'}", highlight=False)
-    console.print(f"[bold]answered[/]  {turn.answered or turn.error or '(nothing)'}", highlight=False)
+    console.print(f"[bold]heard[/]     {escape(turn.heard) or '(nothing)'}", highlight=False)
+    console.print(f"[bold]answered[/]  {escape(turn.answered or turn.error) or '(nothing)'}", highlight=False)
     if not turn.stages_ms:
         return
     total = max(turn.stages_ms.values())

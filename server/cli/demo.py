@@ -14,14 +14,14 @@ from rich.console import Console
 
 from server.cli.call import save_answers
 from server.cli.console import FAILED, errors_shown, show_addresses, show_turn
-from server.cli.serve import Config, HttpPort, Port, fetch_models, settings_for_node, until_stopped
+from server.cli.serve import Config, HttpPort, Port, Stop, fetch_models, settings_for_node
 from server.client.caller import Turn, call, speech_from
 from server.models.store import ModelStore
 from server.node.auth import mint_token
 from server.node.node import Node
 from server.settings import Settings
 
-_QUESTION = "what is the capital city of france"
+QUESTION = "what is the capital city of france"
 _Wav = Annotated[Path, typer.Option(help="WAV file to save the answer to.", dir_okay=False)]
 _Once = Annotated[
     bool, typer.Option("--once", help="Exit after the call: 0 if the transcript is right and the answer audible.")
@@ -38,7 +38,7 @@ def demo(
     """Fetch the models, start a node, ask it a spoken question through its WebSocket, and go on serving."""
     console = Console()
     with errors_shown():
-        settings = settings_for_node(config, port=port, http_port=http_port)
+        settings = settings_for_node(config, quiet=True, port=port, http_port=http_port)
         store = fetch_models(settings, console)
         turn = uvloop.run(_demo(settings, store, console, save, once))
     if once and not succeeded(turn):
@@ -48,7 +48,7 @@ def demo(
 def succeeded(turn: Turn) -> bool:
     """Whether the node understood the bundled question and answered aloud."""
     words = "".join(letter for letter in turn.heard.lower() if letter.isalpha() or letter == " ")
-    return words.strip() == _QUESTION and turn.status == "completed" and turn.voice_to_voice is not None
+    return words.strip() == QUESTION and turn.status == "completed" and turn.voice_to_voice is not None
 
 
 async def _demo(settings: Settings, store: ModelStore, console: Console, save: Path, once: bool) -> Turn:
@@ -57,12 +57,13 @@ async def _demo(settings: Settings, store: ModelStore, console: Console, save: P
     if settings.needs_auth:
         settings = settings.model_copy(update={"token_secret": secret})
     key = mint_token(secret.get_secret_value(), "demo", 60, time.time()) if settings.needs_auth else None
+    stop = Stop()
     console.print("starting the node: speech recognition, language model, voice")
     async with Node(settings, store).running() as node:
         with as_file(files("server.demo") / "question.wav") as wav:
             question = speech_from(wav)
         console.print(f"calling {node.websocket} with a spoken question")
-        async with call(node.websocket, key, tls=_trusting(settings.tls_cert)) as caller:
+        async with call(node.websocket, key, tls=trusting(settings.tls_cert)) as caller:
             turn = await caller.say(question)
         show_turn(console, turn)
         save_answers(save, [turn])
@@ -70,11 +71,11 @@ async def _demo(settings: Settings, store: ModelStore, console: Console, save: P
         if not once:
             console.print("[bold]serving[/]   until Ctrl-C")
             show_addresses(console, node)
-            await until_stopped(node)
+            await stop.requested(node)
         return turn
 
 
-def _trusting(certificate: Path | None) -> ssl.SSLContext | None:
+def trusting(certificate: Path | None) -> ssl.SSLContext | None:
     """A context for a call to this very machine, whose name the certificate need not bear."""
     if certificate is None:
         return None

@@ -50,9 +50,14 @@ def serve(
         uvloop.run(_serve(settings, store))
 
 
-def settings_for_node(config: Path | None, **options: Any) -> Settings:
-    """The node's settings, with logs set up as they say. Raises `SettingsError`."""
+def settings_for_node(config: Path | None, *, quiet: bool = False, **options: Any) -> Settings:
+    """The node's settings, with logs set up as they say; if `quiet`, from warnings up where they say nothing.
+
+    Raises `SettingsError`.
+    """
     settings = load_settings(config, **options)
+    if quiet and "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "warning"})
     logs.configure(settings.log_level)
     return settings
 
@@ -66,29 +71,32 @@ def fetch_models(settings: Settings, console: Console) -> ModelStore:
 
 
 async def _serve(settings: Settings, store: ModelStore) -> None:
+    stop = Stop()
     async with Node(settings, store).running() as node:
         console = Console(stderr=True)
         if console.is_terminal:  # a log reader has the same in the line node_serving
             show_addresses(console, node)
-        await until_stopped(node)
+        await stop.requested(node)
 
 
-async def until_stopped(node: Node) -> None:
-    """Wait for a signal, and after SIGTERM for the calls that are in progress."""
-    loop = asyncio.get_running_loop()
-    stop, drain = asyncio.Event(), asyncio.Event()
+class Stop:
+    """Hears SIGTERM as soon as it is made: one that comes while the node starts is obeyed once it runs."""
 
-    def terminate() -> None:
-        (stop if drain.is_set() else drain).set()
+    def __init__(self) -> None:
+        self._drain, self._now = asyncio.Event(), asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
 
-    loop.add_signal_handler(signal.SIGTERM, terminate)
-    loop.add_signal_handler(signal.SIGINT, stop.set)
-    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(_drain(node, drain))]
-    _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in left:
-        wait.cancel()
+    async def requested(self, node: Node) -> None:
+        """Wait for a signal, and after SIGTERM for the calls that are in progress."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._now.set)
+        waits = [asyncio.create_task(self._now.wait()), asyncio.create_task(self._drained(node))]
+        _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in left:
+            wait.cancel()
 
+    def _terminate(self) -> None:
+        (self._now if self._drain.is_set() else self._drain).set()
 
-async def _drain(node: Node, requested: asyncio.Event) -> None:
-    await requested.wait()
-    await node.drain()
+    async def _drained(self, node: Node) -> None:
+        await self._drain.wait()
+        await node.drain()

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from websockets import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets import ConnectionClosed, InvalidHandshake, InvalidHeaderValue, InvalidStatus, InvalidURI
 from websockets.asyncio.client import ClientConnection, connect
 
 from server.audio import Samples
@@ -215,8 +215,10 @@ async def _connect(url: str, headers: dict[str, str], tls: ssl.SSLContext | None
     except InvalidStatus as error:
         body = (error.response.body or b"").decode(errors="replace").strip()
         raise CallRefused(f"{url} refused the call with HTTP {error.response.status_code}: {body}") from None
-    except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
-        raise CallFailed(f"{url} can't be reached: {error}") from None
+    except InvalidHeaderValue:  # which quotes it
+        raise CallFailed("the key holds characters that no header can hold") from None
+    except (OSError, ValueError, InvalidHandshake, InvalidURI) as error:  # ValueError: an address that is none
+        raise CallFailed(f"{url} can't be reached: {str(error) or type(error).__name__}") from None
 
 
 def speech_from(path: Path) -> Speech:

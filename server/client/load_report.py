@@ -127,7 +127,8 @@ def report(result: LoadResult, node: NodeUsage | None = None) -> LoadReport:
 
 def own_times(turn: TurnFigures) -> dict[str, float]:
     """Seconds that each stage took itself, none of them below zero: a transcript begun at a pause can be early."""
-    own, reached = {}, 0.0
+    own: dict[str, float] = {}
+    reached = 0.0
     for stage in STAGES:
         if stage in turn.stages_ms:
             at = turn.stages_ms[stage] / 1000

@@ -67,4 +67,5 @@ class NoActiveResponse(ConversationError):
 
     def __init__(self, response_id: str | None) -> None:
         which = f"response {response_id!r} is not in progress" if response_id else "no response is in progress"
-        super().__init__(f"{which}; there is nothing to cancel", "response_id" if response_id else None)
+        # LiveKit Agents knows this error, which is benign to it, by the message's first two words.
+        super().__init__(f"Cancellation failed: {which}", "response_id" if response_id else None)

@@ -88,10 +88,6 @@ class History:
         """The item of that id. Raises `ItemNotFound`."""
         return self._items[self._index(item_id)]
 
-    def last_id(self) -> str | None:
-        """Id of the newest item."""
-        return self._items[-1].id if self._items else None
-
     def insert(self, item: Item, after: str | None = None) -> str | None:
         """Place `item` after the item `after` (None: at the end, `ROOT`: first) and return its predecessor's id.
 

@@ -92,7 +92,7 @@ class Playback:
         return " ".join(self._texts(item_id, heard))
 
     def _texts(self, item_id: str, heard: float) -> Iterator[str]:
-        left = max(0.0, heard)
+        left = heard
         for clause in self._items[item_id]:
             if clause.seconds <= left + 1e-3:  # a millisecond: truncate speaks in whole ones
                 yield clause.text

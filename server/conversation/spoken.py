@@ -32,8 +32,6 @@ class Spoken:
     def silence(self, now: float) -> None:
         """The client plays nothing any more of what it has been sent."""
         for item_id in self._playback.unfinished(now):
-            if item_id not in self._history:  # deleted, or said outside the conversation
-                continue
             item = self._history.get(item_id)
             assert isinstance(item, Message), "only messages are spoken"
             item.parts[0].text = self._playback.text(item_id, self._playback.heard(item_id, now))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 
-from server.conversation.endpointing import Paused, Resumed, Started, Stopped, TurnDetection
+from server.conversation.endpointing import Paused, Resumed, Started, TurnDetection
 from server.conversation.errors import BufferTooShort
 from server.conversation.events import (
     AudioCleared,
@@ -98,9 +98,9 @@ class Utterances:
                     yield self._recognise(utterance, self._listener.audio(utterance.start, end))
                 case Resumed():
                     yield from self._stop_recognising(utterance)
-                case Stopped(speech_end):
+                case _:
                     yield SpeechStopped(utterance.item_id, round(end * 1000))
-                    yield TurnEnded(end - speech_end)
+                    yield TurnEnded(end - endpoint.speech_end)
                     yield from self._stopped(utterance, end)
 
     def commit(self) -> Iterator[Output]:

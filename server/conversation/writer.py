@@ -39,6 +39,7 @@ class ResponseWriter:
         self._history = history
         self._new_id = new_id
         self._open: Message | FunctionCall | None = None
+        self._sent = ""  # of the open message; the item itself may be cut meanwhile
 
     @property
     def message(self) -> Message | None:
@@ -63,10 +64,12 @@ class ResponseWriter:
             message = Message(self._new_id("item"), "assistant", [], "in_progress")
             yield from self._add(message)
             message.parts.append(Part(kind, ""))
+            self._sent = ""
             yield PartAdded(self.place, kind)
         part = message.parts[0]
         # Clauses arrive without the space that stood between them; written text arrives as the model wrote it.
-        delta = f" {text}" if part.text and part.kind == "output_audio" else text
+        delta = f" {text}" if self._sent and part.kind == "output_audio" else text
+        self._sent += delta
         part.text = (part.text or "") + delta
         yield TextDelta(self.place, part.kind, delta)
 
@@ -107,13 +110,11 @@ class ResponseWriter:
             return
         place = self.place
         self._open = None
-        match item:
-            case Message():
-                part = item.parts[0]
-                yield PartDone(place, part.kind, part.text or "")
-            case FunctionCall():
-                item.arguments = item.arguments or "{}"  # clients parse it; an empty string is no JSON
-                yield ArgumentsDone(place, item.call_id, item.name, item.arguments)
+        if isinstance(item, Message):
+            yield PartDone(place, item.parts[0].kind, self._sent)
+        else:
+            item.arguments = item.arguments or "{}"  # clients parse it; an empty string is no JSON
+            yield ArgumentsDone(place, item.call_id, item.name, item.arguments)
         item.status = status
         yield OutputItemDone(place, deepcopy(item))
         # A client may have deleted the item while it was being spoken.

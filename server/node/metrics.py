@@ -48,7 +48,8 @@ audio_underruns = Counter(
 )
 frame_lateness_seconds = Histogram(
     "voice_frame_lateness_seconds",
-    "How far behind its deadline an audio frame left for the caller.",
+    "How long after it was due an audio frame left for the caller. Frames that fill the cushion, or that the voice "
+    "brings too late for it, have no due time; a gateway that falls behind excuses none.",
     buckets=_LAG_SECONDS,
     registry=REGISTRY,
 )

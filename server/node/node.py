@@ -4,14 +4,16 @@ The composition, and nothing else: what a part does is its own; what it needs is
 """
 
 import asyncio
+import gc
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
 
 import structlog
 
+from server.errors import VoicefleetError
 from server.llm.interface import LlmError
 from server.llm_processor import LlmProcessor
 from server.models.store import ModelStore
@@ -23,7 +25,7 @@ from server.settings import Settings
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsProcessor
 from server.vad_processor import VadProcessor
-from server.websocket_handler import REALTIME_PATHS, Gateway
+from server.websocket_handler import REALTIME_PATHS, Gateway, tls_context
 from server.workers.client import watch_health
 from server.workers.commands import speech_workers
 from server.workers.supervisor import Supervisor
@@ -31,6 +33,10 @@ from server.workers.supervisor import Supervisor
 log = structlog.get_logger(__name__)
 
 _VAD_MODEL = ("silero-vad", "silero_vad.onnx")
+
+
+class CannotListen(VoicefleetError):
+    """A port of the node's can't be had."""
 
 
 class Node:
@@ -60,36 +66,47 @@ class Node:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Run inside the block; on entry every part is warm and calls are taken. Raises `VoicefleetError`."""
+        try:
+            async with AsyncExitStack() as stack:
+                await self._start(stack)
+                yield self
+                log.info("node_stopping")
+        except* (VoicefleetError, OSError) as group:  # of the parts that failed, the first says why
+            raise group.exceptions[0] from None
+
+    async def _start(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        async with AsyncExitStack() as stack:
-            run_dir = settings.run_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voicefleet-")))
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            background = [tasks.create_task(watch_loop_lag())]
-            stack.callback(lambda: [task.cancel() for task in background])
+        tls = tls_context(settings)
+        run_dir = settings.run_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voicefleet-")))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        background = [tasks.create_task(watch_loop_lag())]
+        stack.callback(lambda: [task.cancel() for task in background])
+        with _listening("VOICE_HTTP_PORT", settings.http_port):
             port = await stack.enter_async_context(serve_http(self, settings.host, settings.http_port))
-            self.http = f"http://{_in_url(settings.host)}:{port}"
+        self.http = f"http://{_in_url(settings.host)}:{port}"
 
-            commands = speech_workers(settings, run_dir)
-            self._supervisor = Supervisor(commands)
-            background.append(tasks.create_task(self._supervisor.run()))
-            addresses = {"stt": settings.stt_address, "tts": settings.tts_address}
-            addresses |= {command.name: command.address for command in commands}
-            vad = await self._start_vad(tasks, background)
-            self._llm = await self._start_llm(stack)
-            await self._supervisor.wait_ready()
-            stt = await stack.enter_async_context(SttProcessor(addresses["stt"], settings.stt_language))
-            tts = await stack.enter_async_context(TtsProcessor(addresses["tts"], settings.tts_voice))
-            for name, address in addresses.items():
-                if address in (settings.stt_address, settings.tts_address):
-                    background.append(tasks.create_task(self._watch(name, address)))
+        commands = speech_workers(settings, run_dir)
+        self._supervisor = Supervisor(commands)
+        background.append(tasks.create_task(self._supervisor.run()))
+        addresses = {"stt": settings.stt_address, "tts": settings.tts_address}
+        addresses |= {command.name: command.address for command in commands}
+        vad = await self._start_vad(tasks, background)
+        self._llm = await self._start_llm(stack)
+        await self._supervisor.wait_ready()
+        stt = await stack.enter_async_context(SttProcessor(addresses["stt"], settings.stt_language))
+        tts = await stack.enter_async_context(TtsProcessor(addresses["tts"], settings.tts_voice))
+        for name, address in addresses.items():
+            if address in (settings.stt_address, settings.tts_address):
+                background.append(tasks.create_task(self._watch(name, address)))
 
-            gateway = Gateway(settings, Parts(vad, stt, self._llm, tts), self.admission)
+        gc.collect()
+        gc.freeze()  # or each full collection would look at all that start-up made, for 65 ms in which no frame leaves
+        gateway = Gateway(settings, Parts(vad, stt, self._llm, tts), self.admission, tls)
+        with _listening("VOICE_PORT", settings.port):
             port = await stack.enter_async_context(gateway.serve())
-            scheme = "wss" if settings.tls_cert else "ws"
-            self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
-            log.info("node_serving", websocket=self.websocket, http=self.http)
-            yield self
-            log.info("node_stopping")
+        scheme = "wss" if tls else "ws"
+        self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
+        log.info("node_serving", websocket=self.websocket, http=self.http)
 
     async def drain(self) -> None:
         """Take no more calls, and wait for those in progress as long as the settings allow."""
@@ -124,6 +141,14 @@ class Node:
         """A worker that something else runs: only its health is ours to know."""
         async for serving in watch_health(address):
             self._parts[name] = PartState(serving, address)
+
+
+@contextmanager
+def _listening(setting: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotListen(f"{setting}: got {port}, which can't be listened on ({error.strerror})") from None
 
 
 def _in_url(host: str) -> str:

@@ -9,6 +9,8 @@ from server.errors import VoicefleetError
 class AudioRateExceeded(VoicefleetError):
     """More audio than the allowance holds; none of it was taken."""
 
+    code = "rate_limit_exceeded"
+
     def __init__(self, rate: float, burst: float) -> None:
         super().__init__(
             f"audio came too fast: takes {rate:g} seconds of audio per second on average, {burst:g} seconds at once"

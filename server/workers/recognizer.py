@@ -1,17 +1,19 @@
 """From an utterance to its text: the level gate, the cut into windows, the batches, and a second try at full length.
 
-The STT worker is the gRPC shell around this; the model is behind `WhisperEngine`.
+The STT worker is the gRPC shell around this; the model is behind `SpeechEngine`.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from server.workers.batching import Batched, MicroBatcher
 from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, prepare, window_for
-from server.workers.engines.whisper import Gate, Recognition, WhisperEngine, Window
+from server.workers.engines.whisper import Gate, Recognition, Window
 
 _QUEUE_LIMIT = 64
 _MAX_BATCH = {"cpu": 4, "cuda": 16}  # a cpu gains little beyond 4 and its batch's first would wait for its last
@@ -34,10 +36,24 @@ class Transcript:
         self.batch_size = max(self.batch_size, batched.batch_size)
 
 
+class SpeechEngine(Protocol):
+    """What `WhisperEngine` is to the recogniser: it computes when told, in whatever thread it is told to."""
+
+    device: str
+
+    def check_language(self, language: str) -> None:
+        """Raises `UnknownLanguage`."""
+        ...
+
+    def recognize(self, windows: Sequence[Window]) -> list[Recognition]:
+        """The text of each of `windows`, which have one `batch_key`."""
+        ...
+
+
 class Recognizer:
     """Recognises the utterances of many sessions, together where they come together."""
 
-    def __init__(self, engine: WhisperEngine, language: str = "", prompt: str = "") -> None:
+    def __init__(self, engine: SpeechEngine, language: str = "", prompt: str = "") -> None:
         """`language` and `prompt` hold for requests that bring none. Raises `UnknownLanguage`."""
         engine.check_language(language)
         self._engine = engine

@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 """Ten minutes of 16 kHz audio and some."""
 
+THREADS = min(4, len(os.sched_getaffinity(0)))
+"""Threads that a worker computes in on a cpu; beyond four the small models gain nothing."""
+
 _GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 

@@ -4,7 +4,6 @@ A gRPC shell around `Recognizer`: it turns requests into calls and errors into s
 """
 
 import asyncio
-import os
 
 import grpc
 
@@ -15,9 +14,7 @@ from server.workers.batching import QueueFull
 from server.workers.engines.utterance import InvalidAudio
 from server.workers.engines.whisper import UnknownLanguage, WhisperEngine
 from server.workers.recognizer import Recognizer
-from server.workers.serving import main, serve
-
-_MAX_THREADS = 4  # beyond these the small models gain nothing
+from server.workers.serving import THREADS, main, serve
 
 
 class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
@@ -50,7 +47,7 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
 async def run(settings: Settings, address: str) -> None:
     """Load the model and serve it until told to stop."""
     folder = ModelStore.from_settings(settings).verified(settings.stt_model)
-    engine = WhisperEngine(folder, settings.stt_device, threads=min(_MAX_THREADS, len(os.sched_getaffinity(0))))
+    engine = WhisperEngine(folder, settings.stt_device, threads=THREADS)
     recognizer = Recognizer(engine, settings.stt_language, settings.stt_prompt)
 
     def register(server: grpc.aio.Server) -> None:

@@ -3,7 +3,6 @@
 A gRPC shell around a `TtsEngine`: it turns requests into calls and errors into status codes, nothing more.
 """
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -14,9 +13,8 @@ from server.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.engine import EngineBusy, TtsEngine, UnknownVoice, Unspeakable
 from server.workers.engines.hibari import HibariEngine
-from server.workers.serving import main, serve
+from server.workers.serving import THREADS, main, serve
 
-_MAX_THREADS = 4
 _BYTES_PER_SAMPLE = 2
 
 
@@ -70,7 +68,7 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
 def load_engine(settings: Settings) -> TtsEngine:
     """The engine that `settings.tts` names, its model checked and loaded."""
     folder = ModelStore.from_settings(settings).verified("hibari-heart")
-    return HibariEngine(folder / "hibari.onnx", threads=min(_MAX_THREADS, len(os.sched_getaffinity(0))))
+    return HibariEngine(folder / "hibari.onnx", threads=THREADS)
 
 
 async def run(settings: Settings, address: str) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.support.node import NodeProcess, running_node
+from tests.support.node import NodeProcess, quick_speech, running_node
 from tests.support.openai_llm_standin import OpenAiStandin, by_rules, echo
 
 
@@ -34,9 +34,24 @@ def node(llm: OpenAiStandin) -> Iterator[NodeProcess]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def quick(llm: OpenAiStandin) -> Iterator[dict[str, str]]:
+    """Variables of nodes that start fast: stand-ins for their speech and their language model."""
+    with quick_speech() as speech:
+        yield speech | {"VOICE_LLM": f"openai:standin@{llm.url}"}
+
+
 @pytest.fixture
 def answers(llm: OpenAiStandin) -> Iterator[OpenAiStandin]:
-    """The language model, whose `answer` the test may set; it echoes again afterwards."""
+    """The language model, whose `answer` and `token_seconds` the test may set; it echoes again afterwards."""
     llm.requests.clear()
     yield llm
-    llm.answer = by_rules({})
+    llm.answer, llm.token_seconds = by_rules({}), 0.0
+
+
+@pytest.fixture
+def no_error_logged(node: NodeProcess) -> Iterator[None]:
+    """What a client does wrong is no error of the node's, and is not logged as one."""
+    before = len(node.lines)
+    yield
+    assert [line for line in node.lines[before:] if line["level"] not in ("info", "warning")] == []

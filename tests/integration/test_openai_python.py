@@ -136,6 +136,7 @@ async def test_a_call_of_several_turns_keeps_its_context(node: NodeProcess, answ
             await caller.say(await speak(sentence))
             assert words(await caller.heard()) == words(sentence)
             assert (await caller.answer())["status"] == "completed"
+            await caller.play_out()
     texts = [" ".join(words(text)) for _, text in said(answers.requests[-1])]
     assert texts == [
         "my name is peter",

@@ -212,6 +212,20 @@ def test_a_tenth_of_a_second_is_enough_in_whatever_pieces_it_comes(manual: Call)
     assert manual.client_sends("input_audio_buffer.commit")[0]["type"] == "input_audio_buffer.committed"
 
 
+def test_what_a_resampler_holds_back_of_a_tenth_of_a_second_does_not_count(manual: Call) -> None:
+    manual.conversation.append_audio(bytes(3160))  # 100 ms at 24 kHz, of which the last samples are still to come
+    assert manual.client_sends("input_audio_buffer.commit")[0]["type"] == "input_audio_buffer.committed"
+
+
+def test_what_a_turn_held_is_not_committed_again() -> None:
+    call = Call()
+    call.caller_says("hello")
+    call.silence(0.52)
+    assert call.events[2] == "input_audio_buffer.committed"
+    [error] = call.client_sends("input_audio_buffer.commit")
+    assert error["error"]["code"] == "input_audio_buffer_commit_empty"
+
+
 def test_a_commit_by_hand_ends_an_utterance_that_is_being_spoken() -> None:
     call = Call(recognition_seconds=0.1)
     call.caller_says("first part", seconds=0.5)

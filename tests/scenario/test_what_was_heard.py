@@ -90,6 +90,14 @@ def test_truncating_an_answer_heard_long_ago_leaves_the_one_being_played_alone(c
     assert call.heard == "Closed on Sundays."
 
 
+def test_what_is_said_after_a_cut_is_added_to_what_was_left(call: Call) -> None:
+    truncate(call, 1600)  # and no cancel: the client goes on playing
+    call.bot_says("And at noon on Sundays.")
+    call.bot_finishes()
+    assert retrieved(call) == "We open at nine And at noon on Sundays."
+    assert call.last("response.output_audio_transcript.done")["transcript"] == f"{_ANSWER} And at noon on Sundays."
+
+
 def test_an_answer_broken_off_in_a_clause_keeps_what_was_sent_of_it() -> None:
     call = Call()
     call.client_sends("response.create")
@@ -118,6 +126,8 @@ def test_dropping_the_rest_of_an_answer_that_was_sent_whole_cuts_it_too(call: Ca
     call.bot_finishes()
     assert call.client_sends("output_audio_buffer.clear") == []
     assert call.heard == "We open"
+    [event] = call.client_sends("conversation.item.retrieve", item_id=answer_id(call))
+    assert event["item"]["status"] == "incomplete"
 
 
 def test_deleting_the_item_being_spoken_lets_it_be_spoken_and_keeps_nothing(call: Call) -> None:
@@ -184,6 +194,16 @@ def test_each_part_of_an_answer_is_cut_by_itself_when_a_function_call_stood_betw
     call.caller_says("thanks")
     texts = [text for role, text in call.history if role == "assistant"]
     assert texts == ["One moment please.", "There it"]
+
+
+def test_a_message_that_a_function_call_follows_is_known_to_be_whole() -> None:
+    call = Call()
+    call.client_sends("response.create")
+    call.bot_says("One moment please, I am looking.", seconds=1.0)  # twice the usual pace
+    call.bot_calls("look_up", "{")
+    item_id = call.last("response.output_audio.delta")["item_id"]
+    call.client_sends("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=1000)
+    assert call.heard == "One moment please, I am looking."
 
 
 def test_the_playout_running_dry_in_the_middle_of_an_answer_is_told() -> None:

@@ -24,6 +24,12 @@ from tests.support.strict_client import StrictClient
 
 FRAME = 512 / 16_000
 SPEECH, FADING, SILENCE = 0.95, 0.4, 0.02
+TRANSCRIBED = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
+
+
+def server_vad(**settings: Any) -> dict[str, Any]:
+    """A session's `audio` with such turn detection."""
+    return {"input": {"turn_detection": {"type": "server_vad", **settings}}}
 
 
 class _Recogniser:
@@ -187,6 +193,16 @@ class Call:
         """The messages of the last request to the model."""
         return list(self.requests[-1].messages)
 
+    @property
+    def awaits_words(self) -> bool:
+        """Whether the recogniser is at work."""
+        return bool(self._recognitions)
+
+    @property
+    def caller_is_speaking(self) -> bool:
+        """Whether the client was told that an utterance began, and not that it is over."""
+        return self.client.speaking is not None
+
     def all_of(self, type: str) -> list[dict[str, Any]]:
         """All server events of a type."""
         return [event for event in self.client.received if event["type"] == type]
@@ -219,11 +235,11 @@ class Call:
                 case e.Generate(response, request):
                     self.answering = response.id
                     self.requests.append(request)
-                case e.StopGenerating(response_id):
-                    self.answering = None if self.answering == response_id else self.answering
-                case e.TurnEnded() | e.PlayoutRanDry():
+                case e.StopGenerating() | e.TurnEnded() | e.PlayoutRanDry():
                     pass
                 case _:
+                    if isinstance(output, e.ResponseDone) and output.response.id == self.answering:
+                        self.answering = None
                     for message in self.dialect.encode(output):
                         self.client.take(message)
         assert self.client.items == [item.id for item in self.conversation.history]

@@ -1,4 +1,4 @@
-"""A call to a real node over a real socket, for tests of what goes over it: events in and out, raw frames, raw bytes."""
+"""A call to a real node over a real socket, for tests of what goes over it: events, raw frames, raw bytes."""
 
 import asyncio
 import json

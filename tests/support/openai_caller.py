@@ -83,7 +83,7 @@ class OpenAiCaller:
         self._spoken = asyncio.Event()
         self._changed = asyncio.Condition()
         self._read = 0
-        self._first_audio: dict[str, float] = {}
+        self._plays_until = 0.0
 
     # --- the caller does
 
@@ -140,9 +140,12 @@ class OpenAiCaller:
         return self._wire.decode(b"".join(self.strict.audio(item["id"]) for item in response["output"]))
 
     def played_ms(self, item_id: str) -> int:
-        """How much of a spoken item the loudspeaker has played by now."""
-        received = len(self.strict.audio(item_id)) / self._wire.sample_bytes / self._wire.rate
-        return round(1000 * min(received, time.monotonic() - self._first_audio[item_id]))
+        """How much of the spoken item that came last the loudspeaker has played by now."""
+        return round(1000 * (self._seconds(self.strict.audio(item_id)) - self._unplayed()))
+
+    async def play_out(self) -> None:
+        """Wait until the loudspeaker has played all that came."""
+        await asyncio.sleep(self._unplayed())
 
     async def words_in(self, pcm: bytes) -> str:
         """What the node understands when this (PCM at 16 kHz) is handed over as a message of the caller's."""
@@ -171,10 +174,16 @@ class OpenAiCaller:
             self.parsed.append(self.connection.parse_event(message))
             newest = self.strict.received[-1]
             if newest["type"] == "response.output_audio.delta":
-                assert b64decode(newest["delta"], validate=True)
-                self._first_audio.setdefault(newest["item_id"], time.monotonic())
+                seconds = self._seconds(b64decode(newest["delta"]))
+                self._plays_until = max(self._plays_until, time.monotonic()) + seconds
             async with self._changed:
                 self._changed.notify_all()
+
+    def _seconds(self, audio: bytes) -> float:
+        return len(audio) / self._wire.sample_bytes / self._wire.rate
+
+    def _unplayed(self) -> float:
+        return max(0.0, self._plays_until - time.monotonic())
 
 
 @asynccontextmanager

@@ -50,7 +50,8 @@ class StrictClient:
         self.transcripts: dict[str, str] = {}
         self._ever: set[str] = set()
         self._item_done: set[str] = set()
-        self._speaking: str | None = None
+        self._truncated: set[str] = set()
+        self.speaking: str | None = None
         self._committed: str | None = None
 
     @property
@@ -90,22 +91,23 @@ class StrictClient:
         assert event["session"]["object"] == "realtime.session"
 
     def _input_audio_buffer_speech_started(self, event: dict[str, Any]) -> None:
-        self._speaking = event["item_id"]
-        assert self._speaking not in self._ever, "an utterance's item id is new"
+        self.speaking = event["item_id"]
+        assert self.speaking not in self._ever, "an utterance's item id is new"
 
     def _input_audio_buffer_speech_stopped(self, event: dict[str, Any]) -> None:
-        assert event["item_id"] == self._speaking, "speech stops that has started"
+        assert event["item_id"] == self.speaking, "speech stops that has started"
+        self.speaking = None
 
     def _input_audio_buffer_timeout_triggered(self, event: dict[str, Any]) -> None:
         assert event["audio_end_ms"] > event["audio_start_ms"]
 
     def _input_audio_buffer_cleared(self, event: dict[str, Any]) -> None:
-        self._speaking = None
+        self.speaking = None
 
     def _input_audio_buffer_committed(self, event: dict[str, Any]) -> None:
         assert event["previous_item_id"] == (self.items[-1] if self.items else None)
         self._committed = event["item_id"]
-        self._speaking = None
+        self.speaking = None
 
     # --- items
 
@@ -131,6 +133,7 @@ class StrictClient:
 
     def _conversation_item_truncated(self, event: dict[str, Any]) -> None:
         assert event["item_id"] in self.items
+        self._truncated.add(event["item_id"])
 
     def _conversation_item_deleted(self, event: dict[str, Any]) -> None:
         self.items.remove(event["item_id"])
@@ -185,7 +188,7 @@ class StrictClient:
             assert item["arguments"] == (output.text or "{}")
         else:
             text = item["content"][0]
-            assert text.get("transcript", text.get("text")) == output.text
+            assert item["id"] in self._truncated or text.get("transcript", text.get("text")) == output.text
         output.item, output.done = item, True
 
     def _response_content_part_added(self, event: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ class OpenAiDialect:
                 "type": "error",
                 "error": {
                     "type": "invalid_request_error",
-                    "code": getattr(error, "code", "invalid_request"),
+                    "code": getattr(error, "code", "invalid_value"),
                     "message": str(error),
                     "param": getattr(error, "param", None),
                     "event_id": event_id,

@@ -22,12 +22,14 @@ from server.workers.engines.utterance import LONGEST_WINDOW
 
 Gate = Literal["", "silence", "no_speech", "log_prob", "repetition"]
 
-# The gates and their thresholds are openai/whisper's (`transcribe.py`).
-_NO_SPEECH_PROBABILITY = 0.6
+# The gates and their thresholds are openai/whisper's (`transcribe.py`), but for the second pair for no_speech: breaths
+# and claps come out as "you" at 0.85 and -0.9 to -0.6, speech at a noisy telephone's worst stays under 0.76.
+_NO_SPEECH = ((0.6, -1.0), (0.8, -0.5))  # probability of no speech above, mean log probability of the text below
 _MEAN_LOG_PROBABILITY = -1.0
 _COMPRESSION_RATIO = 2.4
 
-_MAX_PROMPT_TOKENS = 223  # half of the decoder's context, less <|startofprev|>
+_CONTEXT_TOKENS = 448
+_MAX_PROMPT_TOKENS = _CONTEXT_TOKENS // 2 - 1
 _TOKENS_PER_SECOND = 8  # digits read out fast reach 6: more is a loop
 _TOKENS_AT_LEAST = 16
 
@@ -103,7 +105,7 @@ class WhisperEngine:
             encoded,
             prompts,
             beam_size=self._beam_size,
-            max_length=len(prompts[0]) + max(window.max_tokens for window in windows),
+            max_length=min(_CONTEXT_TOKENS, len(prompts[0]) + max(window.max_tokens for window in windows)),
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=self._suppressed,
@@ -139,16 +141,15 @@ class WhisperEngine:
         """`score` is the tokens' log probability, the closing one's included, over their number without it."""
         text = _ANNOTATION.sub("", self._tokenizer.decode(tokens)).strip()
         mean_log_probability = score * len(tokens) / (len(tokens) + 1)
-        doubtful = mean_log_probability < _MEAN_LOG_PROBABILITY
         if not any(character.isalnum() for character in text):
             return Recognition("", "no_speech")
-        if doubtful and no_speech_probability > _NO_SPEECH_PROBABILITY:
+        if any(no_speech_probability > above and mean_log_probability < below for above, below in _NO_SPEECH):
             return Recognition("", "no_speech")
         if len(tokens) >= window.max_tokens or _compression_ratio(text) > _COMPRESSION_RATIO:
             return Recognition("", "repetition")
         if window.seconds < LONGEST_WINDOW and _repeats_a_phrase(text):
             return Recognition("", "repetition")
-        if doubtful:
+        if mean_log_probability < _MEAN_LOG_PROBABILITY:
             return Recognition("", "log_prob")
         return Recognition(text)
 

@@ -1,0 +1,136 @@
+// One call to Voicefleet, as the application that bridges the telephone holds it: every 20 ms the caller's frame goes in
+// and the frame to be played to them comes out. Frames are 16-bit little-endian mono PCM.
+import { EventEmitter } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { WebSocket } from "ws";
+
+export const FRAME_MS = 20;
+const RETRIES = 4;
+
+export interface CallOptions {
+  url: string;
+  apiKey?: string;
+  rate: number; // Hz: 8000, 16000, 24000 or 48000
+  instructions?: string;
+}
+
+interface CallEvents {
+  heard: [text: string]; // what the caller said
+  answered: [text: string, status: string]; // what was answered; its status is "cancelled" if the caller cut it off
+  error: [Error]; // the call goes on
+  ended: [code: number];
+}
+
+type Item = { content?: { transcript?: string }[] };
+type ServerEvent =
+  | { type: "input_audio_buffer.speech_started" }
+  | { type: "conversation.item.input_audio_transcription.completed"; transcript: string }
+  | { type: "response.output_audio.delta"; item_id: string; delta: string }
+  | { type: "response.done"; response: { status: string; output: Item[] } }
+  | { type: "error"; error: { message: string } };
+
+interface Spoken {
+  itemId: string;
+  unplayed: Buffer;
+  playedBytes: number;
+}
+
+export class VoiceCall extends EventEmitter<CallEvents> {
+  readonly #socket: WebSocket;
+  readonly #bytesPerMs: number;
+  #spoken: Spoken[] = []; // what is being played, and what comes after it
+
+  static async connect(options: CallOptions): Promise<VoiceCall> {
+    return new VoiceCall(await open(options), options);
+  }
+
+  private constructor(socket: WebSocket, { rate, instructions }: CallOptions) {
+    super();
+    this.#socket = socket;
+    this.#bytesPerMs = (2 * rate) / 1000;
+    socket.on("message", (data) => this.#receive(JSON.parse(String(data)) as ServerEvent));
+    socket.on("close", (code) => this.emit("ended", code));
+    const format = { type: "audio/pcm", rate };
+    const audio = { input: { format, transcription: {} }, output: { format } };
+    this.#send({ type: "session.update", session: { type: "realtime", instructions, audio } });
+  }
+
+  /** Whether there is audio that the caller has not heard yet. */
+  get speaking(): boolean {
+    return this.#spoken.some((item) => item.unplayed.length > 0);
+  }
+
+  /** To be called every 20 ms: takes what the caller said, gives what to play to them. */
+  exchange(frame: Buffer): Buffer {
+    this.#send({ type: "input_audio_buffer.append", audio: frame.toString("base64") });
+    const played = Buffer.alloc(FRAME_MS * this.#bytesPerMs);
+    if (this.#spoken.length > 1 && this.#spoken[0]?.unplayed.length === 0) this.#spoken.shift();
+    const item = this.#spoken[0];
+    if (item) {
+      const size = item.unplayed.copy(played);
+      item.unplayed = item.unplayed.subarray(size);
+      item.playedBytes += size;
+    }
+    return played;
+  }
+
+  hangUp(): void {
+    this.#socket.close();
+  }
+
+  #receive(event: ServerEvent): void {
+    switch (event.type) {
+      case "response.output_audio.delta":
+        return this.#queue(event.item_id, Buffer.from(event.delta, "base64"));
+      case "input_audio_buffer.speech_started":
+        return this.#fallSilent();
+      case "conversation.item.input_audio_transcription.completed":
+        this.emit("heard", event.transcript);
+        return;
+      case "response.done": {
+        const parts = event.response.output.flatMap((item) => item.content ?? []);
+        this.emit("answered", parts.map((part) => part.transcript ?? "").join(" "), event.response.status);
+        return;
+      }
+      case "error":
+        this.emit("error", new Error(event.error.message));
+    }
+  }
+
+  #queue(itemId: string, audio: Buffer): void {
+    const last = this.#spoken.at(-1);
+    if (last?.itemId === itemId) last.unplayed = Buffer.concat([last.unplayed, audio]);
+    else this.#spoken.push({ itemId, unplayed: audio, playedBytes: 0 });
+  }
+
+  /** The caller speaks: drop what they have not heard, and say so, for the model is to remember only what they have. */
+  #fallSilent(): void {
+    for (const { itemId, unplayed, playedBytes } of this.#spoken.splice(0)) {
+      if (unplayed.length === 0) continue;
+      const heardMs = Math.round(playedBytes / this.#bytesPerMs);
+      this.#send({ type: "conversation.item.truncate", item_id: itemId, content_index: 0, audio_end_ms: heardMs });
+    }
+  }
+
+  #send(event: object): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(event));
+  }
+}
+
+/** A full node answers 503; the next connection may reach another one behind the load balancer. */
+async function open({ url, apiKey }: CallOptions): Promise<WebSocket> {
+  const headers = apiKey ? { Authorization: `Bearer ${apiKey}` } : {};
+  for (let retries = RETRIES; ; retries--) {
+    const socket = new WebSocket(url, { headers, perMessageDeflate: false });
+    const refusal = await new Promise<IncomingMessage | null>((resolve, reject) => {
+      socket.once("open", () => resolve(null));
+      socket.once("unexpected-response", (_request, response) => resolve(response));
+      socket.on("error", reject); // after the promise is settled, `close` says all there is to know
+    });
+    if (!refusal) return socket;
+    socket.terminate();
+    if (refusal.statusCode !== 503 || retries === 0) throw new Error(`the call was refused: HTTP ${refusal.statusCode}`);
+    await sleep(1000 * (Number(refusal.headers["retry-after"]) || 1));
+  }
+}

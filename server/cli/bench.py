@@ -1,0 +1,145 @@
+"""`voicefleet bench`: many callers at once, and how soon each hears its answers."""
+
+import json
+import secrets
+import ssl
+import time
+from collections.abc import Sequence
+from functools import partial
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from server.cli.bench_tables import show_report
+from server.cli.call import CaFile, Key
+from server.cli.console import FAILED, errors_shown
+from server.cli.demo import QUESTION, trusting
+from server.cli.serve import Config, fetch_models
+from server.client.caller import call, speech_from
+from server.client.load import Clip, Load, run_load
+from server.client.load_report import LoadReport, report
+from server.client.local_node import running_node
+from server.client.node_usage import sample, usage
+from server.node.auth import MAX_TOKEN_SECONDS, mint_token
+from server.settings import load_settings
+
+Url = Annotated[
+    str | None, typer.Argument(help="Where to call; without it, a node of its own is started and measured.")
+]
+Calls = Annotated[int, typer.Option(min=1, help="Callers at once.")]
+Turns = Annotated[int, typer.Option(min=1, help="Turns of each caller.")]
+Seconds = Annotated[float, typer.Option(min=1, help="No turn begins after so many seconds.")]
+Wavs = Annotated[
+    list[Path] | None, typer.Option("--wav", help="What to say, in turn; may be repeated.", exists=True, dir_okay=False)
+]
+Texts = Annotated[
+    Path | None,
+    typer.Option(
+        help='What is said: JSON, a list of {"path": WAV file beside it, "text": words}. Without --wav, all are said.',
+        exists=True,
+        dir_okay=False,
+    ),
+]
+Metrics = Annotated[str | None, typer.Option(help="The node's metrics, such as http://127.0.0.1:9001/metrics.")]
+Json = Annotated[Path | None, typer.Option("--json", help="File to write the figures to.", dir_okay=False)]
+
+
+def bench(
+    url: Url = None,
+    calls: Calls = 4,
+    turns: Turns = 5,
+    seconds: Seconds = 600.0,
+    wav: Wavs = None,
+    texts: Texts = None,
+    key: Key = None,
+    ca_file: CaFile = None,
+    metrics: Metrics = None,
+    save: Json = None,
+    config: Config = None,
+) -> None:
+    """Hold conversations with a node, paced in real time, and print how soon and how well it answers.
+
+    Exits with 1 when a call failed or a turn got no answer.
+    """
+    console = Console()
+    with errors_shown():
+        clips = clips_from(wav or [], texts)
+        load = Load(calls, turns, seconds)
+        if url:
+            tls = ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None
+            figures = measure(url, clips, load, console, key=key, tls=tls, metrics=metrics)
+        else:
+            figures = _measure_own(clips, load, console, config)
+    show_report(console, figures)
+    if save:
+        save.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+    if figures.failures or figures.unanswered:
+        raise typer.Exit(FAILED)
+
+
+def measure(
+    url: str,
+    clips: Sequence[Clip],
+    load: Load,
+    console: Console,
+    *,
+    key: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    metrics: str | None = None,
+    pid: int | None = None,
+) -> LoadReport:
+    """Put the load on a node; with its `metrics` address, and its `pid` if it runs here, also what it spent.
+
+    Raises `MetricsUnavailable`; a call that fails is part of the figures.
+    """
+    before = sample(metrics, pid) if metrics else None
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+    with progress:
+        bar = progress.add_task(f"{load.calls} calls, turns", total=load.calls * load.turns)
+        place = partial(call, url, key, tls=tls)
+        result = uvloop.run(run_load(place, clips, load, partial(progress.advance, bar)))
+    node = usage(before, sample(metrics, pid), result.call_seconds) if metrics and before else None
+    return report(result, node)
+
+
+def _measure_own(clips: Sequence[Clip], load: Load, console: Console, config: Path | None) -> LoadReport:
+    """The same of a node with the settings of this machine, with room for all calls."""
+    settings = load_settings(config)
+    fetch_models(settings, console)
+    variables = {"VOICE_MAX_SESSIONS": str(max(settings.max_sessions, load.calls))}
+    key = None
+    if settings.needs_auth:
+        secret = settings.token_secret.get_secret_value() if settings.token_secret else secrets.token_hex(32)
+        variables["VOICE_TOKEN_SECRET"] = secret
+        key = mint_token(secret, "bench", MAX_TOKEN_SECONDS, time.time())
+    console.print("starting a node")
+    with running_node(variables, config) as node:
+        return measure(
+            node.websocket,
+            clips,
+            load,
+            console,
+            key=key,
+            tls=trusting(settings.tls_cert),
+            metrics=f"{node.http}/metrics",
+            pid=node.process.pid,
+        )
+
+
+def clips_from(wavs: Sequence[Path], texts: Path | None = None) -> list[Clip]:
+    """What callers say: the files named, else all in the list `texts`, else the demo's question. Raises `WavError`."""
+    known = {}
+    if texts:
+        known = {texts.parent / entry["path"]: entry["text"] for entry in json.loads(texts.read_text("utf-8"))}
+    if paths := wavs or [path for path in known if path.suffix == ".wav"]:
+        return [Clip(speech_from(path), known.get(path)) for path in paths]
+    with as_file(files("server.demo") / "question.wav") as question:
+        return [Clip(speech_from(question), QUESTION)]

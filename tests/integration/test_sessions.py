@@ -1,0 +1,90 @@
+"""What sessions leave behind: nothing, however they end; and what one does to the others: nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.support.live_call import LiveCall, live_call, serves
+from tests.support.node import NodeProcess
+from tests.support.openai_llm_standin import OpenAiStandin, Stall
+
+pytestmark = pytest.mark.usefixtures("no_error_logged")
+
+LONG = "This is the first sentence of a long answer. " + "And this is one of many more that follow it. " * 20
+
+
+async def vanish(call: LiveCall) -> None:
+    call.reset()
+
+
+async def hang_up(call: LiveCall) -> None:
+    await call.connection.close()
+
+
+async def cancel(call: LiveCall) -> None:
+    await call.send("response.cancel")
+    response = (await call.until("response.done"))["response"]
+    assert (response["status"], response["status_details"]["reason"]) == ("cancelled", "client_cancelled")
+
+
+async def clear(call: LiveCall) -> None:
+    await call.send("output_audio_buffer.clear")
+    await call.until("output_audio_buffer.cleared")
+
+
+@pytest.mark.parametrize("end", [vanish, hang_up, cancel, clear])
+async def test_an_answer_that_nobody_wants_any_more_frees_the_model_and_the_voice(
+    node: NodeProcess, answers: OpenAiStandin, end: Callable[[LiveCall], Awaitable[None]]
+) -> None:
+    answers.answer = lambda _: Stall(LONG)
+    cancelled = answers.cancelled
+    async with live_call(node.websocket) as call:
+        await call.type("tell me everything")
+        await call.until("response.output_audio.delta")
+        assert answers.cancelled == cancelled
+        await end(call)
+        await node.until(lambda: answers.cancelled == cancelled + 1, seconds=5.0)
+        await node.until(lambda: node.metric("voice_queue_depth", queue="tts") == 0, seconds=5.0)
+
+
+async def test_a_caller_who_leaves_before_the_first_token_frees_the_model(
+    node: NodeProcess, answers: OpenAiStandin
+) -> None:
+    answers.answer = lambda _: Stall()
+    requests, cancelled = len(answers.requests), answers.cancelled
+    async with live_call(node.websocket) as call:
+        await call.type("think hard")
+        await node.until(lambda: len(answers.requests) == requests + 1)
+    await node.until(lambda: answers.cancelled == cancelled + 1, seconds=5.0)
+
+
+async def test_a_long_text_is_written_to_its_end_however_fast_the_model_is(node: NodeProcess) -> None:
+    async with live_call(node.websocket) as call:
+        text = " ".join(["word"] * 500)
+        assert await call.ask(text) == f"You said: {text}"
+
+
+async def test_hundreds_of_calls_leave_no_memory_and_no_files_behind(node: NodeProcess) -> None:
+    async def visit(number: int) -> None:
+        async with live_call(node.websocket) as call:
+            await call.append(bytes(48_000))
+            await call.ask("ping") if number % 2 else await call.type("one two three")
+            if number % 3 == 0:
+                call.reset()
+
+    async def visit_many() -> None:
+        for start in range(0, 200, 10):
+            await asyncio.gather(*(visit(number) for number in range(start, start + 10)))
+        await node.until(lambda: node.metric("voice_sessions_active") == 0)
+
+    def held() -> tuple[float, float]:
+        return node.metric("process_open_fds"), node.metric("process_resident_memory_bytes") / 2**20
+
+    await visit_many()  # caches and pools fill up
+    files, memory = held()
+    await visit_many()
+    files_after, memory_after = held()
+    assert files_after - files < 20
+    assert memory_after - memory < 20
+    assert await serves(node.websocket)

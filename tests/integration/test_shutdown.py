@@ -1,0 +1,67 @@
+"""How a node ends: SIGTERM lets calls finish; a second one, or SIGINT, waits for nobody."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.live_call import live_call, refusal
+from tests.support.node import NodeProcess, running_node
+from tests.support.openai_llm_standin import OpenAiStandin
+
+SIGNALLED_SECONDS = 10.0
+
+
+@pytest.fixture
+def leaving(quick: dict[str, str]) -> Iterator[NodeProcess]:
+    """A node that a test may end."""
+    with running_node(**quick) as running:
+        yield running
+
+
+async def test_a_draining_node_takes_no_call_and_lets_its_own_finish(leaving: NodeProcess) -> None:
+    async with live_call(leaving.websocket) as call:
+        await call.type("one two three four five six seven")
+        await call.until("response.output_audio.delta")
+        leaving.process.send_signal(signal.SIGTERM)
+        await leaving.until(lambda: leaving.get("/ready")[0] == 503)
+        assert "draining" in leaving.get("/ready")[1]
+        assert leaving.get("/health")[0] == 200
+        assert leaving.metric("voice_draining") == 1
+        refused = await refusal(leaving.websocket)
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert (await call.until("response.done"))["response"]["status"] == "completed"
+        assert await call.ask("ping") == "You said: ping"
+        assert leaving.process.poll() is None
+    assert leaving.process.wait(SIGNALLED_SECONDS) == 0
+    assert _complaints(leaving) == []
+
+
+@pytest.mark.parametrize("insisting", [signal.SIGTERM, signal.SIGINT])
+async def test_who_insists_gets_an_end_at_once(
+    leaving: NodeProcess, answers: OpenAiStandin, insisting: signal.Signals
+) -> None:
+    answers.token_seconds = 0.05
+    async with live_call(leaving.websocket) as call, live_call(leaving.websocket) as quiet:
+        await call.type("word " * 100)
+        await call.until("response.output_audio.delta")
+        leaving.process.send_signal(signal.SIGTERM)
+        await leaving.until(lambda: bool(leaving.events("node_draining")))
+        leaving.process.send_signal(insisting)
+        assert await call.closed() == 1001
+        assert await quiet.closed() == 1001
+    assert leaving.process.wait(SIGNALLED_SECONDS) == 0
+    assert _complaints(leaving) == []
+
+
+async def test_a_node_without_calls_ends_at_once(leaving: NodeProcess) -> None:
+    leaving.process.send_signal(signal.SIGTERM)
+    assert leaving.process.wait(SIGNALLED_SECONDS) == 0
+    assert _complaints(leaving) == []
+
+
+def _complaints(node: NodeProcess) -> list[str]:
+    """What it wrote from its start on that a person would have to look at."""
+    started = next(index for index, line in enumerate(node.log) if '"node_serving"' in line)
+    return [line for line in node.log[started:] if '"level": "info"' not in line]

@@ -1,0 +1,163 @@
+"""What a client has played of what it was sent, in words and seconds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.conversation.playback import Playback
+
+_TEXT = "Ten letter words and more."  # 26 characters
+
+
+def playing(*clauses: tuple[str, float], now: float = 100.0) -> Playback:
+    """An item whose clauses have all been sent at once."""
+    playback = Playback()
+    for text, seconds in clauses:
+        playback.clause("item", text)
+        playback.audio("item", seconds, now)
+    return playback
+
+
+def test_audio_is_played_in_order_from_when_it_arrives() -> None:
+    playback = playing(("one", 1.0), ("two", 2.0))
+    assert playback.ends_at == 103.0
+    assert [playback.heard("item", now) for now in (99.0, 100.0, 100.5, 102.0, 110.0)] == [0.0, 0.0, 0.5, 2.0, 3.0]
+    assert [playback.ahead(now) for now in (100.0, 102.5, 110.0)] == [3.0, 0.5, 0.0]
+
+
+def test_a_gap_in_the_audio_is_not_heard() -> None:
+    playback = playing(("one", 1.0))
+    assert playback.audio("item", 1.0, 105.0)
+    assert playback.heard("item", 104.0) == 1.0
+    assert playback.heard("item", 105.5) == 1.5
+    assert playback.ends_at == 106.0
+
+
+def test_running_dry_counts_only_in_the_middle_of_an_item() -> None:
+    playback = Playback()
+    playback.clause("item", "one")
+    assert not playback.audio("item", 1.0, 100.0)
+    assert not playback.audio("item", 1.0, 100.5)
+    playback.clause("item", "two")
+    assert playback.audio("item", 1.0, 103.0)
+    playback.clause("next", "three")
+    assert not playback.audio("next", 1.0, 110.0)
+
+
+def test_a_clause_that_gave_no_audio_is_no_reason_to_count_less() -> None:
+    playback = Playback()
+    playback.clause("item", "silent")
+    playback.clause("item", "one")
+    assert not playback.audio("item", 1.0, 100.0)
+    assert playback.audio("item", 1.0, 102.0)
+
+
+@pytest.mark.parametrize(
+    ("heard", "text"),
+    [
+        (0.0, ""),
+        (0.2, ""),
+        (0.3, "Ten"),
+        (1.0, "Ten letter"),
+        (2.599, _TEXT),
+        (2.6, _TEXT),
+        (99.0, f"{_TEXT} And"),
+    ],
+)
+def test_text_is_cut_at_a_words_end(heard: float, text: str) -> None:
+    playback = playing((_TEXT, 2.6), ("And", 0.5))
+    playback.finish("item")
+    assert playback.text("item", heard) == text
+
+
+def test_a_clause_broken_off_is_taken_to_last_as_long_as_it_usually_would() -> None:
+    playback = playing(("A clause of thirty letters, is.", 0.9))
+    assert playback.text("item", 0.9) == "A clause of"
+    playback.audio("item", 2.0, 100.0)  # the voice is slower than usual
+    assert playback.text("item", 2.9) == "A clause of thirty letters, is."
+
+
+def test_a_clause_without_audio_was_never_heard_and_breaks_nothing() -> None:
+    playback = playing(("one", 1.0))
+    playback.clause("item", "")
+    playback.clause("item", "three")
+    assert playback.text("item", 1.0) == "one "
+    assert playback.text("item", 0.0) == ""
+
+
+def test_unfinished_items_are_those_still_to_be_played() -> None:
+    playback = playing(("one", 1.0))
+    playback.finish("item")
+    playback.clause("next", "two")
+    playback.audio("next", 1.0, 100.0)
+    assert playback.unfinished(100.5) == ["item", "next"]
+    assert playback.unfinished(101.5) == ["next"]
+    assert playback.unfinished(102.0) == []
+
+
+def test_what_is_cut_is_never_heard_and_no_longer_unfinished() -> None:
+    playback = playing(("one", 1.0), ("two", 1.0))
+    playback.clause("next", "three")
+    playback.audio("next", 1.0, 100.0)
+    playback.cut(100.5)
+    assert playback.heard("item", 110.0) == pytest.approx(0.5)
+    assert playback.heard("next", 110.0) == 0.0
+    assert playback.ahead(100.5) == 0.0
+    playback.clause("last", "four")
+    playback.audio("last", 1.0, 101.0)
+    assert playback.unfinished(101.5) == ["last"]
+
+
+def test_an_item_that_the_client_stopped_is_not_unfinished() -> None:
+    playback = playing(("one", 2.0))
+    playback.stop("item", 101.0)
+    assert playback.unfinished(101.0) == []
+    assert playback.ahead(101.0) == 0.0
+    assert playback.text("item", 2.0) == "one"
+
+
+def test_stopping_an_item_of_old_leaves_what_is_playing_alone() -> None:
+    playback = playing(("one", 1.0))
+    playback.clause("next", "two")
+    playback.audio("next", 5.0, 110.0)
+    playback.stop("item", 111.0)
+    assert playback.ahead(111.0) == 4.0
+    assert playback.unfinished(111.0) == ["next"]
+
+
+def test_a_forgotten_item_is_unknown() -> None:
+    playback = playing(("one", 1.0))
+    assert playback.knows("item")
+    playback.forget("item")
+    playback.forget("item")
+    assert not playback.knows("item")
+    playback.finish("item")
+
+
+def test_an_hours_audio_is_kept_in_one_stretch() -> None:
+    # livekit/agents#2166: memory grows over calls
+    playback = Playback()
+    playback.clause("item", "one")
+    for frame in range(1000):
+        playback.audio("item", 0.02, 100.0 + frame * 0.019)
+    assert playback.heard("item", 200.0) == pytest.approx(20.0)
+    assert playback.sent("item") == pytest.approx(20.0)
+
+
+@given(
+    clauses=st.lists(
+        st.tuples(st.text("abc ,", min_size=1, max_size=30).map(str.strip), st.floats(0.0, 3.0)), min_size=1, max_size=5
+    ),
+    first=st.floats(0.0, 10.0),
+    second=st.floats(0.0, 10.0),
+)
+def test_what_was_heard_is_a_growing_prefix_of_what_was_said(
+    clauses: list[tuple[str, float]], first: float, second: float
+) -> None:
+    playback = playing(*clauses)
+    playback.finish("item")
+    whole = " ".join(text for text, _ in clauses)
+    early, late = (playback.text("item", heard) for heard in sorted((first, second)))
+    assert whole.startswith(late)
+    assert late.startswith(early)
+    assert playback.text("item", playback.sent("item")) == whole
