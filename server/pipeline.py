@@ -153,7 +153,8 @@ class Session:
                 case Generate():
                     self._answer = self._tasks.create_task(self._give_answer(output))
                 case StopGenerating():
-                    if self._answer:
+                    # An answer that failed ends by itself, and must not be cut off while it says so.
+                    if self._answer and self._answer is not asyncio.current_task():
                         self._answer.cancel()
                 case TurnEnded():
                     now = time.monotonic()
@@ -183,6 +184,7 @@ class Session:
             try:
                 self._outgoing.put_nowait(message)
             except asyncio.QueueFull:
+                metrics.queue_refused.labels("outgoing").inc()
                 raise SlowClient from None
 
     async def _write(self) -> None:

@@ -5,6 +5,7 @@ session, in turn. So a session's burst waits behind its own frames and nobody el
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,10 @@ FRAME_SAMPLES = 512
 _CONTEXT_SAMPLES = 64  # the end of the frame before, which the model sees again
 _FRAME_BYTES = 2 * FRAME_SAMPLES
 _CONTEXT_BYTES = 2 * _CONTEXT_SAMPLES
-_MAX_BATCH = 16  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
+_MAX_BATCH = 32  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
+# Batches begin this far apart while every session keeps up: the fewer they are, the less each frame costs. A frame by
+# itself never waits, a session's burst only for its turn.
+_BATCH_SECONDS = 0.005
 _MAX_PENDING_FRAMES = 64  # two seconds of one session's audio; its sender waits after that
 
 _Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -114,42 +118,49 @@ class VadProcessor:
         """A new session's stream."""
         return VadStream(self)
 
-    def enqueue(self, stream: VadStream) -> None:
-        """The stream has a frame; it gets its turn after those that wait already."""
-        if stream.line_up():
-            self._waiting.append(stream)
-            self._work.set()
+    def enqueue(self, stream: VadStream) -> bool:
+        """Give the stream its turn after those that wait already, if it has a frame; gives whether it does."""
+        if not stream.line_up():
+            return False
+        self._waiting.append(stream)
+        self._work.set()
+        return True
 
     async def run(self) -> None:
         """Judge frames until cancelled."""
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, "vad") as thread:
-            silence = bytes(_CONTEXT_BYTES + _FRAME_BYTES)
+            silence = np.zeros((1, _CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
             await loop.run_in_executor(thread, self._infer, silence, np.zeros((2, 1, 128), np.float32))
             self.serving = True
             try:
                 while True:
                     await self._work.wait()
-                    await self._run_batch(loop, thread)
+                    next_batch = time.monotonic() + _BATCH_SECONDS
+                    kept_up = await self._run_batch(loop, thread)
+                    if kept_up and len(self._waiting) < _MAX_BATCH:
+                        await asyncio.sleep(max(0.0, next_batch - time.monotonic()))
             finally:
                 self.serving = False
 
-    async def _run_batch(self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> None:
+    async def _run_batch(self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor) -> bool:
+        """Judge one frame each of the streams that wait longest; gives whether none of them has another one already."""
         streams = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_BATCH))]
-        frames = b"".join([stream.take() for stream in streams])
+        audio = np.frombuffer(b"".join([stream.take() for stream in streams]), "<i2")
+        # Here and not in the thread, which has to wait for Python's lock after every step that gives it up.
+        frames = audio.reshape(len(streams), -1).astype(np.float32) / np.float32(32768)
         states = np.stack([stream.state for stream in streams], axis=1)
         metrics.vad_batch_size.observe(len(streams))
         probabilities, new_states = await loop.run_in_executor(thread, self._infer, frames, states)
-        for index, stream in enumerate(streams):
-            stream.deliver(probabilities[index], new_states[:, index])
-            self.enqueue(stream)
+        for index, (stream, probability) in enumerate(zip(streams, probabilities[:, 0].tolist(), strict=True)):
+            stream.deliver(probability, new_states[:, index])
+        kept_up = not any([self.enqueue(stream) for stream in streams])
         metrics.queue_depth.labels("vad").set(len(self._waiting))
         if not self._waiting:
             self._work.clear()
+        return kept_up
 
-    def _infer(self, frames: bytes, states: _Floats) -> tuple[list[float], _Floats]:
-        """N probabilities and new states [2, N, 128] for N frames, each with its context, and states [2, N, 128]."""
-        samples = np.frombuffer(frames, "<i2").reshape(-1, _CONTEXT_SAMPLES + FRAME_SAMPLES).astype(np.float32)
-        inputs = {"input": samples / np.float32(32768), "state": states, "sr": self._sample_rate}
-        probabilities, new_states = self._model.run(None, inputs)
-        return probabilities[:, 0].tolist(), new_states
+    def _infer(self, frames: _Floats, states: _Floats) -> tuple[_Floats, _Floats]:
+        """Probabilities [N, 1] and new states [2, N, 128] for frames [N, 576] and states [2, N, 128]."""
+        probabilities, new_states = self._model.run(None, {"input": frames, "state": states, "sr": self._sample_rate})
+        return probabilities, new_states

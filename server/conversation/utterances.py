@@ -29,6 +29,8 @@ from server.conversation.listener import Listener
 
 # Less audio than this holds no word; OpenAI Realtime refuses to commit it too.
 MIN_COMMIT_SECONDS = 0.1
+# Recognition begins at every pause anew; of a monologue that would be too much work on a mere chance of its end.
+LONGEST_CHANCE_SECONDS = 15.0
 # What a resampler on the way here may still hold back of it.
 _RESAMPLER_LAG_SECONDS = 0.005
 
@@ -95,7 +97,8 @@ class Utterances:
             assert utterance is not None, "endpointing pauses, resumes and stops only what it started"
             match endpoint:
                 case Paused():
-                    yield self._recognise(utterance, self._listener.audio(utterance.start, end))
+                    if end - utterance.start <= LONGEST_CHANCE_SECONDS:
+                        yield self._recognise(utterance, self._listener.audio(utterance.start, end))
                 case Resumed():
                     yield from self._stop_recognising(utterance)
                 case _:
@@ -144,7 +147,7 @@ class Utterances:
 
     def _stopped(self, utterance: _Utterance, end: float) -> Iterator[Output]:
         yield from self._commit(utterance)
-        if not utterance.asked:  # the silence that ends a turn may be set shorter than a pause
+        if not utterance.asked:  # it was too long, or the silence that ends a turn is set shorter than a pause
             yield self._recognise(utterance, self._listener.audio(utterance.start, end))
         self._spoken = None
         self._listener.drop_before(end)

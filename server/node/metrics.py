@@ -73,7 +73,7 @@ stt_batch_size = Histogram(
 vad_batch_size = Histogram(
     "voice_vad_batch_size",
     "Sessions whose frames shared one run of the VAD.",
-    buckets=(1, 2, 4, 8, 16),
+    buckets=(1, 2, 4, 8, 16, 32),
     registry=REGISTRY,
 )
 llm_errors = Counter(

@@ -4,7 +4,7 @@ import pytest
 
 from server.conversation import events as e
 from server.llm.interface import AssistantText, UserText
-from tests.support.call import Call
+from tests.support.call import Call, server_vad
 
 
 def test_barge_in_cancels_the_answer_and_history_keeps_what_was_heard() -> None:

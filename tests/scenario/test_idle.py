@@ -1,7 +1,7 @@
 """Nobody speaks."""
 
 from server.llm.interface import AssistantText, SystemText, UserText
-from tests.support.call import Call
+from tests.support.call import Call, server_vad
 
 
 def test_after_the_idle_timeout_the_assistant_asks_whether_anyone_is_there() -> None:

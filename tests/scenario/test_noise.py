@@ -2,7 +2,7 @@
 
 from server.conversation import events as e
 from server.llm.interface import UserText
-from tests.support.call import Call
+from tests.support.call import TRANSCRIBED, Call, server_vad
 
 
 def test_noise_gets_no_answer() -> None:

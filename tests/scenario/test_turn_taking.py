@@ -49,6 +49,16 @@ def test_speech_is_timed_on_the_callers_own_audio_with_padding_before_and_silenc
     assert ended.silence == pytest.approx(0.5, abs=FRAME)
 
 
+def test_a_monologue_is_not_recognised_anew_at_every_pause() -> None:
+    call = Call()
+    call.caller_says("once upon a time", seconds=16.0)
+    call.silence(0.3)
+    assert not call.commands(e.Transcribe)
+    call.silence(0.5)
+    assert len(call.commands(e.Transcribe)) == 1
+    assert call.asked == [UserText("once upon a time")]
+
+
 def test_words_known_by_the_end_of_the_turn_cost_no_further_wait() -> None:
     call = Call(recognition_seconds=0.1)  # begun at the pause of 0.2 s, there before the turn's end at 0.5 s
     call.caller_says("quick question")

@@ -1,7 +1,7 @@
 """A turn's waterfall: what the client is told, and what goes into the node's metrics."""
 
 from server.node.metrics import REGISTRY
-from server.waterfall import Stage, Waterfall
+from server.waterfall import Waterfall
 
 
 def spoken_turn() -> Waterfall:
@@ -14,7 +14,7 @@ def spoken_turn() -> Waterfall:
     return waterfall
 
 
-def total(metric: str, stage: Stage | None = None) -> tuple[float, float]:
+def total(metric: str, stage: str) -> tuple[float, float]:
     """How often a histogram was observed, and the seconds in sum."""
     labels = {"stage": stage} if stage else {}
     values = (REGISTRY.get_sample_value(f"{metric}_{end}", labels) for end in ("count", "sum"))
@@ -22,7 +22,7 @@ def total(metric: str, stage: Stage | None = None) -> tuple[float, float]:
     return count, seconds
 
 
-def added(metric: str, waterfall: Waterfall, stage: Stage | None = None) -> tuple[float, float]:
+def added(metric: str, waterfall: Waterfall, stage: str = "") -> tuple[float, float]:
     """What observing the waterfall adds to a histogram."""
     count, seconds = total(metric, stage)
     waterfall.observe()

@@ -1,5 +1,5 @@
-// One call to Voicefleet, as the application that bridges the telephone holds it: every 20 ms the caller's frame goes in
-// and the frame to be played to them comes out. Frames are 16-bit little-endian mono PCM.
+// One call to Voicefleet, as an application that bridges the telephone holds it: every 20 ms the caller's frame goes
+// in and the frame to be played to them comes out. Frames are 16-bit little-endian mono PCM.
 import { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -130,7 +130,7 @@ async function open({ url, apiKey }: CallOptions): Promise<WebSocket> {
     });
     if (!refusal) return socket;
     socket.terminate();
-    if (refusal.statusCode !== 503 || retries === 0) throw new Error(`the call was refused: HTTP ${refusal.statusCode}`);
+    if (refusal.statusCode !== 503 || retries === 0) throw new Error(`call refused: HTTP ${refusal.statusCode}`);
     await sleep(1000 * (Number(refusal.headers["retry-after"]) || 1));
   }
 }

@@ -28,7 +28,8 @@ session.on("audio_interrupted", () => {
   if (loudspeaker.unplayedMs() > 0) tell("interrupted", { played_ms: loudspeaker.playedMs() });
   loudspeaker.flush();
 });
-session.transport.on("conversation.item.input_audio_transcription.completed", ({ transcript }) => tell("heard", { transcript }));
+const transcribed = "conversation.item.input_audio_transcription.completed";
+session.transport.on(transcribed, ({ transcript }) => tell("heard", { transcript }));
 session.transport.on("conversation.item.truncated", ({ audio_end_ms }) => tell("truncated", { audio_end_ms }));
 
 async function answer() {

@@ -1,0 +1,256 @@
+"""The program `voicefleet` as a person uses it: help, wrong settings, the demo, a call; what goes wrong is one line."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from server.audio.wav import read_wav
+from server.client.playout import is_audible
+from server.main import cli
+from tests.support.clips import BUNDLED
+from tests.support.live_call import live_call
+from tests.support.node import NodeProcess, running_node
+from tests.support.openai_llm_standin import OpenAiStandin
+
+NEXT_MESSAGE = BUNDLED / "vm-next.wav"
+KEY = "vf_commands.Zk3hVb1"
+
+
+def in_process(*arguments: str, **variables: str) -> Result:
+    """The program in a clean environment of these variables, on a terminal wide enough for its tables."""
+    plain = {name: None for name in os.environ if name.startswith("VOICE_")}
+    return CliRunner(env={**plain, "COLUMNS": "200", **variables}).invoke(cli, list(arguments))
+
+
+def voicefleet(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "VOICE_LLM"} | variables
+    command = [sys.executable, "-m", "server.main", *arguments]
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=90, check=False)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What went wrong, which is the last thing that is said; nowhere is there a traceback."""
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+# --- help and settings
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ((), ["serve", "demo", "call", "bench", "token", "models"]),
+        (("serve",), ["--host", "--port", "--http-port", "--tls-cert", "--tls-key", "--config", "VOICE_PORT"]),
+        (("demo",), ["--once", "--save", "--port", "--http-port", "--config"]),
+        (("call",), ["--wav", "--key", "--save", "--ca-file", "--instructions", "VOICEFLEET_KEY"]),
+        (("bench",), ["--calls", "--turns"]),
+        (("token",), ["--subject", "--ttl", "--new-key", "--config"]),
+        (("models",), ["list", "pull", "verify"]),
+        (("models", "pull"), ["--all"]),
+    ],
+)
+def test_help_names_everything(command: tuple[str, ...], names: list[str]) -> None:
+    result = in_process(*command, "--help")
+    assert result.exit_code == 0
+    assert [name for name in names if name not in result.stdout] == []
+
+
+def test_without_a_command_there_is_help() -> None:
+    assert "demo" in in_process().output
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+@pytest.mark.parametrize(
+    ("arguments", "variables", "says"),
+    [
+        ((), {"VOICE_MAX_SESSIONS": "many"}, "VOICE_MAX_SESSIONS: got 'many'; takes a whole number from 1"),
+        ((), {"VOICE_LLM": "gpt"}, "VOICE_LLM: got 'gpt'; takes 'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
+        ((), {"VOICE_STT_DEVICE": "tpu"}, "VOICE_STT_DEVICE: got 'tpu'; takes 'auto' or 'cpu' or 'cuda'"),
+        ((), {"VOICE_HOST": "0.0.0.0"}, "VOICE_HOST: got '0.0.0.0', which others can reach; takes a loopback address"),
+        ((), {"VOICE_MAX_SESION": "3"}, "VOICE_MAX_SESION: no such setting"),
+        ((), {"VOICE_API_KEYS": "sha256:short"}, "VOICE_API_KEYS: got a value that is not shown; takes keys in plain"),
+        (("--port", "70000"), {}, "VOICE_PORT: got 70000; takes a whole number from 0 up to 65535"),
+        (("--config", "nowhere.toml"), {}, "config: got 'nowhere.toml', which can't be read"),
+        ((), {"VOICE_TLS_CERT": "cert.pem"}, "VOICE_TLS_CERT and VOICE_TLS_KEY go together"),
+    ],
+)
+def test_a_wrong_setting_is_refused_at_the_start(
+    command: str, arguments: tuple[str, ...], variables: dict[str, str], says: str
+) -> None:
+    result = in_process(command, *arguments, **variables)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("content", [None, "no PEM"])
+def test_a_certificate_that_cannot_be_used_is_refused_before_anything_is_started(
+    tmp_path: Path, content: str | None
+) -> None:
+    for name in ("cert.pem", "key.pem"):
+        if content is not None:
+            (tmp_path / name).write_text(content, encoding="utf-8")
+    done = voicefleet("serve", "--tls-cert", "cert.pem", "--tls-key", "key.pem", cwd=tmp_path)
+    assert done.returncode == 2
+    assert last_line(done).startswith("error: VOICE_TLS_CERT, VOICE_TLS_KEY: got 'cert.pem' and 'key.pem', which can't")
+    assert "worker_started" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--port", "--http-port"])
+def test_a_port_in_use_is_said_in_a_line(quick: dict[str, str], option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ports = {"--port": "0", "--http-port": "0"} | {option: port}
+        done = voicefleet("serve", *[word for pair in ports.items() for word in pair], **quick)
+    assert done.returncode == 1
+    name = {"--port": "VOICE_PORT", "--http-port": "VOICE_HTTP_PORT"}[option]
+    assert last_line(done).startswith(f"error: {name}: got {port}, which can't be listened on")
+    assert "address already in use" in last_line(done)
+
+
+def test_a_language_model_that_takes_no_key_of_ours_is_said_in_a_line(
+    quick: dict[str, str], llm: OpenAiStandin
+) -> None:
+    llm.models_status = 401
+    try:
+        done = voicefleet("serve", "--port", "0", "--http-port", "0", **quick)
+    finally:
+        llm.models_status = 200
+    assert done.returncode == 1
+    assert last_line(done).startswith("error: the language model at 127.0.0.1")
+    assert "401" in last_line(done)
+
+
+def test_a_worker_that_cannot_start_is_said_in_a_line(tmp_path: Path, llm: OpenAiStandin) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    variables = {"VOICE_RUN_DIR": nowhere, "VOICE_LLM": f"openai:standin@{llm.url}"}
+    done = voicefleet("serve", "--port", "0", "--http-port", "0", **variables)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: the ")
+    assert "worker can't start: it ended 3 times" in done.stderr.splitlines()[-1]
+    assert nowhere in done.stderr.splitlines()[-1]
+
+
+# --- the demo
+
+
+def test_the_demo_asks_a_question_and_saves_an_audible_answer(tmp_path: Path) -> None:
+    """With everything that a newcomer gets, the language model included."""
+    done = voicefleet("demo", "--once", "--port", "0", "--http-port", "0", cwd=tmp_path, VOICE_LLM="local")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "heard     What is the capital city of France?" in done.stdout
+    assert "Paris" in done.stdout
+    assert all(stage in done.stdout for stage in ("end of turn", "transcript", "first LLM token", "first audio"))
+    assert done.stderr == "", "a person reads this; the node's log is not for them"
+    samples, _ = read_wav(tmp_path / "answer.wav")
+    assert is_audible(samples)
+
+
+def test_the_demo_fails_where_the_node_hears_something_else(tmp_path: Path, quick: dict[str, str]) -> None:
+    """The stand-in for speech recognition hears the same in everything."""
+    done = voicefleet("demo", "--once", "--port", "0", "--http-port", "0", cwd=tmp_path, **quick)
+    assert done.returncode == 1
+    assert "heard     What are your opening hours?" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_shows_the_nodes_log_to_who_asks_for_it(tmp_path: Path, quick: dict[str, str]) -> None:
+    log = {"VOICE_LOG_LEVEL": "info"}
+    done = voicefleet("demo", "--once", "--port", "0", "--http-port", "0", cwd=tmp_path, **quick, **log)
+    assert "node_serving" in [json.loads(line)["event"] for line in done.stderr.splitlines() if line.startswith("{")]
+
+
+# --- a call
+
+
+@pytest.fixture(scope="module")
+def small(llm: OpenAiStandin, quick: dict[str, str]) -> Iterator[NodeProcess]:
+    """A node that wants a key and takes one call."""
+    with running_node(**quick, VOICE_API_KEYS=KEY, VOICE_MAX_SESSIONS="1") as running:
+        yield running
+
+
+def test_a_call_prints_what_was_heard_and_answered(node: NodeProcess, tmp_path: Path) -> None:
+    saved = tmp_path / "answers.wav"
+    done = voicefleet("call", node.websocket, "--wav", str(NEXT_MESSAGE), "--save", str(saved))
+    assert done.returncode == 0, done.stderr
+    assert "heard     Press 6 to play the next message." in done.stdout
+    assert "answered  You said: Press 6 to play the next message." in done.stdout
+    assert is_audible(read_wav(saved)[0])
+
+
+def test_what_is_answered_is_printed_as_it_is(small: NodeProcess, answers: OpenAiStandin) -> None:
+    answers.answer = lambda _: "Press [/b] or [red] now."
+    done = voicefleet("call", small.websocket, "--wav", str(NEXT_MESSAGE), "--key", KEY)
+    assert done.returncode == 0, done.stderr
+    assert "answered  Press [/b] or [red] now." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("ws://127.0.0.1:9/v1/realtime", "can't be reached"),
+        ("ws://127.0.0.1:99999/v1/realtime", "can't be reached: Port out of range"),
+        ("http://127.0.0.1:9/v1/realtime", "can't be reached: http://127.0.0.1:9/v1/realtime isn't a valid URI"),
+        ("ws://[::1/v1/realtime", "can't be reached: Invalid IPv6 URL"),
+    ],
+)
+def test_a_call_that_reaches_nobody_is_said_in_a_line(url: str, says: str) -> None:
+    result = in_process("call", url, "--wav", str(NEXT_MESSAGE))
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+
+
+def test_a_call_that_is_refused_says_why(small: NodeProcess) -> None:
+    wrong_path = small.websocket.replace("/v1/", "/v2/")
+    tls = small.websocket.replace("ws:", "wss:")
+    for arguments, says in (
+        ((small.websocket,), "refused the call with HTTP 401: no credential; send `Authorization: Bearer"),
+        ((small.websocket, "--key", "wrong"), "refused the call with HTTP 401: the API key is not one that this node"),
+        ((small.websocket, "--key", "new\nline"), "the key holds characters that no header can hold"),
+        ((wrong_path, "--key", KEY), "refused the call with HTTP 404: no such path; takes /v1/realtime"),
+        ((tls, "--key", KEY), "can't be reached: "),
+    ):
+        result = in_process("call", *arguments, "--wav", str(NEXT_MESSAGE))
+        assert result.exit_code == 1
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1
+        assert says in result.stderr
+
+
+async def test_a_call_to_a_full_node_says_so(small: NodeProcess) -> None:
+    async with live_call(small.websocket, additional_headers={"Authorization": f"Bearer {KEY}"}):
+        done = voicefleet("call", small.websocket, "--wav", str(NEXT_MESSAGE), VOICEFLEET_KEY=KEY)
+    assert done.returncode == 1
+    assert "HTTP 503: all 1 sessions of this node are taken; try again in 2 s" in last_line(done)
+
+
+def test_an_answer_that_cannot_be_saved_is_said_in_a_line(small: NodeProcess, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere" / "answer.wav"
+    done = voicefleet("call", small.websocket, "--wav", str(NEXT_MESSAGE), "--key", KEY, "--save", str(nowhere))
+    assert done.returncode == 1
+    assert last_line(done) == f"error: [Errno 2] No such file or directory: '{nowhere}'"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--wav", "nowhere.wav"), "does not exist"),
+        (("--wav", "pyproject.toml"), "is not a WAV file; takes a WAV file"),
+        ((), "Missing option"),
+    ],
+)
+def test_a_call_without_anything_to_say_is_refused(arguments: tuple[str, ...], says: str) -> None:
+    result = in_process("call", "ws://127.0.0.1:9/v1/realtime", *arguments)
+    assert result.exit_code in (1, 2)
+    assert says in result.stderr
