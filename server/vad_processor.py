@@ -22,7 +22,7 @@ FRAME_SAMPLES = 512
 _CONTEXT_SAMPLES = 64  # the end of the frame before, which the model sees again
 _FRAME_BYTES = 2 * FRAME_SAMPLES
 _CONTEXT_BYTES = 2 * _CONTEXT_SAMPLES
-_MAX_BATCH = 32  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
+_MAX_BATCH = 16  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
 # Batches begin this far apart while every session keeps up: the fewer they are, the less each frame costs. A frame by
 # itself never waits, a session's burst only for its turn.
 _BATCH_SECONDS = 0.005
@@ -154,11 +154,11 @@ class VadProcessor:
         probabilities, new_states = await loop.run_in_executor(thread, self._infer, frames, states)
         for index, (stream, probability) in enumerate(zip(streams, probabilities[:, 0].tolist(), strict=True)):
             stream.deliver(probability, new_states[:, index])
-        kept_up = not any([self.enqueue(stream) for stream in streams])
+        behind = [stream for stream in streams if self.enqueue(stream)]
         metrics.queue_depth.labels("vad").set(len(self._waiting))
         if not self._waiting:
             self._work.clear()
-        return kept_up
+        return not behind
 
     def _infer(self, frames: _Floats, states: _Floats) -> tuple[_Floats, _Floats]:
         """Probabilities [N, 1] and new states [2, N, 128] for frames [N, 576] and states [2, N, 128]."""

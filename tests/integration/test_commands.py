@@ -5,15 +5,24 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
+import typer
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from server.audio.wav import read_wav
+from server.cli.call import save_answers
+from server.cli.console import errors_shown, show_turn
+from server.client.caller import Turn
 from server.client.playout import is_audible
 from server.main import cli
+from server.settings import Settings, SettingsError
+from server.websocket_handler import tls_context
 from tests.support.clips import BUNDLED
 from tests.support.live_call import live_call
 from tests.support.node import NodeProcess, running_node
@@ -29,9 +38,11 @@ def in_process(*arguments: str, **variables: str) -> Result:
     return CliRunner(env={**plain, "COLUMNS": "200", **variables}).invoke(cli, list(arguments))
 
 
-def voicefleet(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def voicefleet(
+    *arguments: str, cwd: Path | None = None, variables: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name != "VOICE_LLM"} | variables
+    environment = {name: value for name, value in os.environ.items() if name != "VOICE_LLM"} | dict(variables)
     command = [sys.executable, "-m", "server.main", *arguments]
     return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=90, check=False)
 
@@ -92,17 +103,17 @@ def test_a_wrong_setting_is_refused_at_the_start(
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("content", [None, "no PEM"])
-def test_a_certificate_that_cannot_be_used_is_refused_before_anything_is_started(
-    tmp_path: Path, content: str | None
-) -> None:
-    for name in ("cert.pem", "key.pem"):
-        if content is not None:
-            (tmp_path / name).write_text(content, encoding="utf-8")
+def test_a_certificate_that_cannot_be_used_is_refused_before_anything_is_started(tmp_path: Path) -> None:
     done = voicefleet("serve", "--tls-cert", "cert.pem", "--tls-key", "key.pem", cwd=tmp_path)
     assert done.returncode == 2
     assert last_line(done).startswith("error: VOICE_TLS_CERT, VOICE_TLS_KEY: got 'cert.pem' and 'key.pem', which can't")
     assert "worker_started" not in done.stderr
+
+
+def test_a_certificate_that_is_none_is_refused() -> None:
+    settings = Settings(tls_cert=NEXT_MESSAGE, tls_key=NEXT_MESSAGE)
+    with pytest.raises(SettingsError, match="can't be used .*PEM.*; takes a certificate chain and its private key"):
+        tls_context(settings)
 
 
 @pytest.mark.parametrize("option", ["--port", "--http-port"])
@@ -110,7 +121,7 @@ def test_a_port_in_use_is_said_in_a_line(quick: dict[str, str], option: str) -> 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ports = {"--port": "0", "--http-port": "0"} | {option: port}
-        done = voicefleet("serve", *[word for pair in ports.items() for word in pair], **quick)
+        done = voicefleet("serve", *[word for pair in ports.items() for word in pair], variables=quick)
     assert done.returncode == 1
     name = {"--port": "VOICE_PORT", "--http-port": "VOICE_HTTP_PORT"}[option]
     assert last_line(done).startswith(f"error: {name}: got {port}, which can't be listened on")
@@ -122,7 +133,7 @@ def test_a_language_model_that_takes_no_key_of_ours_is_said_in_a_line(
 ) -> None:
     llm.models_status = 401
     try:
-        done = voicefleet("serve", "--port", "0", "--http-port", "0", **quick)
+        done = voicefleet("serve", "--port", "0", "--http-port", "0", variables=quick)
     finally:
         llm.models_status = 200
     assert done.returncode == 1
@@ -133,7 +144,7 @@ def test_a_language_model_that_takes_no_key_of_ours_is_said_in_a_line(
 def test_a_worker_that_cannot_start_is_said_in_a_line(tmp_path: Path, llm: OpenAiStandin) -> None:
     nowhere = str(tmp_path / "nowhere")
     variables = {"VOICE_RUN_DIR": nowhere, "VOICE_LLM": f"openai:standin@{llm.url}"}
-    done = voicefleet("serve", "--port", "0", "--http-port", "0", **variables)
+    done = voicefleet("serve", "--port", "0", "--http-port", "0", variables=variables)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: the ")
     assert "worker can't start: it ended 3 times" in done.stderr.splitlines()[-1]
@@ -143,9 +154,12 @@ def test_a_worker_that_cannot_start_is_said_in_a_line(tmp_path: Path, llm: OpenA
 # --- the demo
 
 
+DEMO = ("demo", "--once", "--port", "0", "--http-port", "0")
+
+
 def test_the_demo_asks_a_question_and_saves_an_audible_answer(tmp_path: Path) -> None:
     """With everything that a newcomer gets, the language model included."""
-    done = voicefleet("demo", "--once", "--port", "0", "--http-port", "0", cwd=tmp_path, VOICE_LLM="local")
+    done = voicefleet(*DEMO, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "heard     What is the capital city of France?" in done.stdout
     assert "Paris" in done.stdout
@@ -156,17 +170,11 @@ def test_the_demo_asks_a_question_and_saves_an_audible_answer(tmp_path: Path) ->
 
 
 def test_the_demo_fails_where_the_node_hears_something_else(tmp_path: Path, quick: dict[str, str]) -> None:
-    """The stand-in for speech recognition hears the same in everything."""
-    done = voicefleet("demo", "--once", "--port", "0", "--http-port", "0", cwd=tmp_path, **quick)
+    """The stand-in for speech recognition hears the same in everything. Who asks for the node's log gets it."""
+    done = voicefleet(*DEMO, cwd=tmp_path, variables=quick | {"VOICE_LOG_LEVEL": "info"})
     assert done.returncode == 1
     assert "heard     What are your opening hours?" in done.stdout
-    assert "Traceback" not in done.stderr
-
-
-def test_the_demo_shows_the_nodes_log_to_who_asks_for_it(tmp_path: Path, quick: dict[str, str]) -> None:
-    log = {"VOICE_LOG_LEVEL": "info"}
-    done = voicefleet("demo", "--once", "--port", "0", "--http-port", "0", cwd=tmp_path, **quick, **log)
-    assert "node_serving" in [json.loads(line)["event"] for line in done.stderr.splitlines() if line.startswith("{")]
+    assert "node_serving" in [json.loads(line)["event"] for line in done.stderr.splitlines()]
 
 
 # --- a call
@@ -188,11 +196,11 @@ def test_a_call_prints_what_was_heard_and_answered(node: NodeProcess, tmp_path: 
     assert is_audible(read_wav(saved)[0])
 
 
-def test_what_is_answered_is_printed_as_it_is(small: NodeProcess, answers: OpenAiStandin) -> None:
-    answers.answer = lambda _: "Press [/b] or [red] now."
-    done = voicefleet("call", small.websocket, "--wav", str(NEXT_MESSAGE), "--key", KEY)
-    assert done.returncode == 0, done.stderr
-    assert "answered  Press [/b] or [red] now." in done.stdout
+def test_what_is_said_is_printed_as_it_is() -> None:
+    screen = StringIO()
+    turn = Turn(heard="Press [/b].", answered="Or [red], or [/red].")
+    show_turn(Console(file=screen), turn)
+    assert screen.getvalue() == "heard     Press [/b].\nanswered  Or [red], or [/red].\n"
 
 
 @pytest.mark.parametrize(
@@ -230,16 +238,17 @@ def test_a_call_that_is_refused_says_why(small: NodeProcess) -> None:
 
 async def test_a_call_to_a_full_node_says_so(small: NodeProcess) -> None:
     async with live_call(small.websocket, additional_headers={"Authorization": f"Bearer {KEY}"}):
-        done = voicefleet("call", small.websocket, "--wav", str(NEXT_MESSAGE), VOICEFLEET_KEY=KEY)
+        done = voicefleet("call", small.websocket, "--wav", str(NEXT_MESSAGE), variables={"VOICEFLEET_KEY": KEY})
     assert done.returncode == 1
     assert "HTTP 503: all 1 sessions of this node are taken; try again in 2 s" in last_line(done)
 
 
-def test_an_answer_that_cannot_be_saved_is_said_in_a_line(small: NodeProcess, tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_saved_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nowhere = tmp_path / "nowhere" / "answer.wav"
-    done = voicefleet("call", small.websocket, "--wav", str(NEXT_MESSAGE), "--key", KEY, "--save", str(nowhere))
-    assert done.returncode == 1
-    assert last_line(done) == f"error: [Errno 2] No such file or directory: '{nowhere}'"
+    with pytest.raises(typer.Exit) as exited, errors_shown():
+        save_answers(nowhere, [Turn()])
+    assert exited.value.exit_code == 1
+    assert capsys.readouterr().err == f"error: [Errno 2] No such file or directory: '{nowhere}'\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.support.openai_llm_standin import Answer, CutOff, OpenAiStandin, Raw,
 from tests.support.speech import resample
 
 QUESTION = "Press 6 to play the next message."
-STORY = "The first sentence is over quickly. The second one takes a little longer. And with the third one it ends."
+STORY = "The first one is short. The second takes a little longer. With the third it ends."
 
 
 @pytest.fixture(scope="module")
