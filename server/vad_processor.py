@@ -22,7 +22,7 @@ FRAME_SAMPLES = 512
 _CONTEXT_SAMPLES = 64  # the end of the frame before, which the model sees again
 _FRAME_BYTES = 2 * FRAME_SAMPLES
 _CONTEXT_BYTES = 2 * _CONTEXT_SAMPLES
-_MAX_BATCH = 16  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
+_MAX_BATCH = 32  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
 # Batches begin this far apart while every session keeps up: the fewer they are, the less each frame costs. A frame by
 # itself never waits, a session's burst only for its turn.
 _BATCH_SECONDS = 0.005

@@ -70,7 +70,9 @@ def _show_counts(console: Console, report: LoadReport) -> None:
     if report.words:
         rows["words misheard"] = f"{report.word_errors} of {report.words}, {report.word_errors / report.words:.1%}"
     if report.node:
-        rows["CPU s per call s"] = f"gateway {report.node.gateway_cpu:.4f}, workers {report.node.workers_cpu:.4f}"
+        rows["CPU s per call s"] = (
+            f"gateway {report.node.gateway_cpu or 0:.4f}, workers {report.node.workers_cpu or 0:.4f}"
+        )
         rows["memory"] = f"gateway {report.node.gateway_mib:.0f} MiB, workers {report.node.workers_mib:.0f} MiB"
         rows["node's frame lateness"] = (
             f"p50 {_ms(report.node.frame_lateness_p50_ms)}, p99 {_ms(report.node.frame_lateness_p99_ms)}"

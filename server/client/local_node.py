@@ -39,7 +39,7 @@ def running_node(variables: Mapping[str, str], config: Path | None = None) -> It
     process = subprocess.Popen(
         [sys.executable, "-m", "server.main", "serve", "--port", "0", "--http-port", "0"]
         + (["--config", str(config)] if config else []),
-        env=os.environ | variables | {"VOICE_LOG_LEVEL": "info"},  # it logs its addresses
+        env={**os.environ, "VOICE_LOG_LEVEL": "info", **variables},  # at "info" and below it logs its addresses
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -38,13 +38,13 @@ class NodeSample:
 
 @dataclass(frozen=True, slots=True)
 class NodeUsage:
-    """What a node spent while calls lasted `call_seconds` in all. CPU is seconds per call second, memory is at the end.
+    """What a node spent: CPU seconds per second of calls (None without any), memory at the end.
 
     The workers' figures are 0 where the gateway started none.
     """
 
-    gateway_cpu: float
-    workers_cpu: float
+    gateway_cpu: float | None
+    workers_cpu: float | None
     gateway_mib: float
     workers_mib: float
     frame_lateness_p50_ms: float | None
@@ -88,9 +88,12 @@ def usage(before: NodeSample, after: NodeSample, call_seconds: float) -> NodeUsa
         seconds = quantile(seen[name], q)
         return None if seconds is None else round(seconds * 1000, 2)
 
+    def per_call(cpu: float) -> float | None:
+        return round(cpu / call_seconds, 5) if call_seconds else None
+
     return NodeUsage(
-        gateway_cpu=round((after.gateway_cpu - before.gateway_cpu) / call_seconds, 5),
-        workers_cpu=round((after.workers_cpu - before.workers_cpu) / call_seconds, 5),
+        gateway_cpu=per_call(after.gateway_cpu - before.gateway_cpu),
+        workers_cpu=per_call(after.workers_cpu - before.workers_cpu),
         gateway_mib=round(after.gateway_bytes / 2**20, 1),
         workers_mib=round(after.workers_bytes / 2**20, 1),
         frame_lateness_p50_ms=ms(_LATENESS, 0.5),

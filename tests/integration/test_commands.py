@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 import typer
 from rich.console import Console
@@ -18,6 +19,7 @@ from typer.testing import CliRunner, Result
 from server.audio.wav import read_wav
 from server.cli.call import save_answers
 from server.cli.console import errors_shown, show_turn
+from server.cli.demo import succeeded
 from server.client.caller import Turn
 from server.client.playout import is_audible
 from server.main import cli
@@ -112,7 +114,7 @@ def test_a_certificate_that_cannot_be_used_is_refused_before_anything_is_started
 
 def test_a_certificate_that_is_none_is_refused() -> None:
     settings = Settings(tls_cert=NEXT_MESSAGE, tls_key=NEXT_MESSAGE)
-    with pytest.raises(SettingsError, match="can't be used .*PEM.*; takes a certificate chain and its private key"):
+    with pytest.raises(SettingsError, match=r"can't be used .*PEM.*; takes a certificate chain and its private key"):
         tls_context(settings)
 
 
@@ -175,6 +177,15 @@ def test_the_demo_fails_where_the_node_hears_something_else(tmp_path: Path, quic
     assert done.returncode == 1
     assert "heard     What are your opening hours?" in done.stdout
     assert "node_serving" in [json.loads(line)["event"] for line in done.stderr.splitlines()]
+
+
+def test_the_demo_fails_without_an_audible_answer() -> None:
+    turn = Turn(heard="What is the capital city of France?", answered="Paris.", status="completed")
+    assert not succeeded(turn)
+    turn.playout.add(np.full(2400, 5000, np.int16), now=1.0)
+    assert succeeded(turn)
+    turn.status = "failed"
+    assert not succeeded(turn)
 
 
 # --- a call

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from server.client.caller import Caller, Speech, Turn, call
-from tests.support.clips import words
+from server.client.transcripts import words
 from tests.support.node import NodeProcess
 from tests.support.openai_llm_standin import OpenAiStandin, Request, by_rules
 from tests.support.speech import resample, speak

@@ -1,5 +1,6 @@
 """Who gets into a running node and how: credentials, paths, capacity, TLS; and callers who do not read."""
 
+import json
 import socket
 import ssl
 import struct
@@ -18,6 +19,7 @@ from server.node.auth import mint_token
 from server.settings import hash_api_key
 from tests.support.live_call import exchange, handshake, live_call, refusal, serves
 from tests.support.node import NodeProcess, running_node
+from tests.support.speech_workers import BREAKS_THE_RULES
 
 PLAIN_KEY = "vf_plain.wq0Zk3hVb1"
 HASHED_KEY = "vf_hashed.Yx7dPq92Lm"
@@ -188,6 +190,7 @@ async def test_callers_who_vanish_in_the_handshake_leave_no_place_taken(guarded:
 
 
 async def test_a_caller_who_does_not_read_is_cut_off_and_nobody_else_notices(guarded: NodeProcess) -> None:
+    failed = guarded.events("session_failed")
     async with (
         live_call(guarded.websocket, additional_headers=KEY) as other,
         live_call(guarded.websocket, additional_headers=KEY, sock=_narrow(guarded)) as slow,
@@ -202,7 +205,7 @@ async def test_a_caller_who_does_not_read_is_cut_off_and_nobody_else_notices(gua
         assert (await other.turn("one two three"))["status"] == "completed"
         slow.connection.transport.resume_reading()
         assert await slow.closed() == 1008
-    assert not guarded.events("session_failed")
+    assert guarded.events("session_failed") == failed
 
 
 async def test_a_caller_who_reads_may_get_half_a_minute_of_audio_at_once(guarded: NodeProcess) -> None:
@@ -219,6 +222,24 @@ def _narrow(node: NodeProcess) -> socket.socket:
     connection.connect((address.hostname, address.port))
     connection.setblocking(False)
     return connection
+
+
+# --- a call that breaks
+
+
+async def test_an_error_that_nobody_foresaw_ends_its_call_with_1011_and_no_other(guarded: NodeProcess) -> None:
+    async with (
+        live_call(guarded.websocket, additional_headers=KEY) as other,
+        live_call(guarded.websocket, additional_headers=KEY) as broken,
+    ):
+        await other.type("one two three four")
+        await broken.type(BREAKS_THE_RULES)
+        assert await broken.closed() == 1011
+        assert (await other.until("response.done"))["response"]["status"] == "completed"
+    failed = guarded.events("session_failed")[-1]
+    assert failed["session_id"] == broken.events[0]["session"]["id"]
+    assert BREAKS_THE_RULES not in json.dumps(failed)
+    assert await serves(guarded.websocket, additional_headers=KEY)
 
 
 # --- audio formats

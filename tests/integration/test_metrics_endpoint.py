@@ -32,6 +32,7 @@ async def spoken_turn(call: LiveCall) -> None:
 
 
 async def test_a_spoken_turn_is_counted_in_every_metric_that_it_concerns(node: NodeProcess) -> None:
+    await node.until(lambda: node.metric("voice_sessions_active") == 0)  # other tests' calls are over
     before = values(node)
     async with live_call(node.websocket) as call:
         during = values(node)
@@ -55,7 +56,7 @@ async def test_a_spoken_turn_is_counted_in_every_metric_that_it_concerns(node: N
         assert after[f"voice_queue_depth{{queue={queue}}}"] == 0
     for worker in ("stt", "tts"):
         assert after[f"voice_worker_up{{worker={worker}}}"] == 1
-    await node.until(lambda: added(before, values(node), "voice_session_seconds_count") == 1)
+    await node.until(lambda: added(before, values(node), "voice_session_seconds_count") >= 1)
     assert added(before, values(node), "voice_sessions_active") == 0
 
 

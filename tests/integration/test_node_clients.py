@@ -19,8 +19,8 @@ import trustme
 
 from server.audio.wav import read_wav, write_wav
 from server.client.playout import is_audible
+from server.client.transcripts import words
 from tests.support import node_js
-from tests.support.clips import words
 from tests.support.live_call import live_call
 from tests.support.node import NodeProcess, running_node
 from tests.support.openai_llm_standin import Answer, OpenAiStandin, ToolCallAnswer, by_rules

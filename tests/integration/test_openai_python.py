@@ -8,7 +8,7 @@ import pytest
 
 from server.audio import Samples
 from server.client.playout import is_audible
-from tests.support.clips import words
+from server.client.transcripts import words
 from tests.support.node import NodeProcess
 from tests.support.openai_caller import Wire, phoning
 from tests.support.openai_llm_standin import OpenAiStandin, Request, ToolCallAnswer, by_rules

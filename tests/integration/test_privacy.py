@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clips import words
+from server.client.transcripts import words
 from tests.support.live_call import exchange, handshake, live_call, refusal
 from tests.support.node import NodeProcess, running_node
 from tests.support.openai_llm_standin import Answer, CutOff, OpenAiStandin, Raw, Refusal, Stall, ToolCallAnswer

@@ -88,3 +88,15 @@ async def test_hundreds_of_calls_leave_no_memory_and_no_files_behind(node: NodeP
     assert files_after - files < 20
     assert memory_after - memory < 20
     assert await serves(node.websocket)
+
+
+async def test_log_lines_bear_the_ids_of_their_own_session_and_turn(node: NodeProcess) -> None:
+    async def visit() -> tuple[str, str]:
+        async with live_call(node.websocket) as call:
+            response = await call.turn("one two three")
+            return call.events[0]["session"]["id"], response["id"]
+
+    turns = dict(await asyncio.gather(*(visit() for _ in range(5))))
+    await node.until(lambda: turns.keys() <= {line["session_id"] for line in node.events("session_ended")})
+    ended = {line["session_id"]: line["turn_id"] for line in node.events("answer_ended")}
+    assert turns.items() <= ended.items()

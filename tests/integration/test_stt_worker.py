@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from server.client.transcripts import word_errors, words
 from server.stt_processor import SttError, SttProcessor
 from server.workers.engines.utterance import decode
 from server.workers.engines.whisper import WhisperEngine, Window
-from tests.support.clips import BUNDLED, read_clips, word_errors, words
+from tests.support.clips import BUNDLED, read_clips
 from tests.support.speech import model_folder, running, speak, worker_commands
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

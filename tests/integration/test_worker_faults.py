@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.clips import BUNDLED, read_wav, words
+from server.client.transcripts import words
+from tests.support.clips import BUNDLED, read_wav
 from tests.support.live_call import LiveCall, answer_text, live_call
 from tests.support.node import NodeProcess, running_node
 from tests.support.openai_llm_standin import Answer, CutOff, OpenAiStandin, Raw, Refusal, Stall

@@ -1,7 +1,6 @@
-"""Transcribed audio clips for tests and measurements, and how far a transcript is from the truth."""
+"""Transcribed audio clips for tests and measurements."""
 
 import json
-import re
 import wave
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from scipy.signal import resample_poly
 BUNDLED = Path(__file__).parents[1] / "audio"
 
 _SAMPLE_RATE = 16_000
-_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +43,3 @@ def read_clips(folder: Path) -> list[Clip]:
         for entry in entries
         if entry["path"].endswith(".wav")
     ]
-
-
-def words(text: str) -> list[str]:
-    """Comparable words: lower case, no punctuation, single digits spelled out."""
-    found = re.findall(r"[a-z']+|\d", text.lower().replace("-", " "))
-    return [_DIGITS[int(word)] if word.isdigit() else word for word in found]
-
-
-def word_errors(truth: str, heard: str) -> int:
-    """Fewest insertions, deletions and substitutions of words that turn `truth` into `heard`."""
-    wanted, got = words(truth), words(heard)
-    row = list(range(len(got) + 1))
-    for i, word in enumerate(wanted, 1):
-        above, row = row, [i]
-        for j, other in enumerate(got, 1):
-            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (word != other)))
-    return row[-1]

@@ -2,22 +2,20 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-_START_SECONDS = 90.0
+from server.client import local_node
+
 _STOP_SECONDS = 20.0
 
 
@@ -25,10 +23,10 @@ _STOP_SECONDS = 20.0
 class NodeProcess:
     """A node that serves. `log` holds every line that it wrote so far."""
 
-    process: subprocess.Popen[str]
-    websocket: str = ""
-    http: str = ""
-    log: list[str] = field(default_factory=list)
+    process: "subprocess.Popen[str]"
+    websocket: str
+    http: str
+    log: list[str]
 
     @property
     def base_url(self) -> str:
@@ -83,39 +81,5 @@ def quick_speech() -> Iterator[dict[str, str]]:
 @contextmanager
 def running_node(**variables: str) -> Iterator[NodeProcess]:
     """Run a node with these VOICE_* (or other) variables, on free ports, until the block ends."""
-    environment = {name: value for name, value in os.environ.items() if name != "VOICE_LLM"} | variables
-    process = subprocess.Popen(
-        [sys.executable, "-m", "server.main", "serve", "--port", "0", "--http-port", "0"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    node = NodeProcess(process)
-    serving = threading.Event()
-    reader = threading.Thread(target=_read_log, args=(node, serving))
-    reader.start()
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not serving.wait(0.1):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the node did not start:\n" + "".join(node.log))
-        yield node
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        reader.join()
-
-
-def _read_log(node: NodeProcess, serving: threading.Event) -> None:
-    assert node.process.stderr
-    for line in node.process.stderr:
-        node.log.append(line)
-        if '"node_serving"' in line:
-            event = json.loads(line)
-            node.websocket, node.http = event["websocket"], event["http"]
-            serving.set()
+    with local_node.running_node(variables) as node:
+        yield NodeProcess(node.process, node.websocket, node.http, node.log)

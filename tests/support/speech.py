@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import samplerate
 
+from server.audio.resampling import Resampler
 from server.models.store import ModelStore
 from server.settings import load_settings
 from server.workers.commands import WorkerCommand, speech_workers
@@ -38,9 +38,8 @@ async def speak(text: str) -> bytes:
 
 def resample(pcm: bytes, source: int, target: int) -> bytes:
     """16-bit PCM from one sample rate in Hz to another."""
-    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768.0
-    resampled = samplerate.resample(samples, target / source, "sinc_medium")
-    return bytes(np.clip(resampled * 32768.0, -32768, 32767).astype("<i2").tobytes())
+    resampler = Resampler(source, target)
+    return resampler.push(np.frombuffer(pcm, "<i2")).tobytes() + resampler.flush().tobytes()
 
 
 def worker_commands(*names: str) -> list[WorkerCommand]:

@@ -20,6 +20,8 @@ TRANSCRIPT = "What are your opening hours?"
 SECONDS_PER_CHARACTER = 0.06
 _SAMPLE_RATE = 24_000
 _CHUNK = _SAMPLE_RATE * 80 // 1000 * 2
+BREAKS_THE_RULES = "half a sample"
+"""What the tone says of a text with these words: something that no engine may."""
 
 
 class ToneEngine:
@@ -32,6 +34,8 @@ class ToneEngine:
         return (Voice("tone", "en", "a tone of 220 Hz", is_default=True),)
 
     async def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+        if BREAKS_THE_RULES in text:
+            yield bytes(1)
         samples = np.arange(round(len(text) * SECONDS_PER_CHARACTER / speed * _SAMPLE_RATE))
         pcm = (8000 * np.sin(2 * np.pi * 220 / _SAMPLE_RATE * samples)).astype("<i2").tobytes()
         for start in range(0, len(pcm), _CHUNK):

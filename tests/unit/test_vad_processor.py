@@ -14,7 +14,7 @@ from tests.support.speech import model_folder
 
 FRAME_BYTES = 2 * FRAME_SAMPLES
 FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
-MAX_BATCH = 16
+MAX_BATCH = 32
 MAX_PENDING_FRAMES = 64
 
 
