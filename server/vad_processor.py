@@ -25,7 +25,7 @@ _CONTEXT_BYTES = 2 * _CONTEXT_SAMPLES
 _MAX_BATCH = 32  # beyond it the cost per frame falls no further (0.04 ms), and a batch only grows longer
 # Batches begin this far apart while every session keeps up: the fewer they are, the less each frame costs. A frame by
 # itself never waits, a session's burst only for its turn.
-_BATCH_SECONDS = 0.005
+_BATCH_SECONDS = 0.0025
 _MAX_PENDING_FRAMES = 64  # two seconds of one session's audio; its sender waits after that
 
 _Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]

@@ -1,6 +1,7 @@
-"""What sessions leave behind: nothing, however they end; and what one does to the others: nothing."""
+"""A session's life on a node: it may change in the middle, and leaves nothing behind, however it ends."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -100,3 +101,23 @@ async def test_log_lines_bear_the_ids_of_their_own_session_and_turn(node: NodePr
     await node.until(lambda: turns.keys() <= {line["session_id"] for line in node.events("session_ended")})
     ended = {line["session_id"]: line["turn_id"] for line in node.events("answer_ended")}
     assert turns.items() <= ended.items()
+
+
+async def test_the_formats_may_change_in_mid_call(node: NodeProcess) -> None:
+    seconds = []
+    async with live_call(node.websocket) as call:
+        for output, bytes_per_second in (
+            ({"type": "audio/pcm", "rate": 24000}, 48000),
+            ({"type": "audio/pcmu"}, 8000),
+            ({"type": "audio/pcm", "rate": 8000}, 16000),
+            ({"type": "audio/pcma"}, 8000),
+            ({"type": "audio/pcm", "rate": 48000}, 96000),
+        ):
+            updated = await call.update(audio={"output": {"format": output}})
+            assert updated["session"]["audio"]["output"]["format"] == output
+            before = len(call.events)
+            await call.turn("one two three")
+            deltas = [event for event in call.events[before:] if event["type"] == "response.output_audio.delta"]
+            seconds.append(sum(len(b64decode(delta["delta"])) for delta in deltas) / bytes_per_second)
+    assert seconds == pytest.approx([seconds[0]] * 5, abs=0.02)
+    assert seconds[0] > 1

@@ -98,6 +98,7 @@ _WRONG_VALUES: list[tuple[str, str, str | None, str]] = [
     (part("input_audio", audio=""), "invalid_value", "item.content[0]", "takes audio or transcript"),
     (part("input_audio", audio="#"), "invalid_value", "item.content[0].audio", "base64"),
     (part("input_audio", audio="AA=="), "invalid_value", None, "even number of bytes"),
+    (part("input_audio", audio="AAAA" * 500_000), "invalid_value", "item.content", "at most 30 s"),
     (
         create(message(content=[{"type": "input_audio", "audio": "AAAA"}] * 2)),
         "invalid_value",

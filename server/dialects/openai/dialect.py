@@ -33,6 +33,7 @@ from server.dialects.openai.session import (
 )
 from server.errors import VoicefleetError
 
+_MAX_ITEM_SECONDS = 30.0  # some 15 ms of decoding
 _MCP_REFUSED = "MCP tools are not supported; declare them as function tools, which your application runs"
 
 
@@ -135,8 +136,15 @@ class OpenAiDialect:
                 return conversation.cancel_response(response_id, now)
 
     def _decode(self, audio: bytes) -> bytes:
-        """A whole item's audio as 16 kHz PCM; a message's size limit bounds it."""
+        """A whole item's audio as 16 kHz PCM. It is decoded in one go, on the event loop, and so kept short."""
         self.input_format.check(len(audio))
+        if (seconds := self.input_format.duration(len(audio))) > _MAX_ITEM_SECONDS:
+            raise ClientError(
+                "invalid_value",
+                f"got {seconds:.0f} s of audio; an item takes at most {_MAX_ITEM_SECONDS:.0f} s, "
+                "input_audio_buffer.append any length in steps",
+                "item.content",
+            )
         decoder = Decoder(self.input_format)
         return decoder.decode(audio).tobytes() + decoder.flush().tobytes()
 
