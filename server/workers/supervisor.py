@@ -6,6 +6,7 @@ It decides nothing itself; `Watch` does. A worker it started ends with it.
 import asyncio
 import os
 import re
+import signal
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
@@ -169,5 +170,6 @@ async def _stop(process: Process) -> None:
 
 
 def _kill(process: Process) -> None:
+    # Not Process.kill, which looks first whether the process lives, and may so snatch its exit code from asyncio.
     with suppress(ProcessLookupError):
-        process.kill()
+        os.kill(process.pid, signal.SIGKILL)

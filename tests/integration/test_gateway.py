@@ -46,8 +46,9 @@ def bearer(credential: str) -> dict[str, str]:
 
 
 def token(**claims: object) -> str:
+    """A token for an hour: some are made when tests are collected, and shown minutes later."""
     now = int(time.time())
-    return jwt.encode({"sub": "web", "aud": "voicefleet", "iat": now, "exp": now + 60} | claims, SECRET)
+    return jwt.encode({"sub": "web", "aud": "voicefleet", "iat": now, "exp": now + 3600} | claims, SECRET)
 
 
 KEY = bearer(PLAIN_KEY)
@@ -63,7 +64,7 @@ KEY = bearer(PLAIN_KEY)
         pytest.param(bearer(HASHED_KEY), id="key that the settings hold hashed"),
         pytest.param({"Authorization": f"bearer  {PLAIN_KEY}"}, id="scheme in small letters"),
         pytest.param({"api-key": HASHED_KEY}, id="Azure's header"),
-        pytest.param(bearer(mint_token(SECRET, "web", 600, time.time())), id="token of ours"),
+        pytest.param(bearer(mint_token(SECRET, "web", 3600, time.time())), id="token of ours"),
         pytest.param(bearer(token()), id="token of the customer's own code"),
         pytest.param(bearer(PLAIN_KEY) | {"Origin": SITE}, id="page of the known site"),
     ],
@@ -91,7 +92,7 @@ async def test_a_browser_shows_its_key_as_a_subprotocol_that_is_not_echoed(guard
         pytest.param(bearer(token(aud="elsewhere")), id="token for someone else"),
         pytest.param(bearer(token(exp=int(time.time()) + 10**6)), id="token that lives for weeks"),
         pytest.param(bearer(jwt.encode({"sub": "web", "aud": "voicefleet"}, SECRET)), id="token without an end"),
-        pytest.param(bearer(mint_token(SECRET[::-1], "web", 60, time.time())), id="token signed by someone else"),
+        pytest.param(bearer(mint_token(SECRET[::-1], "web", 3600, time.time())), id="token signed by someone else"),
         pytest.param(bearer(jwt.encode({"sub": "web"}, "", algorithm="none")), id="token without a signature"),
         pytest.param(bearer(token()[:-2]), id="token cut short"),
     ],
