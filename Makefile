@@ -1,9 +1,10 @@
 # Everything a newcomer, a developer and CI do. `make` alone lists it.
 PYTHON ?= python3
 BIN := .venv/bin
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs proto lock clean
+.PHONY: help run gpu test lint docs proto lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
@@ -11,11 +12,14 @@ help: ## list what can be made
 run: .venv/.base ## start a node, place a first call to it, go on serving
 	$(BIN)/voicefleet demo
 
-test: .venv/.dev ## run every test
+gpu: .venv/.base ## on a machine with an NVIDIA GPU: add Chatterbox Turbo, and torch for CUDA 12.8
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/chatterbox.txt -r requirements/gpu.txt
+
+test: .venv/.torch ## run every test
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest --cov
 
-lint: .venv/.dev ## check style and types
+lint: .venv/.torch ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -27,9 +31,11 @@ proto: .venv/.dev ## make the gRPC code from server/workers/speech.proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. server/workers/speech.proto
 
 lock: .venv/.dev ## resolve pyproject.toml into hash-pinned requirements/
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements/bootstrap.in -o requirements/bootstrap.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements/base.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --extra dev pyproject.toml -c requirements/base.txt -o requirements/dev.txt
+	$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
+	$(COMPILE) pyproject.toml -o requirements/base.txt
+	$(COMPILE) pyproject.toml requirements/torch.in --extra chatterbox --overrides requirements/overrides.in -c requirements/base.txt -o requirements/chatterbox.txt
+	$(COMPILE) requirements/gpu.in -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/gpu.txt
+	$(COMPILE) pyproject.toml --extra dev -c requirements/bootstrap.txt -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/dev.txt
 
 clean: ## remove the environment
 	rm -rf .venv
@@ -44,4 +50,13 @@ clean: ## remove the environment
 
 .venv/.dev: .venv/.base requirements/dev.txt
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Chatterbox Turbo beside torch for the CPU, unless `make gpu` has been here. pip takes the build of torch that this
+# machine is set up to take. torchaudio's compiled part wants CUDA's libraries; the rest works without it.
+.venv/.torch: .venv/.dev requirements/chatterbox.txt requirements/gpu.txt
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/chatterbox.txt
+	$(BIN)/python -m pip install --quiet --no-warn-conflicts 'torch>=2.10,<=2.13'
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -c requirements/gpu.txt torchaudio==2.10.0
+	$(BIN)/python -c 'import torchaudio' 2>/dev/null || rm .venv/lib/python3.*/site-packages/torchaudio/lib/*.so
 	@touch $@

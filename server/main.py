@@ -2,7 +2,7 @@
 
 import typer
 
-from server.cli import models
+from server.cli import models, worker
 from server.cli.bench import bench
 from server.cli.call import call
 from server.cli.demo import demo
@@ -18,6 +18,7 @@ cli = typer.Typer(
 )
 for command in (serve, demo, call, bench, token):
     cli.command()(command)
+cli.add_typer(worker.app, name="worker")
 cli.add_typer(models.app, name="models")
 
 if __name__ == "__main__":

@@ -50,13 +50,15 @@ def _hashed(keys: frozenset[str]) -> frozenset[str]:
     return frozenset(key if _HASHED_KEY.fullmatch(key) else hash_api_key(key) for key in keys)
 
 
-def _signing_secret(secret: SecretStr) -> SecretStr:
+def _long_secret(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value().encode()) < _MIN_SECRET_BYTES:
         raise ValueError(f"takes at least {_MIN_SECRET_BYTES} bytes (`openssl rand -hex 32` makes some)")
     return secret
 
 
 CommaSeparated = Annotated[frozenset[str], NoDecode, BeforeValidator(_comma_separated)]
+InOrder = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 
 
 class Settings(BaseSettings):
@@ -80,7 +82,7 @@ class Settings(BaseSettings):
         frozenset(),
         description="Accepted API keys, comma-separated, each in plain or as `sha256:HEX`. Only hashes are kept.",
     )
-    token_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+    token_secret: LongSecret | None = Field(
         None, description="Secret (at least 32 bytes) that signs short-lived client tokens (JWT, HS256)."
     )
     allowed_origins: CommaSeparated = Field(
@@ -158,11 +160,42 @@ class Settings(BaseSettings):
     )
 
     # --- voice
-    tts: Literal["hibari"] = Field("hibari", description="Speech synthesis engine.")
+    tts: Literal["hibari", "chatterbox"] = Field(
+        "hibari",
+        description="Speech synthesis engine: hibari for a CPU, chatterbox (an extra, see docs/voice.md) for GPUs.",
+    )
     tts_voice: str = Field(
         "", description="Voice of a session that names none, or one unknown; empty: the engine's default."
     )
-    tts_address: str = Field("", description="gRPC address of a TTS worker that something else runs; empty starts one.")
+    tts_voices: str = Field(
+        "",
+        description="chatterbox: folder or `s3://BUCKET/PREFIX` of reference clips (5 to 15 s) and saved voices (.pt).",
+    )
+    tts_device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="chatterbox: where it runs, float32 on cpu, half precision on cuda."
+    )
+    tts_streams: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="chatterbox: streams at once at most; 0 takes what half of the free GPU memory holds.",
+    )
+    tts_flow: Literal["windowed", "chunked"] = Field(
+        "windowed",
+        description="chatterbox: how a hop sees what was before; chunked is cheaper, but the weights never saw it.",
+    )
+    tts_watermark: bool = Field(True, description="chatterbox: mark what is spoken as synthetic (Perth), inaudibly.")
+    tts_address: InOrder = Field(
+        (),
+        description="gRPC addresses of the TTS workers that something else runs, comma-separated; empty starts one.",
+    )
+    tts_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) to trust; with it the gateway speaks TLS to TTS workers on TCP."
+    )
+    worker_token: LongSecret | None = Field(
+        None,
+        description="Secret (at least 32 bytes) that a worker on TCP asks for and the gateway shows to TTS workers.",
+    )
 
     # --- models
     model_dir: Path = Field(
@@ -189,6 +222,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"VOICE_HOST: got {self.host!r}, which others can reach; takes a loopback address such as 127.0.0.1 "
                 "unless there are VOICE_API_KEYS or a VOICE_TOKEN_SECRET"
+            )
+        bare = [address for address in self.tts_address if not is_local(address)]
+        if bare and self.worker_token is not None and self.tts_ca_file is None:
+            raise ValueError(
+                f"VOICE_TTS_ADDRESS: got {bare[0]!r}, to which VOICE_WORKER_TOKEN would go unencrypted; takes "
+                "addresses of this machine unless there is a VOICE_TTS_CA_FILE"
             )
         return self
 
@@ -282,3 +321,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Host and port of `HOST:PORT`, an IPv6 host without its brackets; what is missing is empty."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port
+
+
+def is_local(address: str) -> bool:
+    """Whether a gRPC address, `HOST:PORT` or `unix:PATH`, surely lies on this machine."""
+    return address.startswith("unix:") or is_loopback(split_address(address)[0])

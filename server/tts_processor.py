@@ -1,11 +1,13 @@
-"""Speech synthesis as a session sees it: a clause in, its audio out, from the TTS worker behind it.
+"""Speech synthesis as a session sees it: a clause in, its audio out, from the TTS worker that is well and least busy.
 
-It survives the worker's death once per clause without a gap or a doubled sample. It neither resamples nor paces.
+A worker that dies, hangs or refuses costs no clause: the rest of it comes from another, or from the same one after its
+restart, without a gap or a doubled sample. It neither resamples nor paces.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Literal, Self
 
 import grpc
@@ -13,14 +15,14 @@ import structlog
 
 from server.errors import VoicefleetError
 from server.node import metrics
-from server.workers import speech_pb2, speech_pb2_grpc
-from server.workers.client import open_channel, wait_until_serving
+from server.workers import speech_pb2
+from server.workers.balancing import Ask, Attempts, GiveUp, Pause, WaitForWorker
+from server.workers.client import Credentials
+from server.workers.tts_pool import NobodyServes, TtsPool
 
 Failure = Literal["busy", "unavailable", "timeout"]
 
 _BYTES_PER_SAMPLE = 2
-_START_SECONDS = 120.0  # a large model on a cold disk
-_RESTART_SECONDS = 10.0
 _LONGEST_GAP_SECONDS = 5.0  # between two chunks of a worker that is well
 
 _FAILURES: dict[grpc.StatusCode, Failure] = {
@@ -40,87 +42,101 @@ class TtsError(VoicefleetError):
 
 
 class TtsProcessor:
-    """The gateway's one link to the TTS worker at `address`; shared by all sessions.
+    """The gateway's one link to its TTS workers; shared by all sessions. `pool` knows how each of them is."""
 
-    Known once connected: `sample_rate` in Hz, and `voices`, the names of what the engine can speak with.
-    """
-
-    sample_rate: int
-    voices: frozenset[str]
-
-    def __init__(self, address: str, default_voice: str = "") -> None:
+    def __init__(self, *addresses: str, default_voice: str = "", credentials: Credentials | None = None) -> None:
         """`default_voice` speaks where a session names none, or one that the engine lacks; empty: the engine's own."""
-        self._address = address
+        self.pool = TtsPool(addresses, credentials or Credentials())
         self._default_voice = default_voice
 
-    async def connect(self) -> None:
-        """Wait until the worker serves, two minutes at most, and ask it what it can do. Raises `TtsError`."""
-        self._channel = open_channel(self._address)
-        self._stub = speech_pb2_grpc.TextToSpeechStub(self._channel)  # type: ignore[no-untyped-call] # generated
-        if not await wait_until_serving(self._channel, _START_SECONDS):
-            raise TtsError("unavailable", f"no worker serves at {self._address}")
+    async def __aenter__(self) -> Self:
+        """Wait until a worker serves, two minutes at most; the others join when they do. Raises `TtsError`."""
         try:
-            reply = await self._stub.ListVoices(speech_pb2.ListVoicesRequest(), timeout=_LONGEST_GAP_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            raise _tts_error(error) from None
-        self.sample_rate = reply.sample_rate
-        self.voices = frozenset(voice.name for voice in reply.voices)
+            await self.pool.__aenter__()
+        except NobodyServes as error:
+            raise TtsError("unavailable", str(error)) from None
         if self._default_voice and self._default_voice not in self.voices:
             log.warning("unknown_default_voice", voice=self._default_voice, known=sorted(self.voices))
-
-    async def close(self) -> None:
-        """Cancel what is under way."""
-        await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        await self.connect()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        """Cancel what is under way."""
+        await self.pool.__aexit__()
+
+    @property
+    def sample_rate(self) -> int:
+        """Of all audio, in Hz; known once connected."""
+        return self.pool.sample_rate
+
+    @property
+    def voices(self) -> frozenset[str]:
+        """The names of the voices that all workers have which serve, so that each can go on where another broke off."""
+        return self.pool.voices
 
     async def synthesize(self, text: str, voice: str = "", speed: float = 1.0) -> AsyncGenerator[bytes, None]:
         """Speak `text`: chunks of 16-bit little-endian mono PCM at `sample_rate`; none if it holds nothing to speak.
 
-        A voice that the engine lacks is replaced, as clients send the names of other vendors' voices. Closing the
+        A voice that the workers lack is replaced, as clients send the names of other vendors' voices. Closing the
         generator frees the worker's slot. Raises `TtsError`.
         """
         request = speech_pb2.SynthesizeRequest(text=text, voice=self._known(voice), speed=speed)
+        attempts = Attempts(self.pool.balancer)
+        error: TtsError | None = None
         with metrics.queue_depth.labels("tts").track_inprogress():
-            try:
-                async with aclosing(self._stream(request)) as chunks:
-                    async for pcm in chunks:
-                        request.skip_samples += len(pcm) // _BYTES_PER_SAMPLE
-                        yield pcm
-            except TtsError as error:
+            while True:
+                address = await self._next_worker(attempts, error)
+                if error and error.failure != "busy":
+                    metrics.worker_retries.labels("tts").inc()
+                try:
+                    async with aclosing(self._stream(address, request)) as chunks:
+                        async for pcm in chunks:
+                            request.skip_samples += len(pcm) // _BYTES_PER_SAMPLE
+                            yield pcm
+                        return
+                except TtsError as raised:
+                    error = raised
                 if error.failure == "busy":
-                    raise
-            else:
-                return
-            metrics.worker_retries.labels("tts").inc()
-            await wait_until_serving(self._channel, _RESTART_SECONDS)
-            async with aclosing(self._stream(request)) as chunks:
-                async for pcm in chunks:
-                    yield pcm
+                    attempts.refused(address, time.monotonic())
+                else:
+                    attempts.failed(address, time.monotonic())
+                    self.pool.look_at(address)
+
+    async def _next_worker(self, attempts: Attempts, error: TtsError | None) -> str:
+        """Who is to be asked next, once it can be. To give up it raises `error`, or that nobody serves."""
+        while True:
+            changed = self.pool.changed
+            match attempts.next(time.monotonic()):
+                case Ask(address):
+                    return address
+                case Pause(seconds):
+                    await asyncio.sleep(seconds)
+                case WaitForWorker(seconds):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(seconds):
+                            await changed.wait()
+                case GiveUp():
+                    raise error or TtsError("unavailable", str(self.pool.nobody_serves()))
 
     def _known(self, voice: str) -> str:
         return next((name for name in (voice, self._default_voice) if name in self.voices), "")
 
-    async def _stream(self, request: speech_pb2.SynthesizeRequest) -> AsyncGenerator[bytes, None]:
-        call = self._stub.Synthesize(request)
-        try:
-            while True:
-                async with asyncio.timeout(_LONGEST_GAP_SECONDS):
-                    chunk = await call.read()
-                if chunk is grpc.aio.EOF:
-                    return
-                yield chunk.pcm
-        except TimeoutError:
-            raise TtsError("timeout", f"the worker gave no audio for {_LONGEST_GAP_SECONDS:.0f} s") from None
-        except grpc.aio.AioRpcError as error:
-            raise _tts_error(error) from None
-        finally:
-            call.cancel()
+    async def _stream(self, address: str, request: speech_pb2.SynthesizeRequest) -> AsyncGenerator[bytes, None]:
+        in_flight = metrics.tts_worker_outstanding.labels(address)
+        with self.pool.balancer.asked(address), in_flight.track_inprogress():
+            call = self.pool.synthesize(address, request)
+            try:
+                while True:
+                    async with asyncio.timeout(_LONGEST_GAP_SECONDS):
+                        chunk = await call.read()
+                    if chunk is grpc.aio.EOF:
+                        return
+                    yield chunk.pcm
+            except TimeoutError:
+                raise TtsError("timeout", f"the worker gave no audio for {_LONGEST_GAP_SECONDS:.0f} s") from None
+            except grpc.aio.AioRpcError as error:
+                raise _tts_error(error) from None
+            finally:
+                call.cancel()
 
 
 def _tts_error(error: grpc.aio.AioRpcError) -> TtsError:

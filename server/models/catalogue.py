@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from server.models.errors import UnknownModel
-from server.settings import Settings
+from server.settings import Settings, is_local
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -71,6 +71,9 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Catalogue = Mapping[str, Model]
 
+TTS_MODELS: Mapping[str, str] = {"hibari": "hibari-heart", "chatterbox": "chatterbox-turbo"}
+"""The model of each speech synthesis engine (`Settings.tts`)."""
+
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     models: list[Model]
@@ -95,6 +98,8 @@ def is_folder(name: str) -> bool:
 def required_models(settings: Settings) -> list[str]:
     """The names of the models that a node with these settings loads; a folder of the user's own is none of them.
 
+    Nor is the voice's, where every speech synthesis worker is on another machine.
+
     Raises `UnknownModel` for an `stt_model` that is neither in the catalogue nor a folder.
     """
     names = ["silero-vad"]
@@ -104,6 +109,6 @@ def required_models(settings: Settings) -> list[str]:
         raise UnknownModel(settings.stt_model, load_catalogue())
     if settings.llm == "local":
         names.append("smollm2-135m")
-    if settings.tts == "hibari":
-        names.append("hibari-heart")
+    if not settings.tts_address or any(map(is_local, settings.tts_address)):
+        names.append(TTS_MODELS[settings.tts])
     return names

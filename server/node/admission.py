@@ -27,7 +27,8 @@ class AtCapacity(AdmissionRefused):
     reason = "full"
 
     def __init__(self, limit: int, retry_after: int) -> None:
-        super().__init__(f"all {limit} sessions of this node are taken", retry_after)
+        taken = f"all {limit} sessions of this node are taken" if limit else "this node can serve no call now"
+        super().__init__(taken, retry_after)
         self.limit = limit
 
 
@@ -60,7 +61,10 @@ class Lease:
 
 
 class Admission:
-    """Takes up to `limit` calls; a refused caller is told to come back after `retry_after` seconds."""
+    """Takes up to `limit` calls; a refused caller is told to come back after `retry_after` seconds.
+
+    The limit may change while calls are served. It ends none: where there are more than it allows, no new one is taken.
+    """
 
     def __init__(self, limit: int, retry_after: int) -> None:
         self.limit = limit
@@ -72,8 +76,8 @@ class Admission:
 
     @property
     def utilization(self) -> float:
-        """Active calls over the limit, 0 to 1."""
-        return self.active / self.limit
+        """Active calls over the limit, 0 to 1; where nothing can be served, all there is is used."""
+        return min(1.0, self.active / self.limit) if self.limit else 1.0
 
     @property
     def refusal(self) -> AdmissionRefused | None:
@@ -92,6 +96,11 @@ class Admission:
         metrics.sessions_total.inc()
         self._changed()
         return Lease(self)
+
+    def resize(self, limit: int) -> None:
+        """Take up to `limit` calls from now on; with 0 none."""
+        self.limit = limit
+        self._changed()
 
     def start_draining(self) -> None:
         """Take no more calls; those there are go on. There is no way back."""

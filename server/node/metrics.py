@@ -16,7 +16,7 @@ _LAG_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 _CALL_SECONDS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
 sessions_active = Gauge("voice_sessions_active", "Calls being served now.", registry=REGISTRY)
-sessions_capacity = Gauge("voice_sessions_capacity", "Calls this node accepts at most.", registry=REGISTRY)
+sessions_capacity = Gauge("voice_sessions_capacity", "Calls this node accepts at most now.", registry=REGISTRY)
 sessions_utilization = Gauge(
     "voice_sessions_utilization_ratio",
     "Active calls over capacity, 0 to 1: what the fleet scales on.",
@@ -89,6 +89,21 @@ worker_restarts = Counter("voice_worker_restarts", "Times a worker was started a
 worker_retries = Counter(
     "voice_worker_retries",
     "Requests sent a second time because the worker died under the first.",
+    ["worker"],
+    registry=REGISTRY,
+)
+tts_worker_up = Gauge(
+    "voice_tts_worker_up", "1 while the TTS worker serves, by its address.", ["worker"], registry=REGISTRY
+)
+tts_worker_outstanding = Gauge(
+    "voice_tts_worker_outstanding",
+    "Clauses that this gateway has in flight at the TTS worker, by its address.",
+    ["worker"],
+    registry=REGISTRY,
+)
+tts_worker_streams = Gauge(
+    "voice_tts_worker_streams",
+    "Streams that the TTS worker says it can speak at once in real time; 0: not known, or it does not serve.",
     ["worker"],
     registry=REGISTRY,
 )

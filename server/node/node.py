@@ -27,7 +27,7 @@ from server.stt_processor import SttProcessor
 from server.tts_processor import TtsProcessor
 from server.vad_processor import VadProcessor
 from server.websocket_handler import REALTIME_PATHS, Gateway, tls_context
-from server.workers.client import watch_health
+from server.workers.client import Credentials, watch_health
 from server.workers.commands import speech_workers
 from server.workers.supervisor import Supervisor
 
@@ -49,6 +49,7 @@ class Node:
         self._parts: dict[str, PartState] = dict.fromkeys(("vad", "stt", "llm", "tts"), PartState(False, "starting"))
         self._supervisor = Supervisor([])
         self._llm: LlmProcessor | None = None
+        self._tts: TtsProcessor | None = None
         self.admission = Admission(settings.max_sessions, settings.retry_after_seconds)
         self.websocket = ""
         self.http = ""
@@ -58,6 +59,8 @@ class Node:
         states = dict(self._parts)
         for name, status in self._supervisor.status().items():
             states[name] = PartState(status.state == "serving", status.state)
+        if self._tts and self._settings.tts_address:
+            states["tts"] = _pool_state(self._tts.pool.workers)
         if self._llm:
             states["llm"] = PartState(
                 self._llm.state == "ok", f"{self._settings.llm}: {self._llm.state}", required=False
@@ -77,7 +80,7 @@ class Node:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        tls = tls_context(settings)
+        tls, credentials = tls_context(settings), Credentials.from_settings(settings)
         run_dir = settings.run_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voicefleet-")))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [tasks.create_task(watch_loop_lag())]
@@ -89,16 +92,22 @@ class Node:
         commands = speech_workers(settings, run_dir)
         self._supervisor = Supervisor(commands)
         background.append(tasks.create_task(self._supervisor.run()))
-        addresses = {"stt": settings.stt_address, "tts": settings.tts_address}
-        addresses |= {command.name: command.address for command in commands}
+        started = {command.name: command.address for command in commands}
         vad = await self._start_vad(tasks, background)
         self._llm = await self._start_llm(stack)
         await self._supervisor.wait_ready()
-        stt = await stack.enter_async_context(SttProcessor(addresses["stt"], settings.stt_language))
-        tts = await stack.enter_async_context(TtsProcessor(addresses["tts"], settings.tts_voice))
-        for name, address in addresses.items():
-            if address in (settings.stt_address, settings.tts_address):
-                background.append(tasks.create_task(self._watch(name, address)))
+        stt = await stack.enter_async_context(
+            SttProcessor(settings.stt_address or started["stt"], settings.stt_language)
+        )
+        if settings.stt_address:
+            background.append(tasks.create_task(self._watch_stt()))
+        self._tts = TtsProcessor(
+            *(settings.tts_address or [started["tts"]]),
+            default_voice=settings.tts_voice,
+            credentials=credentials,
+        )
+        tts = await stack.enter_async_context(self._tts)
+        background.append(tasks.create_task(self._follow_capacity(tts)))
 
         _mind_the_time()
         gateway = Gateway(settings, Parts(vad, stt, self._llm, tts), self.admission, tls)
@@ -137,10 +146,26 @@ class Node:
             log.warning("llm_not_warm", failure=error.failure)
         return llm
 
-    async def _watch(self, name: str, address: str) -> None:
+    async def _watch_stt(self) -> None:
         """A worker that something else runs: only its health is ours to know."""
-        async for serving in watch_health(address):
-            self._parts[name] = PartState(serving, address)
+        async for serving in watch_health(self._settings.stt_address):
+            self._parts["stt"] = PartState(serving, self._settings.stt_address)
+
+    async def _follow_capacity(self, tts: TtsProcessor) -> None:
+        """Take no more calls than can be answered aloud."""
+        most = self._settings.max_sessions
+        async for streams in tts.pool.capacities():
+            limit = most if streams is None else min(most, streams)
+            if limit != self.admission.limit:
+                log.info("capacity_changed", sessions=limit, streams=streams)
+                self.admission.resize(limit)
+
+
+def _pool_state(workers: Mapping[str, bool]) -> PartState:
+    """A part with workers of which one is enough; the detail names those that are not serving."""
+    lost = [address for address, serving in workers.items() if not serving]
+    detail = ", ".join(workers) if not lost else f"{len(lost)} of {len(workers)} not serving: {', '.join(lost)}"
+    return PartState(len(lost) < len(workers), detail)
 
 
 @contextmanager

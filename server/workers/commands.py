@@ -8,6 +8,7 @@ from pathlib import Path
 from server.settings import PREFIX, Settings
 
 _FOR_WORKERS = ("model_", "stt_", "tts", "log_level")
+_FOR_THE_GATEWAY = {"stt_address", "tts_address", "tts_ca_file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class WorkerCommand:
 
 def speech_workers(settings: Settings, run_dir: Path) -> list[WorkerCommand]:
     """The workers, called stt and tts, for which `settings` gives no address; their sockets are in `run_dir`."""
-    given = {"stt": settings.stt_address, "tts": settings.tts_address}
+    given = {"stt": bool(settings.stt_address), "tts": bool(settings.tts_address)}
     environment = worker_environment(settings)
     return [
         WorkerCommand(
@@ -31,8 +32,8 @@ def speech_workers(settings: Settings, run_dir: Path) -> list[WorkerCommand]:
             f"unix:{run_dir / name}.sock",
             environment,
         )
-        for name, address in given.items()
-        if not address
+        for name, is_given in given.items()
+        if not is_given
     ]
 
 
@@ -42,6 +43,8 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     passed = {
         PREFIX + name.upper(): str(value)
         for name in Settings.model_fields
-        if name.startswith(_FOR_WORKERS) and (value := getattr(settings, name)) is not None
+        if name.startswith(_FOR_WORKERS)
+        and name not in _FOR_THE_GATEWAY
+        and (value := getattr(settings, name)) is not None
     }
     return inherited | passed

@@ -22,6 +22,10 @@ class EngineBusy(VoicefleetError):
     """Every slot of the engine is taken."""
 
 
+class EngineFailed(VoicefleetError):
+    """The device failed under this stream; others may go on, and the same text may be asked for elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """A voice an engine can speak with; `language` is a BCP 47 tag."""
@@ -47,8 +51,16 @@ class TtsEngine(Protocol):
 
         Closing the generator frees the engine's slot within a step. The same text, voice and speed give the same
         samples every time, so that a retry can go on where the first try broke off. An empty `voice` is the
-        engine's default. Raises `UnknownVoice`, `Unspeakable` or `EngineBusy`.
+        engine's default. Raises `UnknownVoice`, `Unspeakable`, `EngineBusy` or `EngineFailed`.
         """
+        ...
+
+    def streams(self) -> int:
+        """Streams that it can speak at once in real time now; 0: no bound known. Must not block."""
+        ...
+
+    def healthy(self) -> bool:
+        """False while its device is stuck or lost, and nothing can be spoken. Must not block."""
         ...
 
     async def warm_up(self) -> None:

@@ -6,10 +6,13 @@ It ends on SIGTERM after the calls in progress, and with the process that starte
 import argparse
 import asyncio
 import ctypes
+import hmac
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import structlog
@@ -17,7 +20,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from server.errors import VoicefleetError
 from server.node import logs
-from server.settings import Settings, load_settings
+from server.settings import Settings, load_settings, split_address
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +30,29 @@ MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 THREADS = min(4, len(os.sched_getaffinity(0)))
 """Threads that a worker computes in on a cpu; beyond four the small models gain nothing."""
 
+TOKEN_KEY = "authorization"  # noqa: S105  # the metadata's name
+_HEALTH_SERVICE = "/grpc.health.v1.Health/"
+_HEALTH_SECONDS = 1.0
 _GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),  # gateways look for connections that died quietly
+)
+
+
+class CannotServe(VoicefleetError):
+    """The worker's address can't be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a worker on TCP asks of who calls it, and how it proves itself; a unix socket needs neither."""
+
+    token: str | None = field(default=None, repr=False)
+    tls: grpc.ServerCredentials | None = None
 
 
 def main(description: str | None, run: Callable[[Settings, str], Coroutine[None, None, None]]) -> None:
@@ -51,27 +75,88 @@ def main(description: str | None, run: Callable[[Settings, str], Coroutine[None,
 
 
 async def serve(
-    address: str, register: Callable[[grpc.aio.Server], None], warm_up: Callable[[], Awaitable[None]]
+    address: str,
+    register: Callable[[grpc.aio.Server], None],
+    warm_up: Callable[[], Awaitable[None]],
+    healthy: Callable[[], bool] = lambda: True,
+    access: Access | None = None,
 ) -> None:
-    """Serve what `register` adds, NOT_SERVING until `warm_up` is through, until SIGTERM or SIGINT."""
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)])
+    """Serve what `register` adds until SIGTERM or SIGINT; SERVING after `warm_up`, for as long as it is `healthy`.
+
+    Raises `CannotServe`, and what `warm_up` raises.
+    """
+    access = access or Access()
+    server = grpc.aio.server(options=_OPTIONS, interceptors=[_TokenGuard(access.token)] if access.token else [])
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     register(server)
     await servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
-    server.add_insecure_port(address)
+    bound = _listen(server, address, access.tls)
     await server.start()
+    log.info("worker_listening", address=bound)
     stopping = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
     try:
         await warm_up()
-        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        log.info("worker_serving")
-        await stopping.wait()
+        log.info("worker_serving", address=bound)
+        async with asyncio.TaskGroup() as tasks:
+            reporting = tasks.create_task(_report_health(servicer, healthy))
+            await stopping.wait()
+            reporting.cancel()
     finally:
         await servicer.enter_graceful_shutdown()
         await server.stop(_GRACE_SECONDS)
+
+
+def _listen(server: grpc.aio.Server, address: str, tls: grpc.ServerCredentials | None) -> str:
+    """The address that the server then has: port 0 has become a free one."""
+    try:
+        port = server.add_secure_port(address, tls) if tls else server.add_insecure_port(address)
+    except RuntimeError:  # gRPC says no more than that it failed
+        raise CannotServe(f"got the address {address!r}, which can't be listened on; takes a free one") from None
+    return f"{address.rpartition(':')[0]}:{port}" if split_address(address)[1] == "0" else address
+
+
+async def _report_health(servicer: health.aio.HealthServicer, healthy: Callable[[], bool]) -> None:
+    was_healthy = True
+    while True:
+        is_healthy = healthy()
+        if is_healthy != was_healthy:
+            log.warning("worker_healthy" if is_healthy else "worker_unhealthy")
+        status = health_pb2.HealthCheckResponse
+        await servicer.set("", status.SERVING if is_healthy else status.NOT_SERVING)
+        was_healthy = is_healthy
+        await asyncio.sleep(_HEALTH_SECONDS)
+
+
+class _TokenGuard(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
+    """Lets in who shows the token.
+
+    The health service stays open: load balancers and probes have no secret, and it tells nothing but its health.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}".encode()
+        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Every call passes here before its method."""
+        if handler_call_details.method.startswith(_HEALTH_SERVICE) or self._is_known(handler_call_details):
+            return await continuation(handler_call_details)
+        return self._refusal
+
+    def _is_known(self, details: grpc.HandlerCallDetails) -> bool:
+        shown = [value for key, value in details.invocation_metadata if key == TOKEN_KEY]
+        return len(shown) == 1 and hmac.compare_digest(shown[0].encode(), self._expected)
+
+
+async def _refuse(_: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this worker takes calls that show its VOICE_WORKER_TOKEN")
 
 
 def _die_with(parent: int) -> None:

@@ -53,14 +53,16 @@ class ListVoicesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListVoicesReply(_message.Message):
-    __slots__ = ("engine", "sample_rate", "voices")
+    __slots__ = ("engine", "sample_rate", "voices", "streams")
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     VOICES_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
     engine: str
     sample_rate: int
     voices: _containers.RepeatedCompositeFieldContainer[Voice]
-    def __init__(self, engine: _Optional[str] = ..., sample_rate: _Optional[int] = ..., voices: _Optional[_Iterable[_Union[Voice, _Mapping]]] = ...) -> None: ...
+    streams: int
+    def __init__(self, engine: _Optional[str] = ..., sample_rate: _Optional[int] = ..., voices: _Optional[_Iterable[_Union[Voice, _Mapping]]] = ..., streams: _Optional[int] = ...) -> None: ...
 
 class Voice(_message.Message):
     __slots__ = ("name", "language", "description", "is_default")

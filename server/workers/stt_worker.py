@@ -14,7 +14,7 @@ from server.workers.batching import QueueFull
 from server.workers.engines.utterance import InvalidAudio
 from server.workers.engines.whisper import UnknownLanguage, WhisperEngine
 from server.workers.recognizer import Recognizer
-from server.workers.serving import THREADS, main, serve
+from server.workers.serving import THREADS, Access, main, serve
 
 
 class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
@@ -44,7 +44,7 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
         )
 
 
-async def run(settings: Settings, address: str) -> None:
+async def run(settings: Settings, address: str, access: Access | None = None) -> None:
     """Load the model and serve it until told to stop."""
     folder = ModelStore.from_settings(settings).verified(settings.stt_model)
     engine = WhisperEngine(folder, settings.stt_device, threads=THREADS)
@@ -55,7 +55,7 @@ async def run(settings: Settings, address: str) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         working = tasks.create_task(recognizer.run())
-        await serve(address, register, recognizer.warm_up)
+        await serve(address, register, recognizer.warm_up, access=access)
         working.cancel()
 
 

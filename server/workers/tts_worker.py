@@ -5,17 +5,30 @@ A gRPC shell around a `TtsEngine`: it turns requests into calls and errors into 
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import grpc
 
+from server.errors import VoicefleetError
+from server.models.catalogue import TTS_MODELS
 from server.models.store import ModelStore
 from server.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
-from server.workers.engine import EngineBusy, TtsEngine, UnknownVoice, Unspeakable
+from server.workers.engine import EngineBusy, EngineFailed, TtsEngine, UnknownVoice, Unspeakable
 from server.workers.engines.hibari import HibariEngine
-from server.workers.serving import THREADS, main, serve
+from server.workers.serving import THREADS, Access, main, serve
 
 _BYTES_PER_SAMPLE = 2
+
+
+class EngineMissing(VoicefleetError):
+    """The engine that the settings name is not installed."""
+
+    def __init__(self, engine: str, module: str | None) -> None:
+        super().__init__(
+            f"VOICE_TTS: got {engine!r}, which needs the Python package {module!r}; "
+            "install the extra with `make gpu` (docs/voice.md)"
+        )
 
 
 class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
@@ -43,16 +56,19 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except EngineBusy as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except EngineFailed as error:
+            await context.abort(grpc.StatusCode.INTERNAL, str(error))
 
     async def ListVoices(
         self,
         request: speech_pb2.ListVoicesRequest,
         context: "grpc.aio.ServicerContext[speech_pb2.ListVoicesRequest, speech_pb2.ListVoicesReply]",
     ) -> speech_pb2.ListVoicesReply:
-        """What the engine is and which voices it has."""
+        """What the engine is, which voices it has, and how many streams it can speak."""
         return speech_pb2.ListVoicesReply(
             engine=self._engine.name,
             sample_rate=self._engine.sample_rate,
+            streams=self._engine.streams(),
             voices=[
                 speech_pb2.Voice(
                     name=voice.name,
@@ -67,11 +83,19 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
 
 def load_engine(settings: Settings) -> TtsEngine:
     """The engine that `settings.tts` names, its model checked and loaded."""
-    folder = ModelStore.from_settings(settings).verified("hibari-heart")
+    folder = ModelStore.from_settings(settings).verified(TTS_MODELS[settings.tts])
     return HibariEngine(folder / "hibari.onnx", threads=THREADS)
 
 
-async def run(settings: Settings, address: str) -> None:
+def _chatterbox(settings: Settings, folder: Path) -> TtsEngine:
+    try:
+        from server.workers.engines.chatterbox.loading import chatterbox_engine  # noqa: PLC0415 # it brings torch along
+    except ModuleNotFoundError as error:
+        raise EngineMissing("chatterbox", error.name) from None
+    return chatterbox_engine(settings, folder)
+
+
+async def run(settings: Settings, address: str, access: Access | None = None) -> None:
     """Load the voice and serve it until told to stop."""
     engine = load_engine(settings)
 
@@ -79,7 +103,7 @@ async def run(settings: Settings, address: str) -> None:
         speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated
 
     try:
-        await serve(address, register, engine.warm_up)
+        await serve(address, register, engine.warm_up, engine.healthy, access)
     finally:
         await engine.close()
 

@@ -61,12 +61,14 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ((), ["serve", "demo", "call", "bench", "token", "models"]),
+        ((), ["serve", "demo", "call", "bench", "token", "worker", "models"]),
         (("serve",), ["--host", "--port", "--http-port", "--tls-cert", "--tls-key", "--config", "VOICE_PORT"]),
         (("demo",), ["--once", "--save", "--port", "--http-port", "--config"]),
         (("call",), ["--wav", "--key", "--save", "--ca-file", "--instructions", "VOICEFLEET_KEY"]),
         (("bench",), ["--calls", "--turns"]),
         (("token",), ["--subject", "--ttl", "--new-key", "--config"]),
+        (("worker",), ["tts", "stt"]),
+        (("worker", "tts"), ["--listen", "--tls-cert", "--tls-key", "--config", "VOICE_WORKER_TOKEN"]),
         (("models",), ["list", "pull", "verify"]),
         (("models", "pull"), ["--all"]),
     ],

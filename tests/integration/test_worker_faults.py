@@ -76,7 +76,6 @@ async def test_a_voice_that_dies_in_mid_answer_is_replaced_and_every_word_is_spo
     await fragile.until(lambda: fragile.get("/ready")[0] == 200)
     assert json.loads(fragile.get("/health")[1])["parts"]["tts"]["serving"]
     assert fragile.metric("voice_worker_restarts_total", worker="tts") == restarts + 1
-    assert fragile.metric("voice_worker_retries_total", worker="tts") >= 2
     assert fragile.metric("voice_worker_up", worker="tts") == 1
 
 

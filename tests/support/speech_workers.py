@@ -30,6 +30,9 @@ class ToneEngine:
     name = "tone"
     sample_rate: int = _SAMPLE_RATE
 
+    def __init__(self, streams: int = 0) -> None:
+        self._streams = streams
+
     def voices(self) -> Sequence[Voice]:
         return (Voice("tone", "en", "a tone of 220 Hz", is_default=True),)
 
@@ -40,6 +43,12 @@ class ToneEngine:
         pcm = (8000 * np.sin(2 * np.pi * 220 / _SAMPLE_RATE * samples)).astype("<i2").tobytes()
         for start in range(0, len(pcm), _CHUNK):
             yield pcm[start : start + _CHUNK]
+
+    def streams(self) -> int:
+        return self._streams
+
+    def healthy(self) -> bool:
+        return True
 
     async def warm_up(self) -> None:
         pass
@@ -62,8 +71,8 @@ class FixedTranscript(speech_pb2_grpc.SpeechToTextServicer):
         return speech_pb2.TranscribeReply(text=self._transcript, batch_size=1)
 
 
-async def run(address: str, transcript: str = TRANSCRIPT) -> None:
-    engine = ToneEngine()
+async def run(address: str, transcript: str, streams: int) -> None:
+    engine = ToneEngine(streams)
 
     def register(server: grpc.aio.Server) -> None:
         speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated
@@ -76,8 +85,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--socket", required=True, help="path of the unix socket that serves both")
     parser.add_argument("--transcript", default=TRANSCRIPT)
+    parser.add_argument("--streams", type=int, default=0, help="how many it says that it can speak at once")
     options = parser.parse_args()
-    asyncio.run(run(f"unix:{options.socket}", options.transcript))
+    asyncio.run(run(f"unix:{options.socket}", options.transcript, options.streams))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,33 @@ async def test_the_end_of_the_last_call_is_told_to_whoever_waits() -> None:
     await asyncio.wait_for(waiting, 1)
 
 
+def test_a_smaller_limit_ends_no_call_and_takes_no_new_one_until_there_is_room() -> None:
+    admission = Admission(limit=4, retry_after=1)
+    leases = [admission.admit() for _ in range(3)]
+    admission.resize(2)
+    assert (admission.active, admission.utilization) == (3, 1.0)
+    assert REGISTRY.get_sample_value("voice_sessions_capacity") == 2
+    with pytest.raises(AtCapacity, match="all 2 sessions"):
+        admission.admit()
+    leases.pop().release()
+    assert isinstance(admission.refusal, AtCapacity)
+    leases.pop().release()
+    assert admission.refusal is None
+    admission.resize(8)
+    assert admission.utilization == 1 / 8
+
+
+def test_a_limit_of_none_refuses_every_call() -> None:
+    admission = Admission(limit=1, retry_after=5)
+    admission.resize(0)
+    with pytest.raises(AtCapacity, match="this node can serve no call now; try again in 5 s") as refused:
+        admission.admit()
+    assert (refused.value.reason, refused.value.limit) == ("full", 0)
+    assert REGISTRY.get_sample_value("voice_sessions_utilization_ratio") == 1.0
+    admission.resize(1)
+    assert admission.refusal is None
+
+
 def test_the_metrics_say_what_it_says() -> None:
     before = REGISTRY.get_sample_value("voice_sessions_total") or 0.0
     admission = Admission(limit=4, retry_after=1)

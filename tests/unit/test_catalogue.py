@@ -1,10 +1,11 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
-from server.models.catalogue import Hub, Wheels, load_catalogue, parse_catalogue, required_models
+from server.models.catalogue import TTS_MODELS, Hub, Wheels, load_catalogue, parse_catalogue, required_models
 from server.models.errors import UnknownModel
 from server.settings import Settings
 
@@ -25,7 +26,15 @@ def settings(**given: str) -> Settings:
 def test_the_catalogue_names_each_model_once_with_a_licence_and_a_source() -> None:
     catalogue = load_catalogue()
 
-    assert list(catalogue) == ["silero-vad", "tiny.en", "base", "small", "smollm2-135m", "hibari-heart"]
+    assert list(catalogue) == [
+        "silero-vad",
+        "tiny.en",
+        "base",
+        "small",
+        "smollm2-135m",
+        "hibari-heart",
+        "chatterbox-turbo",
+    ]
     for model in catalogue.values():
         assert model.licence in {"MIT", "Apache-2.0"}
         assert model.sources
@@ -37,6 +46,20 @@ def test_every_whisper_model_has_the_files_that_recognition_reads_and_comes_from
         model = load_catalogue()[name]
         assert {file.path for file in model.files} == {"config.json", "tokenizer.json", "vocabulary.txt", "model.bin"}
         assert isinstance(model.sources[0], Hub)
+
+
+def test_chatterbox_has_what_upstream_reads_and_not_the_gigabyte_that_it_does_not() -> None:
+    assert {file.path for file in load_catalogue()["chatterbox-turbo"].files} == {
+        "t3_turbo_v1.safetensors",
+        "s3gen_meanflow.safetensors",
+        "ve.safetensors",
+        "conds.pt",
+        "vocab.json",
+        "merges.txt",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    }
 
 
 def test_what_a_demonstration_loads_comes_from_the_registry_too() -> None:
@@ -84,6 +107,20 @@ def test_a_node_needs_the_models_of_its_settings() -> None:
         "base",
         "hibari-heart",
     ]
+
+
+def test_every_voice_engine_has_a_model() -> None:
+    engines = get_args(Settings.model_fields["tts"].annotation)
+
+    assert set(engines) <= set(TTS_MODELS)
+    for engine in engines:
+        assert required_models(settings(tts=engine))[-1] == TTS_MODELS[engine]
+    assert set(TTS_MODELS.values()) <= set(load_catalogue())
+
+
+def test_a_gateway_whose_voices_are_elsewhere_needs_no_voice_model() -> None:
+    assert "hibari-heart" not in required_models(settings(tts_address="speech-1:9300,speech-2:9300"))
+    assert "hibari-heart" in required_models(settings(tts_address="speech-1:9300,unix:/run/tts.sock"))
 
 
 def test_a_folder_of_the_users_own_is_not_fetched(tmp_path: Path) -> None:

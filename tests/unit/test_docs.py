@@ -17,6 +17,9 @@ DIMENSIONLESS = {
     "voice_draining",
     "voice_queue_depth",
     "voice_worker_up",
+    "voice_tts_worker_up",
+    "voice_tts_worker_outstanding",
+    "voice_tts_worker_streams",
     "voice_stt_batch_size",
     "voice_vad_batch_size",
 }

@@ -47,7 +47,7 @@ def toml(folder: Path, content: str) -> Path:
         ("STT_MODEL", "", "text with a length from 1"),
         ("STT_DEVICE", "tpu", "'auto' or 'cpu' or 'cuda'"),
         ("STT_LANGUAGE", "English", "text matching ^([a-z]{2,3})?$"),
-        ("TTS", "polly", "'hibari'"),
+        ("TTS", "polly", "'hibari' or 'chatterbox'"),
         ("MODEL_S3", "my-bucket", r"text matching ^(s3://\S+)?$"),
         ("LOG_LEVEL", "loud", "'debug' or 'info' or 'warning' or 'error'"),
     ],
@@ -84,6 +84,10 @@ def test_a_long_value_is_shown_in_short(monkeypatch: pytest.MonkeyPatch) -> None
         ({"host": "voice.example.com"}, "VOICE_HOST: got 'voice.example.com'"),
         ({"tls_cert": Path("cert.pem")}, "VOICE_TLS_CERT and VOICE_TLS_KEY go together"),
         ({"tls_key": Path("key.pem")}, "VOICE_TLS_CERT and VOICE_TLS_KEY go together"),
+        (
+            {"tts_address": "localhost:1,speech.internal:50051", "worker_token": SECRET},
+            "VOICE_TTS_ADDRESS: got 'speech.internal:50051', to which VOICE_WORKER_TOKEN would go unencrypted; takes",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(options: dict[str, Any], named: str) -> None:
@@ -100,6 +104,26 @@ def test_loopback_needs_no_keys(host: str) -> None:
 @pytest.mark.parametrize("options", [{"api_keys": "one"}, {"token_secret": SECRET}])
 def test_any_address_will_do_with_keys_or_a_secret(options: dict[str, Any]) -> None:
     assert load_settings(host="0.0.0.0", **options).needs_auth
+
+
+def test_addresses_keep_their_order_and_one_is_a_list_too(tmp_path: Path) -> None:
+    assert load_settings(tts_address="b:1, a:2,").tts_address == ("b:1", "a:2")
+    assert load_settings(tts_address="unix:/run/tts.sock").tts_address == ("unix:/run/tts.sock",)
+    assert load_settings(toml(tmp_path, "tts_address = ['b:1', 'a:2']")).tts_address == ("b:1", "a:2")
+    assert load_settings().tts_address == ()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tts_address": "unix:/run/tts.sock,127.0.0.1:50051,[::1]:50051,localhost:1", "worker_token": SECRET},
+        {"tts_address": "10.0.0.7:50051", "worker_token": SECRET, "tts_ca_file": "ca.pem"},
+        {"tts_address": "10.0.0.7:50051"},
+    ],
+    ids=["this machine", "TLS", "no token to lose"],
+)
+def test_the_workers_token_goes_where_nobody_else_reads_it(options: dict[str, Any]) -> None:
+    assert SECRET not in repr(load_settings(**options))
 
 
 def test_only_hashes_of_keys_are_kept() -> None:
@@ -121,6 +145,10 @@ def test_only_hashes_of_keys_are_kept() -> None:
             "VOICE_API_KEYS: got a value that is not shown; takes keys in plain, or",
         ),
         ({"api_keys": ["tooShortSecret", 7]}, "VOICE_API_KEYS: got a value that is not shown; takes a comma-separated"),
+        (
+            {"worker_token": "tooShortSecret"},
+            "VOICE_WORKER_TOKEN: got a value that is not shown; takes at least 32 bytes",
+        ),
         ({"llm_api_key": ["tooShortSecret"]}, "VOICE_LLM_API_KEY: got a value that is not shown; takes a secret"),
     ],
 )

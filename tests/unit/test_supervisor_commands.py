@@ -11,7 +11,7 @@ from server.workers.commands import speech_workers, worker_environment
 def test_only_workers_without_an_address_are_started(tmp_path: Path) -> None:
     assert [command.name for command in speech_workers(Settings(), tmp_path)] == ["stt", "tts"]
     assert [command.name for command in speech_workers(Settings(stt_address="unix:/a"), tmp_path)] == ["tts"]
-    assert speech_workers(Settings(stt_address="unix:/a", tts_address="unix:/b"), tmp_path) == []
+    assert speech_workers(Settings(stt_address="unix:/a", tts_address="unix:/b,host:1"), tmp_path) == []
 
 
 def test_a_worker_serves_the_address_it_is_reached_at(tmp_path: Path) -> None:
@@ -27,12 +27,16 @@ def test_a_worker_gets_the_settings_that_concern_it(monkeypatch: pytest.MonkeyPa
     assert environment["VOICE_STT_LANGUAGE"] == ""
     assert environment["VOICE_MODEL_DIR"] == "/models"
     assert "VOICE_MODEL_LOCAL" not in environment
+    assert not {"VOICE_STT_ADDRESS", "VOICE_TTS_ADDRESS", "VOICE_TTS_CA_FILE"} & environment.keys()
     assert "PATH" in environment
 
 
 def test_a_worker_gets_no_secret_of_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOICE_API_KEYS", "sesame")
     monkeypatch.setenv("VOICE_CONFIG", "/etc/voicefleet.toml")
-    environment = worker_environment(Settings(api_keys="sesame", llm_api_key="sesame", token_secret="sesame" * 8))
+    long = "sesame" * 8
+    environment = worker_environment(
+        Settings(api_keys="sesame", llm_api_key="sesame", token_secret=long, worker_token=long)
+    )
     assert not [name for name, value in environment.items() if "sesame" in value or name == "VOICE_CONFIG"]
     assert "sesame" not in repr(speech_workers(Settings(), Path("/run")))

@@ -12,8 +12,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from server.workers import serving
 from server.workers.client import open_channel, wait_until_serving
-from server.workers.serving import serve
+from server.workers.serving import CannotServe, serve
 
 
 @pytest.fixture
@@ -48,6 +49,40 @@ async def test_a_worker_serves_only_once_it_is_warm(address: str) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(5):
             await server
+
+
+async def test_a_worker_whose_device_is_lost_says_that_it_does_not_serve_until_it_is_back(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_HEALTH_SECONDS", 0.01)
+    healthy = True
+
+    async def warm_up() -> None:
+        pass
+
+    async def until(status: int) -> None:
+        async with asyncio.timeout(5):
+            while await _health(address) != status:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+
+    async with asyncio.TaskGroup() as tasks:
+        server = tasks.create_task(serve(address, _registers_nothing, warm_up, lambda: healthy))
+        await until(health_pb2.HealthCheckResponse.SERVING)
+        healthy = False
+        await until(health_pb2.HealthCheckResponse.NOT_SERVING)
+        healthy = True
+        await until(health_pb2.HealthCheckResponse.SERVING)
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await server
+
+
+async def test_an_address_that_cannot_be_had_is_named() -> None:
+    async def warm_up() -> None:
+        pass
+
+    with pytest.raises(CannotServe, match=r"'unix:/nowhere/worker\.sock', which can't be listened on"):
+        await serve("unix:/nowhere/worker.sock", _registers_nothing, warm_up)
 
 
 async def test_a_worker_that_cannot_warm_up_fails(address: str) -> None:

@@ -1,7 +1,8 @@
 """The gateway's side of speech synthesis, against workers that misbehave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import grpc
@@ -10,7 +11,7 @@ import pytest
 from server import tts_processor
 from server.node import metrics
 from server.tts_processor import TtsError, TtsProcessor
-from server.workers import speech_pb2, speech_pb2_grpc
+from server.workers import balancing, speech_pb2, speech_pb2_grpc, tts_pool
 from tests.support.grpc_standin import serving
 
 _SPEECH = bytes(range(200)) * 10
@@ -22,8 +23,11 @@ Script = Callable[[int, grpc.aio.ServicerContext], AsyncIterator[bytes]]
 class _Worker(speech_pb2_grpc.TextToSpeechServicer):
     """Speaks as `script` says, which is told how many tries came before; keeps the requests."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, voices: Sequence[str] = ("anna", "bert"), sample_rate: int = 24_000) -> None:
         self._script = script
+        self._voices = [speech_pb2.Voice(name=name) for name in voices]
+        self._sample_rate = sample_rate
+        self.streams = 0
         self.requests: list[speech_pb2.SynthesizeRequest] = []
         self.left = asyncio.Event()
 
@@ -40,19 +44,39 @@ class _Worker(speech_pb2_grpc.TextToSpeechServicer):
     async def ListVoices(
         self, request: speech_pb2.ListVoicesRequest, context: grpc.aio.ServicerContext
     ) -> speech_pb2.ListVoicesReply:
-        voices = [speech_pb2.Voice(name=name) for name in ("anna", "bert")]
-        return speech_pb2.ListVoicesReply(engine="script", sample_rate=24_000, voices=voices)
+        return speech_pb2.ListVoicesReply(
+            engine="script", sample_rate=self._sample_rate, voices=self._voices, streams=self.streams
+        )
+
+
+@asynccontextmanager
+async def _served(worker: _Worker, address: str = "") -> AsyncIterator[str]:
+    def register(server: grpc.aio.Server) -> None:
+        speech_pb2_grpc.add_TextToSpeechServicer_to_server(worker, server)  # type: ignore[no-untyped-call] # generated
+
+    async with serving(register, address) as served:
+        yield served
 
 
 @asynccontextmanager
 async def _connected(script: Script, default_voice: str = "") -> AsyncIterator[tuple[TtsProcessor, _Worker]]:
     worker = _Worker(script)
-
-    def register(server: grpc.aio.Server) -> None:
-        speech_pb2_grpc.add_TextToSpeechServicer_to_server(worker, server)  # type: ignore[no-untyped-call] # generated
-
-    async with serving(register) as address, TtsProcessor(address, default_voice) as processor:
+    async with _served(worker) as address, TtsProcessor(address, default_voice=default_voice) as processor:
         yield processor, worker
+
+
+@asynccontextmanager
+async def _two(first: _Worker, second: _Worker) -> AsyncIterator[TtsProcessor]:
+    """Both well, and the first to be asked next."""
+    async with _served(first) as one, _served(second) as two, TtsProcessor(one, two) as processor:
+        await _until(lambda: all(processor.pool.workers.values()))
+        yield processor
+
+
+async def _until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)
 
 
 async def _well(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
@@ -141,16 +165,41 @@ async def test_a_worker_that_stalls_is_left_after_a_while(monkeypatch: pytest.Mo
         assert worker.requests[1].skip_samples == len(_CHUNKS[0]) // 2
 
 
-async def test_a_busy_worker_is_not_asked_again() -> None:
-    async def busy(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
-        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "64 sentences are waiting already")
-        yield b""
+async def _busy(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "64 sentences are waiting already")
+    yield b""
 
-    async with _connected(busy) as (processor, worker):
+
+async def test_a_worker_that_stays_busy_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balancing, "BUSY_SECONDS", 0.4)
+    before = _retries()
+    async with _connected(_busy) as (processor, worker):
         with pytest.raises(TtsError, match="64 sentences") as raised:
             await _say(processor)
     assert raised.value.failure == "busy"
-    assert len(worker.requests) == 1
+    assert 2 <= len(worker.requests) <= 5
+    assert _retries() == before, "nobody died"
+
+
+async def test_a_clause_speaks_a_little_late_rather_than_not_at_all() -> None:
+    async def busy_at_first(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        async for chunk in (_busy if attempt < 2 else _well)(attempt, context):
+            yield chunk
+
+    async with _connected(busy_at_first) as (processor, worker):
+        assert await _say(processor) == _SPEECH
+    assert len(worker.requests) == 3
+
+
+async def test_a_caller_who_leaves_while_all_are_busy_is_not_waited_for() -> None:
+    async with _connected(_busy) as (processor, worker):
+        asking = asyncio.create_task(_say(processor))
+        while not worker.requests:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.wait([asking], timeout=1)
+        assert asking.cancelled()
+        assert metrics.REGISTRY.get_sample_value("voice_queue_depth", {"queue": "tts"}) == 0
 
 
 async def test_closing_the_stream_reaches_the_worker() -> None:
@@ -165,3 +214,136 @@ async def test_closing_the_stream_reaches_the_worker() -> None:
         async with asyncio.timeout(2):
             await worker.left.wait()
     assert metrics.REGISTRY.get_sample_value("voice_queue_depth", {"queue": "tts"}) == 0
+
+
+# --- several workers
+
+
+async def _dies(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    yield _CHUNKS[0]
+    yield _CHUNKS[1]
+    await context.abort(grpc.StatusCode.INTERNAL, "the device failed")
+
+
+async def _rest(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    for chunk in _CHUNKS[2:]:
+        yield chunk
+
+
+async def test_clauses_are_shared_out() -> None:
+    workers = _Worker(_well), _Worker(_well)
+    async with _two(*workers) as processor:
+        for _ in range(6):
+            assert await _say(processor) == _SPEECH
+    assert [len(worker.requests) for worker in workers] == [3, 3]
+
+
+async def test_a_worker_with_a_clause_in_flight_is_asked_after_one_without() -> None:
+    workers = _Worker(_well), _Worker(_well)
+    async with _two(*workers) as processor, aclosing(processor.synthesize("Hello.")) as chunks:
+        await anext(chunks)
+        for _ in range(3):
+            await _say(processor)
+        labels = [{"worker": address} for address in processor.pool.workers]
+        name = "voice_tts_worker_outstanding"
+        assert [metrics.REGISTRY.get_sample_value(name, label) for label in labels] == [1, 0]
+    assert [len(worker.requests) for worker in workers] == [1, 3]
+
+
+async def test_the_rest_of_a_clause_comes_from_the_other_worker_at_once() -> None:
+    before = _retries()
+    second = _Worker(_rest)
+    async with _two(_Worker(_dies), second) as processor:
+        async with asyncio.timeout(2):
+            assert await _say(processor) == _SPEECH
+        assert [request.skip_samples for request in second.requests] == [400]
+        assert all(processor.pool.workers.values()), "one failed stream makes no worker unfit"
+    assert _retries() == before + 1
+
+
+async def test_a_worker_that_hangs_is_left_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tts_processor, "_LONGEST_GAP_SECONDS", 0.1)
+
+    async def hangs(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        yield _CHUNKS[0]
+        yield _CHUNKS[1]
+        await asyncio.Event().wait()
+
+    first = _Worker(hangs)
+    async with _two(first, _Worker(_rest)) as processor:
+        assert await _say(processor) == _SPEECH
+        async with asyncio.timeout(2):
+            await first.left.wait()
+
+
+async def test_a_busy_worker_leaves_the_clause_to_the_other_at_once() -> None:
+    before = _retries()
+    second = _Worker(_well)
+    async with _two(_Worker(_busy), second) as processor:
+        async with asyncio.timeout(2):
+            assert await _say(processor) == _SPEECH
+    assert second.requests[0].skip_samples == 0
+    assert _retries() == before
+
+
+async def test_a_clause_that_every_worker_fails_is_an_error() -> None:
+    workers = _Worker(_dies), _Worker(_dies)
+    async with _two(*workers) as processor:
+        with pytest.raises(TtsError, match="the device failed"):
+            await _say(processor)
+    assert [len(worker.requests) for worker in workers] == [1, 1]
+
+
+async def test_a_worker_that_is_down_at_first_joins_when_it_serves() -> None:
+    late = _Worker(_well)
+    with tempfile.TemporaryDirectory(prefix="voice") as folder:
+        address = f"unix:{folder}/late.sock"
+        async with _served(_Worker(_well)) as up, TtsProcessor(address, up) as processor:
+            assert await _say(processor) == _SPEECH
+            assert processor.pool.workers == {address: False, up: True}
+            async with _served(late, address):
+                await _until(lambda: processor.pool.workers[address])
+                await _say(processor), await _say(processor)
+                assert late.requests
+            await _until(lambda: not processor.pool.workers[address])
+            assert await _say(processor) == _SPEECH
+
+
+async def test_a_voice_is_known_if_every_worker_has_it() -> None:
+    async with _two(_Worker(_well, ["anna", "bert"]), _Worker(_well, ["bert", "carl"])) as processor:
+        assert processor.voices == {"bert"}
+
+
+async def test_a_worker_with_another_sample_rate_is_left_out_and_said_to_be() -> None:
+    odd = _Worker(_well, sample_rate=16_000)
+    with tempfile.TemporaryDirectory(prefix="voice") as folder:
+        address = f"unix:{folder}/odd.sock"
+        async with _served(_Worker(_well)) as up, TtsProcessor(address, up) as processor:
+            assert processor.sample_rate == 24_000
+            async with _served(odd, address):
+                await _until(lambda: "16000 Hz; takes 24000 Hz" in str(processor.pool.nobody_serves()))
+                for _ in range(4):
+                    assert await _say(processor) == _SPEECH
+            assert processor.pool.workers == {address: False, up: True}
+    assert not odd.requests
+
+
+async def test_where_no_worker_serves_the_error_says_of_each_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tts_pool, "_START_SECONDS", 0.3)
+    with pytest.raises(TtsError, match=r"no worker serves \(unix:/nowhere/a: .*; unix:/nowhere/b: .*\)") as raised:
+        async with TtsProcessor("unix:/nowhere/a", "unix:/nowhere/b"):
+            pass
+    assert raised.value.failure == "unavailable"
+
+
+async def test_capacity_is_told_at_each_change() -> None:
+    first, second = _Worker(_well), _Worker(_well)
+    first.streams = 3
+    async with _two(first, second) as processor:
+        capacities = processor.pool.capacities()
+        assert await anext(capacities) is None
+        second.streams = 4
+        async with asyncio.timeout(5):
+            assert await anext(capacities) == 7
+            first.streams = 0
+            assert await anext(capacities) is None

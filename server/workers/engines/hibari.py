@@ -5,8 +5,6 @@ pause between sentences is ours.
 """
 
 import asyncio
-import re
-import textwrap
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +13,9 @@ import numpy as np
 from hibari import SAMPLE_RATE, Hibari
 from numpy.typing import NDArray
 
+from server.audio.silence import SilenceTrimmer
 from server.workers.engine import EngineBusy, UnknownVoice, Unspeakable, Voice
+from server.workers.engines.pieces import sentence_parts, without_tags
 
 _HEART = Voice("heart", "en-US", "American English, female", is_default=True)
 _SEED = 0  # of the breath noise: the same text sounds the same every time
@@ -24,14 +24,9 @@ _SPEEDS = (0.5, 2.0)  # what the model was trained for
 _MAX_WAITING = 64  # two seconds of work
 _CHUNK = SAMPLE_RATE * 80 // 1000
 _LONGEST_PIECE = 250  # characters: about 15 s of speech, made in 0.2 s
-_CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
 _SENTENCE_PAUSE = SAMPLE_RATE * 200 // 1000
 _CLAUSE_PAUSE = SAMPLE_RATE * 80 // 1000
-
-_FRAME = SAMPLE_RATE * 5 // 1000
 _AUDIBLE_DBFS = -60.0  # the softest f or h is above, the model's noise floor is below -75
-_MARGIN = SAMPLE_RATE * 15 // 1000
-_FADE = SAMPLE_RATE * 5 // 1000
 
 
 class HibariEngine:
@@ -69,6 +64,14 @@ class HibariEngine:
         if not spoken:
             raise Unspeakable("the text holds no word to speak; it takes at least one letter or digit")
 
+    def streams(self) -> int:
+        """Not known: how many a cpu can speak at once depends on what else it does."""
+        return 0
+
+    def healthy(self) -> bool:
+        """There is no device to lose."""
+        return True
+
     async def warm_up(self) -> None:
         """Load the pronunciation tables and the network for unknown words, and speak once."""
         await self._in_thread("Hello, Zwxqville.", 1.0)
@@ -97,25 +100,13 @@ class HibariEngine:
 
 
 def _pieces(text: str) -> Iterator[tuple[str, int]]:
-    """Sentences, the long ones cut at clauses or else between words, each with the samples of pause before it."""
-    for sentence in Hibari.split_sentences(text):
-        parts = [sentence]
-        if len(sentence) > _LONGEST_PIECE:
-            parts = [part for clause in _CLAUSE_END.split(sentence) for part in textwrap.wrap(clause, _LONGEST_PIECE)]
+    """Sentences, the long ones in parts, each after so many samples of pause. Tags, which would be read aloud, go."""
+    for parts in sentence_parts(without_tags(text), _LONGEST_PIECE):
         for index, part in enumerate(parts):
             yield part, _CLAUSE_PAUSE if index else _SENTENCE_PAUSE
 
 
 def _trimmed(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What can be heard of `samples`, with a margin that fades, so that neither a soft consonant nor a click is cut."""
-    frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    audible = np.flatnonzero(10.0 * np.log10(np.mean(frames**2, axis=1) + 1e-12) > _AUDIBLE_DBFS)
-    if not len(audible):
-        return samples[:0]
-    start = max(0, int(audible[0]) * _FRAME - _MARGIN)
-    end = (int(audible[-1]) + 1) * _FRAME + _MARGIN
-    trimmed = samples[start:end].copy()
-    ramp = np.linspace(0.0, 1.0, _FADE, dtype=np.float32)
-    trimmed[:_FADE] *= ramp
-    trimmed[-_FADE:] *= ramp[::-1]
-    return trimmed
+    """What can be heard of `samples`."""
+    trimmer = SilenceTrimmer(SAMPLE_RATE, _AUDIBLE_DBFS, hold=len(samples) / SAMPLE_RATE)
+    return np.concatenate([trimmer.push(samples), trimmer.finish()])

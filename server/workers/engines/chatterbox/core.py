@@ -1,0 +1,309 @@
+"""The engine without its thread: does what the scheduler says, one piece of work after the other.
+
+Each call of `advance` puts one piece of work on the device and then takes the results of the one before, so that the
+device never waits for the host to look at a token. It blocks while the device works; it knows no event loop.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from server.audio.silence import SilenceTrimmer
+from server.errors import VoicefleetError
+from server.workers.engine import EngineBusy
+from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE, Checkpoint
+from server.workers.engines.chatterbox.conditionals import Conditionals
+from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, FlowVoice, WindowedFlow
+from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.rows import Rows
+from server.workers.engines.chatterbox.sampler import Sampling
+from server.workers.engines.chatterbox.scheduler import Draw, Join, Render, Rest, Work, next_work
+from server.workers.engines.chatterbox.stream import Stream
+from server.workers.engines.chatterbox.t3 import Prefix, T3Decoder
+from server.workers.engines.chatterbox.tempo import Tempo
+from server.workers.engines.chatterbox.vocoder import Vocoder, VocoderHop, VocoderStream
+from server.workers.engines.chatterbox.watermark import Watermarker, WatermarkState
+
+_VOICES_KEPT = 32  # on the device, 36 MiB each
+
+log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A piece of text to be spoken. `heard` is handed its audio, 16-bit PCM, and at last `ended` why it ended."""
+
+    text: Sequence[int]
+    voice: Conditionals
+    sampling: Sampling
+    speed: float
+    heard: Callable[[bytes], None]
+    ended: Callable[[VoicefleetError | None], None]
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was done since the start, in device work."""
+
+    steps: int = 0
+    tokens: int = 0
+    renders: int = 0
+    hops: int = 0
+    audio_seconds: float = 0.0
+    ran_dry: int = 0
+    shed: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Voicing:
+    """What of a stream is on the device, but for its row."""
+
+    flow: FlowStream
+    vocoder: VocoderStream
+    tempo: Tempo
+    watermark: WatermarkState | None
+    trimmer: SilenceTrimmer = field(default_factory=lambda: SilenceTrimmer(SAMPLE_RATE))
+
+
+class _Copied:
+    """A tensor on its way to the host."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        if tensor.device.type == "cuda":
+            self._host = torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
+            self._done: torch.cuda.Event | None = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            self._done.record()
+        else:
+            self._host = tensor.clone()
+            self._done = None
+
+    def array(self) -> NDArray[Any]:
+        """Waits for it."""
+        if self._done:
+            self._done.synchronize()
+        return self._host.numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """One token of each of these streams."""
+
+    streams: Sequence[Stream]
+    tokens: _Copied
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """Samples of these streams, end to end: how many are whose, and whether they are the last."""
+
+    streams: Sequence[Stream]
+    lengths: Sequence[int]
+    last: Sequence[bool]
+    samples: _Copied
+
+
+class Core:
+    """The device and everything on it. One thread calls it."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        flow: WindowedFlow | ChunkedFlow,
+        rows: int,
+        positions: int,
+        watermarker: Watermarker | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic."""
+        self.totals = Totals()
+        self.decoder = T3Decoder(checkpoint.t3, rows, positions)
+        self.hop_seconds = 0.0
+        self._flow = flow
+        self._vocoder = Vocoder(checkpoint.vocoder)
+        self._watermarker = watermarker
+        self._clock = clock
+        self._rows: Rows[Stream] = Rows(rows, self.decoder)
+        self._requests: dict[Stream, Request] = {}  # in the order of their coming
+        self._voicings: dict[Stream, _Voicing] = {}
+        self._voices: OrderedDict[int, tuple[Conditionals, Prefix, FlowVoice]] = OrderedDict()
+        self._launched: _Drawn | _Rendered | None = None
+
+    @property
+    def streams(self) -> int:
+        """Streams that are being spoken or wait for it."""
+        return len(self._requests)
+
+    @property
+    def rows_used(self) -> int:
+        """Streams whose tokens are not all there yet."""
+        return self._rows.used
+
+    def submit(self, stream: Stream, request: Request) -> None:
+        """Speak `request`; `stream` says by when."""
+        self._requests[stream] = request
+
+    def cancel(self, stream: Stream) -> None:
+        """Let go of `stream` and of all that it has. One that is gone already is no fault."""
+        self._requests.pop(stream, None)
+        self._voicings.pop(stream, None)
+        self._rows.leave(stream)
+
+    def fail(self, error: VoicefleetError) -> None:
+        """End every stream with `error`."""
+        for stream in list(self._requests):
+            self._end(stream, error)
+
+    @torch.inference_mode()
+    def advance(self) -> Rest | None:
+        """Do one piece of work; `Rest` when there is none. Raises what the device raises, but for lack of memory."""
+        work = next_work(self._requests, self._rows.size - self._rows.used, self._clock(), self.hop_seconds)
+        launched = self._launch(work)
+        before, self._launched = self._launched, launched
+        if before:
+            self._take(before)
+        return work if isinstance(work, Rest) and not before else None
+
+    def _launch(self, work: Work) -> _Drawn | _Rendered | None:
+        match work:
+            case Join(stream):
+                return self._with_memory(lambda: self._join(stream))
+            case Draw(streams):
+                return self._with_memory(lambda: self._draw(streams))
+            case Render(streams):
+                return self._render(streams)
+            case Rest():
+                return None
+
+    def _join(self, stream: Stream) -> _Drawn | None:
+        if not (request := self._requests.get(stream)):
+            return None  # shed for lack of memory
+        prefix, flow_voice = self._voice(request.voice)
+        row = self._rows.join(stream)
+        try:
+            self.decoder.join(row, prefix, request.text, request.sampling)
+            self._voicings[stream] = _Voicing(
+                self._flow.open(flow_voice, request.sampling.seed),
+                self._vocoder.open(request.sampling.seed),
+                Tempo(request.speed),
+                self._watermarker.start() if self._watermarker else None,
+            )
+        except torch.OutOfMemoryError:
+            self._rows.leave(stream)
+            raise
+        stream.joined = True
+        stream.drawn = 1
+        stream.cap = max(1, min(stream.cap, 1 + self.decoder.room(row)))
+        self.totals.tokens += 1
+        return _Drawn([stream], _Copied(self.decoder.token[row : row + 1]))
+
+    def _draw(self, streams: Sequence[Stream]) -> _Drawn | None:
+        drawing = {stream for stream in streams if stream in self._requests}
+        if not drawing:
+            return None
+        self._rows.bring_forward(drawing)
+        self.decoder.step(len(drawing))
+        for stream in drawing:
+            stream.drawn += 1
+        self.totals.steps += 1
+        self.totals.tokens += len(drawing)
+        return _Drawn(self._rows.owners[: len(drawing)], _Copied(self.decoder.token[: len(drawing)]))
+
+    def _render(self, streams: Sequence[Stream]) -> _Rendered | None:
+        taken = {stream: stream.take_hop() for stream in streams}
+
+        def there() -> list[Stream]:
+            return [stream for stream in streams if stream in self._requests]
+
+        mels = self._with_memory(
+            lambda: {
+                stream: self._voicings[stream].tempo(mel)
+                for stream, mel in zip(
+                    there(),
+                    self._flow.render([FlowHop(self._voicings[stream].flow, *taken[stream]) for stream in there()]),
+                    strict=True,
+                )
+            }
+        )
+        waves = self._with_memory(
+            lambda: self._vocoder.render(
+                [VocoderHop(self._voicings[each].vocoder, mels[each], taken[each][1]) for each in there()]
+            )
+        )
+        if self._watermarker:
+            marks = [mark for stream in there() if (mark := self._voicings[stream].watermark)]
+            waves = self._watermarker.apply(marks, waves)
+        self.totals.renders += 1
+        self.totals.hops += len(waves)
+        if not waves:
+            return None
+        lengths = [len(wave) for wave in waves]
+        return _Rendered(there(), lengths, [taken[stream][1] for stream in there()], _Copied(torch.cat(waves)))
+
+    def _take(self, launched: _Drawn | _Rendered) -> None:
+        if isinstance(launched, _Drawn):
+            for stream, token in zip(launched.streams, launched.tokens.array().tolist(), strict=True):
+                if stream in self._requests:
+                    stream.drew(token)
+                    if stream.complete:
+                        self._rows.leave(stream)
+            return
+        samples = launched.samples.array().astype(np.float32, copy=False)
+        start = 0
+        for stream, length, last in zip(launched.streams, launched.lengths, launched.last, strict=True):
+            if stream in self._requests:
+                self._hand_over(stream, samples[start : start + length], last)
+            start += length
+
+    def _hand_over(
+        self, stream: Stream, samples: np.ndarray[tuple[int, ...], np.dtype[np.float32]], last: bool
+    ) -> None:
+        trimmer = self._voicings[stream].trimmer
+        audible = trimmer.push(samples)
+        if last:
+            audible = np.concatenate([audible, trimmer.finish()])
+        seconds = len(audible) / SAMPLE_RATE
+        self.totals.audio_seconds += seconds
+        self.totals.ran_dry += stream.heard(seconds, self._clock())
+        if len(audible):
+            self._requests[stream].heard((np.clip(audible, -1.0, 1.0) * 32767.0).astype("<i2").tobytes())
+        if last:
+            self._end(stream, None)
+
+    def _end(self, stream: Stream, error: VoicefleetError | None) -> None:
+        ended = self._requests[stream].ended
+        self.cancel(stream)
+        ended(error)
+
+    def _voice(self, conditionals: Conditionals) -> tuple[Prefix, FlowVoice]:
+        """What the model has made of a voice, kept as long as no more than so many others are asked for."""
+        key = id(conditionals)  # and held below, so that no other can have the same
+        if key not in self._voices:
+            self._voices[key] = conditionals, self.decoder.prefix(conditionals), self._flow.voice(conditionals)
+            if len(self._voices) > _VOICES_KEPT:
+                self._voices.popitem(last=False)
+        self._voices.move_to_end(key)
+        _, prefix, flow_voice = self._voices[key]
+        return prefix, flow_voice
+
+    def _with_memory(self, attempt: Callable[[], Result]) -> Result:
+        """`attempt` as often as it takes: each time that memory runs out, the newest stream goes."""
+        while True:
+            try:
+                return attempt()
+            except torch.OutOfMemoryError:
+                if not self._requests:
+                    raise
+                newest = next(reversed(self._requests))
+                self.totals.shed += 1
+                log.warning("stream_shed", reason="out_of_memory", streams=self.streams)
+                self._end(newest, EngineBusy("the device has run out of memory for one more stream"))
+                torch.cuda.empty_cache()
