@@ -5,7 +5,6 @@ this file (`make docs`).
 """
 
 import hashlib
-import ipaddress
 import os
 import re
 import tomllib
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from server.accepted import accepted
+from server.addresses import is_local, is_loopback
 from server.errors import VoicefleetError
 
 PREFIX = "VOICE_"
@@ -311,24 +311,3 @@ def _shortened(text: str) -> str:
 
 def _types_in(annotation: Any) -> set[Any]:
     return {annotation}.union(*(_types_in(part) for part in get_args(annotation)))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """Host and port of `HOST:PORT`, an IPv6 host without its brackets; what is missing is empty."""
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), port
-
-
-def is_local(address: str) -> bool:
-    """Whether a gRPC address, `HOST:PORT` or `unix:PATH`, surely lies on this machine."""
-    return address.startswith("unix:") or is_loopback(split_address(address)[0])

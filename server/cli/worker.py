@@ -12,12 +12,13 @@ import grpc
 import typer
 from rich.console import Console
 
+from server.addresses import is_loopback, split_address
 from server.cli.console import errors_shown
 from server.cli.models import pull_with_progress
 from server.cli.serve import Config, settings_for_node
 from server.models.catalogue import TTS_MODELS, is_folder
 from server.models.store import ModelStore
-from server.settings import Settings, SettingsError, is_loopback, split_address
+from server.settings import Settings, SettingsError
 from server.websocket_handler import tls_context
 from server.workers.serving import Access
 

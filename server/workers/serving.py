@@ -18,9 +18,10 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from server.addresses import split_address
 from server.errors import VoicefleetError
 from server.node import logs
-from server.settings import Settings, load_settings, split_address
+from server.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
 

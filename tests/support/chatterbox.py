@@ -91,14 +91,15 @@ _WAITS = {
 @contextmanager
 def no_waiting() -> Iterator[None]:
     """Raises where the host would wait for the device to hand it a number or a shape, were there a device."""
-    with _NoWaiting():  # type: ignore[no-untyped-call] # torch's
+    with _NoWaiting():
         yield
 
 
-class _NoWaiting(TorchFunctionMode):  # type: ignore[no-untyped-call] # torch's
+class _NoWaiting(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         by_mask = func.__name__ == "__getitem__" and getattr(args[1], "dtype", None) == torch.bool
-        assert func.__name__ not in _WAITS and not by_mask, func
+        assert not by_mask
+        assert func.__name__ not in _WAITS
         return func(*args, **(kwargs or {}))

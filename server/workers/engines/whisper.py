@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from server.errors import VoicefleetError
+from server.workers.engines.cublas import load_cublas
 from server.workers.engines.log_mel import SAMPLE_RATE, log_mel
 from server.workers.engines.utterance import LONGEST_WINDOW
 
@@ -78,6 +79,8 @@ class WhisperEngine:
         """`device` is auto, cpu or cuda; `threads` are those of one batch on the cpu, 0 for CTranslate2's choice."""
         self.device = _resolve(device)
         compute_type = "float16" if self.device == "cuda" else "int8"
+        if self.device == "cuda":
+            load_cublas()
         self._model = ctranslate2.models.Whisper(
             str(folder), device=self.device, compute_type=compute_type, intra_threads=threads
         )

@@ -54,6 +54,7 @@ class Request:
 class Totals:
     """What was done since the start, in device work."""
 
+    joins: int = 0
     steps: int = 0
     tokens: int = 0
     renders: int = 0
@@ -202,6 +203,7 @@ class Core:
         stream.joined = True
         stream.drawn = 1
         stream.cap = max(1, min(stream.cap, 1 + self.decoder.room(row)))
+        self.totals.joins += 1
         self.totals.tokens += 1
         return _Drawn([stream], _Copied(self.decoder.token[row : row + 1]))
 
@@ -224,15 +226,16 @@ class Core:
             return [stream for stream in streams if stream in self._requests]
 
         mels = self._with_memory(
-            lambda: {
-                stream: self._voicings[stream].tempo(mel)
-                for stream, mel in zip(
+            lambda: dict(
+                zip(
                     there(),
                     self._flow.render([FlowHop(self._voicings[stream].flow, *taken[stream]) for stream in there()]),
                     strict=True,
                 )
-            }
+            )
         )
+        for stream in there():
+            mels[stream] = self._voicings[stream].tempo(mels[stream])
         waves = self._with_memory(
             lambda: self._vocoder.render(
                 [VocoderHop(self._voicings[each].vocoder, mels[each], taken[each][1]) for each in there()]

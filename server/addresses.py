@@ -1,0 +1,24 @@
+"""What an address says of where it leads. Pure: no name is looked up and nothing is opened."""
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Host and port of `HOST:PORT`, an IPv6 host without its brackets; what is missing is empty."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port
+
+
+def is_local(address: str) -> bool:
+    """Whether a gRPC address, `HOST:PORT` or `unix:PATH`, surely lies on this machine."""
+    return address.startswith("unix:") or is_loopback(split_address(address)[0])
