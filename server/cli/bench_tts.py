@@ -112,7 +112,7 @@ def _show(console: Console, report: "TtsReport") -> None:
         )
     console.print(hops)
     console.print(
-        f"most streams of which none ran dry: [bold]{report.most_streams}[/]; admitted by the engine: {report.capacity}; "
+        f"most streams of which none ran dry: [bold]{report.most_streams}[/]; the engine admits {report.capacity}; "
         f"a row of the decoder's cache takes {report.row_mib:.1f} MiB"
     )
 

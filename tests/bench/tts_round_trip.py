@@ -34,25 +34,25 @@ SENTENCES: dict[str, str] = {
     "Could you please spell your last name for me?": "",
     "Your reference number is four, seven, one, nine, three.": "",
     "My name is Margaret Wilson, and I am calling about my order.": "",
-    "Mister Thompson will meet you in Boston on Wednesday.": "",
+    "Mister Thompson will meet you in Boston on Wednesday.": "Mr. Thompson will meet you in Boston on Wednesday.",
     "The appointment is on Monday at half past three.": "",
     "Your table is booked for nine fifteen tomorrow evening.": "Your table is booked for 9:15 tomorrow evening",
     "That comes to twenty five dollars and forty cents.": "That comes to $25.40",
     "Please call us back at five five five, zero one two three.": "",
-    "We are closed on the fourth of July.": "We are closed on the 4th of July",
+    "We are closed on Christmas Eve and on New Year's Day.": "",
     "[laugh] That is very kind of you to say.": "",
     "I'm sorry, I didn't quite catch that. Could you say it again?": "",
     "Press one for sales, two for support, or stay on the line.": "",
     "Is there anything else that I can do for you?": "",
     "Unfortunately, the doctor is not available this afternoon, but I can offer you an appointment tomorrow.": "",
     "Please have your insurance card ready when you arrive at the front desk.": "",
-    "To change your delivery address, open the website, choose your account, and follow the instructions there. "
-    "If the parcel has already left our warehouse, please call the driver, whose number is in the message that we "
-    "sent to you this morning. He can still leave it with a neighbor, or bring it back to the nearest shop, where "
-    "it will wait for you for seven days.": "",
+    "If you would like to change your delivery address, please open our website, choose your account, and follow the "
+    "instructions that you find there, or, if the parcel has already left our warehouse, please call the driver, whose "
+    "number is in the message that we sent to you this morning, and ask him to leave it with a neighbor or to bring it "
+    "to the nearest shop.": "",
     "Goodbye, and have a wonderful weekend!": "",
 }
-"""What is said, and, if a recogniser writes it in figures, how."""
+"""What is said, and, where a recogniser writes it otherwise than in these words, how."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -112,6 +112,8 @@ def _line(text: str, speech: Spoken, understood: str) -> Line:
 def show(console: Console, report: Report) -> None:
     """A row for each sentence, and one for all of them."""
     table = Table("sentence", "heard, if otherwise", "wrong", "WER", "audio s", "RTF", "first audio ms")
+    table.columns[0].no_wrap = True
+    table.columns[0].max_width = 30
     for column in table.columns[2:]:
         column.justify = "right"
         column.no_wrap = True

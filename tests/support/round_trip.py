@@ -34,7 +34,7 @@ _MOST_ERRORS = 0.2  # of the words; the recogniser itself mishears some
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What an engine made of a text: 16-bit little-endian mono PCM at `sample_rate` Hz, and the seconds that it took."""
+    """What an engine made of a text: 16-bit little-endian mono PCM at `sample_rate` Hz, and after how many seconds."""
 
     pcm: bytes
     sample_rate: int
