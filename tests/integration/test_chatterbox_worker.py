@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from server import tts_processor
-from server.tts_processor import TtsError, TtsProcessor
+from server.tts_processor import TtsProcessor
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.client import open_channel, wait_until_serving
 from tests.support.chatterbox_worker import STREAMS, VOICE, chatterbox_worker
@@ -47,10 +48,10 @@ class _Worker:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def workers() -> AsyncIterator[list[_Worker]]:
-    """Three, warm; the first is no test's to break. They start together, as each takes a while."""
+    """Two, warm; the first is no test's to break. They start together, as each takes a while."""
     with tempfile.TemporaryDirectory(prefix="voice") as folder, ExitStack() as processes:
         async with AsyncExitStack() as channels:
-            addresses = [f"unix:{folder}/{number}" for number in range(3)]
+            addresses = [f"unix:{folder}/{number}" for number in range(2)]
             started = [
                 _Worker(
                     address,
@@ -134,25 +135,29 @@ async def test_one_too_many_is_refused_until_another_is_interrupted(worker: _Wor
     calls[0].cancel()
     async with TtsProcessor(worker.address) as tts:  # which asks again for a while
         assert len(b"".join([pcm async for pcm in tts.synthesize(_SHORT)])) > _RATE
-    rest = b"".join([chunk.pcm async for chunk in calls[1]])
-    assert abs(len(begun[1] + rest) - len(long)) <= 2 * 120
+    while (chunk := await calls[1].read()) is not grpc.aio.EOF:
+        begun[1] += chunk.pcm
+    assert abs(len(begun[1]) - len(long)) <= 2 * 120
 
 
-@pytest.mark.parametrize(("number", "signum"), [(1, signal.SIGKILL), (2, signal.SIGSTOP)], ids=["killed", "hung"])
-async def test_a_sentence_is_whole_though_its_worker_was_lost_in_the_middle(
-    workers: list[_Worker], long: bytes, number: int, signum: signal.Signals, monkeypatch: pytest.MonkeyPatch
+async def test_a_sentence_is_whole_though_its_worker_hangs_and_one_day_dies(
+    workers: list[_Worker], long: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tts_processor, "_LONGEST_GAP_SECONDS", 3.5)  # hops are of 2 s
-    lost, stays = workers[number], workers[0]
+    stays, lost = workers
     async with TtsProcessor(lost.address, stays.address) as tts:
-        await _until(lambda: all(tts.pool.workers.values()))
-        pcm = b""
-        async with aclosing(tts.synthesize(_LONG)) as chunks:
-            async for chunk in chunks:
-                if not pcm:
-                    assert tts.pool.balancer.outstanding(lost.address) == 1
-                    os.kill(lost.process.pid, signum)
-                pcm += chunk
-        await _until(lambda: not tts.pool.workers[lost.address])
-    assert len(pcm) == len(long)
-    assert np.abs(_samples(pcm) - _samples(long)).max() <= 1
+        for signum in (signal.SIGSTOP, signal.SIGKILL):
+            await _until(lambda: all(tts.pool.workers.values()))
+            while tts.pool.balancer.choose(time.monotonic()) != lost.address:
+                await asyncio.sleep(0.1)  # what has failed is not asked first for a while
+            pcm = b""
+            async with aclosing(tts.synthesize(_LONG)) as chunks:
+                async for chunk in chunks:
+                    if not pcm:
+                        assert tts.pool.balancer.outstanding(lost.address) == 1
+                        os.kill(lost.process.pid, signum)
+                    pcm += chunk
+            assert len(pcm) == len(long)
+            assert np.abs(_samples(pcm) - _samples(long)).max() <= 1
+            await _until(lambda: not tts.pool.workers[lost.address])
+            os.kill(lost.process.pid, signal.SIGCONT)

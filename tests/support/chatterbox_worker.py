@@ -1,7 +1,7 @@
-"""A TTS worker with the small, never trained Chatterbox: `python -m tests.support.chatterbox_worker --address unix:PATH`.
+"""A TTS worker with the small Chatterbox: `python -m tests.support.chatterbox_worker --address unix:PATH`.
 
-All but its weights is real: service, engine, scheduler, voices from a folder. It says noise, a token for each letter,
-so that 25 letters are a second.
+All but its weights, which were never trained, is real: service, engine, scheduler, voices from a folder. It says noise,
+a token for each character, so that 25 characters are a second.
 """
 
 import argparse

@@ -269,3 +269,13 @@ def test_a_text_too_long_for_a_row_ends_where_the_row_does() -> None:
 
     assert spoken.endings == [None]
     assert spoken.stream.known < 192
+
+
+def test_a_text_of_more_tokens_than_a_row_holds_is_cut_and_harms_nobody() -> None:
+    core = made_core()
+    beside = say(core, "Words.", tokens=30)
+    spoken = say(core, "\N{GRINNING FACE}" * 2000, tokens=30)
+    run(core)
+
+    assert spoken.endings == beside.endings == [None]
+    assert spoken.stream.known == 30

@@ -32,6 +32,7 @@ from server.workers.engines.chatterbox.tempo import Tempo
 from server.workers.engines.chatterbox.vocoder import Vocoder, VocoderHop, VocoderStream
 from server.workers.engines.chatterbox.watermark import Watermarker, WatermarkState
 
+_SPEECH_SHARE = 4  # a quarter of a row at least is for speech
 _VOICES_KEPT = 32  # on the device, 36 MiB each
 
 log = structlog.get_logger(__name__)
@@ -188,9 +189,11 @@ class Core:
         if not (request := self._requests.get(stream)):
             return None  # shed for lack of memory
         prefix, flow_voice = self._voice(request.voice)
+        # What is left of 300 characters of no language the model knows: it could not have said the rest anyway.
+        text = request.text[: self.decoder.positions - self.decoder.positions // _SPEECH_SHARE - prefix.positions]
         row = self._rows.join(stream)
         try:
-            self.decoder.join(row, prefix, request.text, request.sampling)
+            self.decoder.join(row, prefix, text, request.sampling)
             self._voicings[stream] = _Voicing(
                 self._flow.open(flow_voice, request.sampling.seed),
                 self._vocoder.open(request.sampling.seed),

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -57,8 +58,9 @@ class _Speech:
     """At most a piece: the next one is not begun before this one was taken."""
 
     def put(self, item: bytes | VoicefleetError | None) -> None:
-        """From the device's thread."""
-        self.loop.call_soon_threadsafe(self.audio.put_nowait, item)
+        """From the device's thread, which outlives the loop: then nobody listens any more."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.audio.put_nowait, item)
 
 
 class ChatterboxEngine:
