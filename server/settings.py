@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         description="chatterbox: folder or `s3://BUCKET/PREFIX` of reference clips (5 to 15 s) and saved voices (.pt).",
     )
     tts_device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="chatterbox: where it runs, float32 on cpu, half precision on cuda."
+        "auto", description="chatterbox: where it runs; auto is cuda in half precision, cpu has to be asked for."
     )
     tts_streams: int = Field(
         0,

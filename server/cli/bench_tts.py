@@ -67,15 +67,14 @@ def _show(console: Console, report: "TtsReport") -> None:
     bandwidth, flops = report.ceilings.bandwidth, report.ceilings.flops
     console.print(f"[bold]{report.machine}[/]; weights: {report.weights}; flow: {report.flow}", highlight=False)
     console.print(f"ceilings measured here: {bandwidth / 1e9:.1f} GB/s copied, {flops / 1e12:.2f} TFLOP/s multiplied")
-    best = max((level.audio_seconds_per_second for level in report.levels), default=0.0)
+    best = max(1.0 / level.real_time_factor for level in report.levels)
     serial = report.upstream_audio_seconds_per_second
     console.print(
-        f"upstream's serial generate: {serial:.2f} s of audio a second; "
-        f"this engine: {best:.2f} while its listeners play in real time"
+        f"upstream's serial generate: {serial:.2f} s of audio a second; this engine: {best:.2f} while it works"
     )
     levels = _table(
-        "streams that all speak; to the first audio, ms; times that playout ran dry; audio made, s a second",
-        *("streams", "p50", "p95", "dry", "audio", "x serial", "tokens/s", "rows/step", "hops/render", "MiB"),
+        "streams that all speak: to the first audio, ms; times playout ran dry; audio heard, s/s; work for 1 s of it",
+        *("streams", "p50", "p95", "dry", "audio", "RTF", "x serial", "tokens/s", "rows/step", "hops/render", "MiB"),
     )
     for level in report.levels:
         levels.add_row(
@@ -84,7 +83,8 @@ def _show(console: Console, report: "TtsReport") -> None:
             f"{level.first_audio_p95_ms:.0f}",
             f"{level.underruns}",
             f"{level.audio_seconds_per_second:.2f}",
-            f"{level.audio_seconds_per_second / serial:.1f}",
+            f"{level.real_time_factor:.3f}",
+            f"{1.0 / (level.real_time_factor * serial):.1f}",
             f"{level.tokens_per_second:.0f}",
             f"{level.rows_per_step:.1f}",
             f"{level.hops_per_render:.1f}",

@@ -84,6 +84,8 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
 def load_engine(settings: Settings) -> TtsEngine:
     """The engine that `settings.tts` names, its model checked and loaded."""
     folder = ModelStore.from_settings(settings).verified(TTS_MODELS[settings.tts])
+    if settings.tts == "chatterbox":
+        return _chatterbox(settings, folder)
     return HibariEngine(folder / "hibari.onnx", threads=THREADS)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import msgspec
@@ -110,18 +111,18 @@ def _line(text: str, speech: Spoken, understood: str) -> Line:
 
 
 def show(console: Console, report: Report) -> None:
-    """A row for each sentence, and one for all of them."""
-    table = Table("sentence", "heard, if otherwise", "wrong", "WER", "audio s", "RTF", "first audio ms")
-    table.columns[0].no_wrap = True
-    table.columns[0].max_width = 30
-    for column in table.columns[2:]:
+    """A row for each sentence and one for all of them; below, what was heard otherwise."""
+    table = Table("sentence", "wrong", "WER", "audio s", "RTF", "first audio ms")
+    for column in table.columns[1:]:
         column.justify = "right"
-        column.no_wrap = True
     for line in report.lines:
-        table.add_row(escape(line.text), escape(line.heard) if line.errors else "", *_figures([line]))
+        table.add_row(escape(shorten(line.text, 23, placeholder="…")), *_figures([line]))
     table.add_section()
-    table.add_row(f"all, by {report.engine}", "", *_figures(report.lines))
+    table.add_row(f"all, by {report.engine}", *_figures(report.lines))
     console.print(table)
+    for line in report.lines:
+        if line.errors:
+            console.print(f"said   {escape(line.text)}\nheard  {escape(line.heard) or '(nothing)'}", highlight=False)
 
 
 def _figures(lines: Sequence[Line]) -> list[str]:

@@ -148,8 +148,8 @@ async def test_a_sentence_is_whole_though_its_worker_hangs_and_one_day_dies(
     async with TtsProcessor(lost.address, stays.address) as tts:
         for signum in (signal.SIGSTOP, signal.SIGKILL):
             await _until(lambda: all(tts.pool.workers.values()))
-            while tts.pool.balancer.choose(time.monotonic()) != lost.address:
-                await asyncio.sleep(0.1)  # what has failed is not asked first for a while
+            # What has failed is not asked first for a while.
+            await _until(lambda: tts.pool.balancer.choose(time.monotonic()) == lost.address)
             pcm = b""
             async with aclosing(tts.synthesize(_LONG)) as chunks:
                 async for chunk in chunks:

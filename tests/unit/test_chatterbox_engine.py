@@ -10,36 +10,30 @@ from torch import Tensor
 
 from server.workers.engine import EngineBusy, EngineFailed, UnknownVoice, Unspeakable, Voice
 from server.workers.engines.chatterbox import engine as engine_module
-from server.workers.engines.chatterbox.capacity import Capacity, Costs
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.flow import FlowHop, WindowedFlow
 from tests.support.chatterbox import small_checkpoint, voice
+from tests.support.chatterbox_worker import Room
 
 
 class OneVoice:
     """A library with a voice called sam."""
 
     sam = voice(1, seconds=1.0)
+    looked = 0
 
     def list(self) -> Sequence[Voice]:
         return [Voice("sam", "en", "never heard", is_default=True)]
+
+    def look_again(self) -> None:
+        self.looked += 1
 
     def get(self, name: str) -> Conditionals:
         if name not in ("", "sam"):
             raise UnknownVoice(name, ["sam"])
         return self.sam
-
-
-class Room(Capacity):
-    """Room for so many streams, whatever they cost."""
-
-    def __init__(self, streams: int) -> None:
-        super().__init__(Costs({1: 0.0}, 0.0, 0.0), streams)
-
-    def ran_dry(self, active: int, now: float) -> None:
-        """This machine is not always fast enough."""
 
 
 class Device(WindowedFlow):

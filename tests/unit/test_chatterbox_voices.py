@@ -210,6 +210,23 @@ def test_a_voice_may_be_added_while_running(folder: Path, library: OpenLibrary, 
     assert names(voices) == ["anna"]
 
 
+def test_a_voice_that_was_added_is_listed_within_a_minute(folder: Path, library: OpenLibrary, clock: Clock) -> None:
+    voices = library()
+    (folder / "anna.wav").write_bytes(CLIP)
+
+    clock.now += 59.0
+    voices.look_again()
+    assert names(voices) == []
+    clock.now += 1.0
+    voices.look_again()
+    assert names(voices) == ["anna"]
+    (folder / "anna.wav").unlink()
+    folder.rmdir()
+    clock.now += 60.0
+    voices.look_again()
+    assert names(voices) == ["anna"], "a folder that can't be read now changes nothing"
+
+
 def test_a_refused_voice_may_be_mended_while_running(folder: Path, library: OpenLibrary, clock: Clock) -> None:
     (folder / "anna.wav").write_bytes(audio_file(speech(3)))
     voices = library()

@@ -62,6 +62,9 @@ class Level:
     underruns: int
     chunks: int
     audio_seconds_per_second: float
+    """Heard: as much as there are streams, where playout keeps pace."""
+    real_time_factor: float
+    """Seconds that the engine worked for a second of audio: the inverse is what it would make if nobody listened."""
     tokens_per_second: float
     rows_per_step: float
     hops_per_render: float
@@ -109,6 +112,9 @@ class _OneVoice:
 
     def list(self) -> Sequence[Voice]:
         return [Voice("benchmark", "en", "a prompt of real length", is_default=True)]
+
+    def look_again(self) -> None:
+        pass
 
     def get(self, name: str) -> Conditionals:
         return self._voice
@@ -192,6 +198,8 @@ class Benchmark:
             underruns=heard.underruns,
             chunks=heard.chunks,
             audio_seconds_per_second=heard.audio / took,
+            real_time_factor=(done.busy_seconds - before.busy_seconds)
+            / max(done.audio_seconds - before.audio_seconds, 1e-9),
             tokens_per_second=drawn / took,
             rows_per_step=(drawn - (done.joins - before.joins)) / steps,
             hops_per_render=(done.hops - before.hops) / renders,

@@ -61,6 +61,7 @@ class Totals:
     renders: int = 0
     hops: int = 0
     audio_seconds: float = 0.0
+    busy_seconds: float = 0.0
     ran_dry: int = 0
     shed: int = 0
 
@@ -167,12 +168,16 @@ class Core:
     @torch.inference_mode()
     def advance(self) -> Rest | None:
         """Do one piece of work; `Rest` when there is none. Raises what the device raises, but for lack of memory."""
-        work = next_work(self._requests, self._rows.size - self._rows.used, self._clock(), self.hop_seconds)
+        began = self._clock()
+        work = next_work(self._requests, self._rows.size - self._rows.used, began, self.hop_seconds)
         launched = self._launch(work)
         before, self._launched = self._launched, launched
         if before:
             self._take(before)
-        return work if isinstance(work, Rest) and not before else None
+        if isinstance(work, Rest) and not before:
+            return work
+        self.totals.busy_seconds += self._clock() - began
+        return None
 
     def _launch(self, work: Work) -> _Drawn | _Rendered | None:
         match work:

@@ -43,6 +43,10 @@ class Voices(Protocol):
         """Those that can be used."""
         ...
 
+    def look_again(self) -> None:
+        """Find out about voices that were added, if that is due. May block."""
+        ...
+
     def get(self, name: str) -> Conditionals:
         """The voice `name`, the default if it is empty. May block. Raises `UnknownVoice`."""
         ...
@@ -92,7 +96,8 @@ class ChatterboxEngine:
         self._ended = False
 
     def voices(self) -> Sequence[Voice]:
-        """See `TtsEngine`."""
+        """See `TtsEngine`. Gateways ask every second, so that a voice that was added is there within a minute."""
+        asyncio.get_running_loop().run_in_executor(None, self._voices.look_again)
         return self._voices.list()
 
     def streams(self) -> int:

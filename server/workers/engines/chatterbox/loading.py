@@ -42,6 +42,11 @@ class NoVoice(VoicefleetError):
 def chatterbox_engine(settings: Settings, folder: Path) -> ChatterboxEngine:
     """The engine with the checkpoint in `folder`, not yet warm. Raises `VoicefleetError`."""
     device = chosen_device(settings.tts_device)
+    if settings.tts_device == "auto" and device.type == "cpu":
+        raise EngineFailed(
+            "VOICE_TTS_DEVICE: got 'auto', and torch finds no CUDA device here; on a cpu, which 'cpu' asks for, the model "
+            "takes 6 s for a second of speech: the voice for it is VOICE_TTS=hibari"
+        )
     voices = VoiceLibrary(
         voice_files(settings.tts_voices) if settings.tts_voices else None,
         settings.model_dir.expanduser() / "voices",
@@ -53,6 +58,7 @@ def chatterbox_engine(settings: Settings, folder: Path) -> ChatterboxEngine:
     voices.refresh()
     if not voices.list():
         raise NoVoice(settings.tts_voices)
+    voices.get("")  # a default that is not there is found out before the weights are loaded
     checkpoint = load_checkpoint(folder, device, Precision.best(device))
     flow = FLOWS[settings.tts_flow](checkpoint.flow)
     watermarker = Watermarker(device) if settings.tts_watermark else None

@@ -33,7 +33,8 @@ _LANGUAGE = "en"  # Turbo speaks no other
 _SUFFIXES = (".pt", ".wav", ".flac", ".ogg")  # of several files for one name the first of these counts
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _CACHE_FORMAT = 1  # changes when the same clip and weights would give other conditionals
-_LOOK_AGAIN_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 5.0  # where somebody asks for a voice that is not known
+_LOOK_ANYWAY_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -113,13 +114,17 @@ class VoiceLibrary:
         """
         with contextlib.suppress(UnknownVoice):
             return self._found(name)
+        self.look_again(_LOOK_AGAIN_SECONDS)
+        return self._found(name)
+
+    def look_again(self, after: float = _LOOK_ANYWAY_SECONDS) -> None:
+        """`refresh`, if the last look is so many seconds ago; a place that can't be read is logged."""
         with self._lock:
-            if self._clock() - self._looked >= _LOOK_AGAIN_SECONDS:
+            if self._clock() - self._looked >= after:
                 try:
                     self._refresh()
                 except VoicesUnreachable as error:
                     log.warning("voices_unreachable", reason=str(error))
-        return self._found(name)
 
     def _found(self, name: str) -> Conditionals:
         name = name or self._default_name()
