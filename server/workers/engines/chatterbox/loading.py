@@ -44,7 +44,7 @@ def chatterbox_engine(settings: Settings, folder: Path) -> ChatterboxEngine:
     device = chosen_device(settings.tts_device)
     if settings.tts_device == "auto" and device.type == "cpu":
         raise EngineFailed(
-            "VOICE_TTS_DEVICE: got 'auto', and torch finds no CUDA device here; on a cpu, which 'cpu' asks for, the model "
+            "VOICE_TTS_DEVICE: got 'auto', and torch finds no CUDA device; on a cpu, which 'cpu' asks for, the model "
             "takes 6 s for a second of speech: the voice for it is VOICE_TTS=hibari"
         )
     voices = VoiceLibrary(
