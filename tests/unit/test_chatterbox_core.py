@@ -253,7 +253,7 @@ def test_a_stream_that_has_no_memory_at_all_is_refused_and_the_engine_lives() ->
 @pytest.mark.parametrize("speed", [0.5, 1.5])
 def test_speed_changes_the_length_and_not_the_words(speed: float) -> None:
     core = made_core()
-    plain, other = say(core, "Words.", tokens=60), say(core, "Words.", tokens=60, speed=speed)
+    plain, other = say(core, "Words.", tokens=42), say(core, "Words.", tokens=42, speed=speed)
     run(core)
 
     assert len(other.samples) == pytest.approx(len(plain.samples) / speed, rel=0.03)

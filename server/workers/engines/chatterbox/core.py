@@ -89,6 +89,11 @@ class _Copied:
             self._host = tensor.clone()
             self._done = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is there; without a device of its own it always is."""
+        return self._done is None or bool(self._done.query())  # type: ignore[no-untyped-call]
+
     def array(self) -> NDArray[Any]:
         """Waits for it."""
         if self._done:
@@ -101,7 +106,7 @@ class _Drawn:
     """One token of each of these streams."""
 
     streams: Sequence[Stream]
-    tokens: _Copied
+    copied: _Copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class _Rendered:
     streams: Sequence[Stream]
     lengths: Sequence[int]
     last: Sequence[bool]
-    samples: _Copied
+    copied: _Copied
 
 
 class Core:
@@ -169,12 +174,12 @@ class Core:
     def advance(self) -> Rest | None:
         """Do one piece of work; `Rest` when there is none. Raises what the device raises, but for lack of memory."""
         began = self._clock()
+        self._take_last(wait=False)  # or audio that is there would wait until the next hop is begun
         work = next_work(self._requests, self._rows.size - self._rows.used, began, self.hop_seconds)
         launched = self._launch(work)
-        before, self._launched = self._launched, launched
-        if before:
-            self._take(before)
-        if isinstance(work, Rest) and not before:
+        took = self._take_last(wait=True)
+        self._launched = launched
+        if isinstance(work, Rest) and not took:
             return work
         self.totals.busy_seconds += self._clock() - began
         return None
@@ -259,15 +264,24 @@ class Core:
         lengths = [len(wave) for wave in waves]
         return _Rendered(there(), lengths, [taken[stream][1] for stream in there()], _Copied(torch.cat(waves)))
 
+    def _take_last(self, wait: bool) -> bool:
+        """Take what came of the work before, if anything did; without `wait` only if it is there."""
+        launched = self._launched
+        if launched is None or not (wait or launched.copied.ready):
+            return False
+        self._launched = None
+        self._take(launched)
+        return True
+
     def _take(self, launched: _Drawn | _Rendered) -> None:
         if isinstance(launched, _Drawn):
-            for stream, token in zip(launched.streams, launched.tokens.array().tolist(), strict=True):
+            for stream, token in zip(launched.streams, launched.copied.array().tolist(), strict=True):
                 if stream in self._requests:
                     stream.drew(token)
                     if stream.complete:
                         self._rows.leave(stream)
             return
-        samples = launched.samples.array().astype(np.float32, copy=False)
+        samples = launched.copied.array().astype(np.float32, copy=False)
         start = 0
         for stream, length, last in zip(launched.streams, launched.lengths, launched.last, strict=True):
             if stream in self._requests:
