@@ -6,10 +6,11 @@ what each heard; what the engine costs is others' to say.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from server.workers.engine import EngineBusy, TtsEngine
+from server.workers.engine import EngineBusy
 
 SENTENCES = (
     "Thank you for calling. How may I help you today?",
@@ -33,6 +34,19 @@ def speech_tokens(text: str) -> int:
     return max(10, round(len(text) / _CHARACTERS_PER_SECOND * 25))
 
 
+class Speaker(Protocol):
+    """What is listened to: a `TtsEngine`, or whatever speaks as one does."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio, in Hz."""
+        ...
+
+    def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+        """See `TtsEngine`. Raises `EngineBusy`."""
+        ...
+
+
 @dataclass(slots=True)
 class Heard:
     """What all listeners lived through. Seconds."""
@@ -45,7 +59,7 @@ class Heard:
     audio: float = 0.0
 
 
-async def listen(engine: TtsEngine, streams: int, seconds: float, sentences: Sequence[str] = SENTENCES) -> Heard:
+async def listen(engine: Speaker, streams: int, seconds: float, sentences: Sequence[str] = SENTENCES) -> Heard:
     """Let so many listeners listen; none asks for another sentence after `seconds`."""
     heard = Heard()
     ends_at = time.monotonic() + seconds
@@ -57,7 +71,7 @@ async def listen(engine: TtsEngine, streams: int, seconds: float, sentences: Seq
 
 
 async def _listener(
-    engine: TtsEngine, heard: Heard, index: int, delay: float, ends_at: float, sentences: Sequence[str]
+    engine: Speaker, heard: Heard, index: int, delay: float, ends_at: float, sentences: Sequence[str]
 ) -> None:
     await asyncio.sleep(delay)
     turn = index
@@ -71,7 +85,7 @@ async def _listener(
         await asyncio.sleep(played_at - time.monotonic())
 
 
-async def _sentence(engine: TtsEngine, heard: Heard, text: str) -> float:
+async def _sentence(engine: Speaker, heard: Heard, text: str) -> float:
     """Hear one sentence; gives when its last sample is played."""
     asked_at = time.monotonic()
     plays_until = 0.0

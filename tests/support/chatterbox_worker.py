@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,9 +57,10 @@ def small_engine(folder: Path) -> ChatterboxEngine:
     return ChatterboxEngine(core, checkpoint.tokenize, voices, token_cap=len, capacity=lambda *_: Room(STREAMS))
 
 
-async def run(address: str) -> None:
+async def run(address: str, make_engine: Callable[[Path], ChatterboxEngine] = small_engine) -> None:
+    """Serve an engine, which gets a folder for its voices, until told to stop."""
     with tempfile.TemporaryDirectory() as folder:
-        engine = small_engine(Path(folder))
+        engine = make_engine(Path(folder))
 
         def register(server: grpc.aio.Server) -> None:
             speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated
