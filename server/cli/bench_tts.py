@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from server.cli.console import FAILED, errors_shown
+from server.workers.engine import EngineMissing
 
 if TYPE_CHECKING:
     from server.workers.engines.chatterbox.benchmark import TtsReport
@@ -47,10 +48,12 @@ def tts(
 
     Exits with 1 when not even one stream can be kept from running dry.
     """
-    from server.workers.engines.chatterbox.benchmark import Benchmark  # noqa: PLC0415 # torch, for this command alone
-
     console = Console()
     with errors_shown():
+        try:
+            from server.workers.engines.chatterbox.benchmark import Benchmark  # noqa: PLC0415 # it brings torch along
+        except ModuleNotFoundError as error:
+            raise EngineMissing("chatterbox", error.name) from None
         bench = Benchmark(size, weights, device, flow, rows)
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
         with Progress(*columns, console=console, transient=True) as progress:

@@ -26,6 +26,16 @@ class EngineFailed(VoicefleetError):
     """The device failed under this stream; others may go on, and the same text may be asked for elsewhere."""
 
 
+class EngineMissing(VoicefleetError):
+    """The engine is not installed."""
+
+    def __init__(self, engine: str, module: str | None) -> None:
+        super().__init__(
+            f"{engine} needs the Python package {module!r}, which is not installed; "
+            "`make gpu` installs all that it needs (docs/voice.md)"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """A voice an engine can speak with; `language` is a BCP 47 tag."""

@@ -9,26 +9,15 @@ from pathlib import Path
 
 import grpc
 
-from server.errors import VoicefleetError
 from server.models.catalogue import TTS_MODELS
 from server.models.store import ModelStore
 from server.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
-from server.workers.engine import EngineBusy, EngineFailed, TtsEngine, UnknownVoice, Unspeakable
+from server.workers.engine import EngineBusy, EngineFailed, EngineMissing, TtsEngine, UnknownVoice, Unspeakable
 from server.workers.engines.hibari import HibariEngine
 from server.workers.serving import THREADS, Access, main, serve
 
 _BYTES_PER_SAMPLE = 2
-
-
-class EngineMissing(VoicefleetError):
-    """The engine that the settings name is not installed."""
-
-    def __init__(self, engine: str, module: str | None) -> None:
-        super().__init__(
-            f"VOICE_TTS: got {engine!r}, which needs the Python package {module!r}; "
-            "install the extra with `make gpu` (docs/voice.md)"
-        )
 
 
 class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):

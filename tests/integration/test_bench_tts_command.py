@@ -55,3 +55,22 @@ def test_cuda_is_asked_for_by_name_only_where_it_is(tmp_path: Path) -> None:
 
     assert run.returncode == 1
     assert "no such device here" in run.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    """A machine without torch: where it should be, there is a package that can't be imported."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    run = subprocess.run(
+        [sys.executable, "-m", "server.main", "bench", "tts"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+    )
+
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == [
+        "error: chatterbox needs the Python package 'torch', which is not installed; `make gpu` installs all that it needs "
+        "(docs/voice.md)"
+    ]
