@@ -71,6 +71,6 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
 
     assert run.returncode == 1
     assert run.stderr.splitlines() == [
-        "error: chatterbox needs the Python package 'torch', which is not installed; `make gpu` installs all that it needs "
-        "(docs/voice.md)"
+        "error: chatterbox needs the Python package 'torch', which is not installed; `make gpu` installs all that it "
+        "needs (docs/voice.md)"
     ]
