@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -151,8 +151,9 @@ class ChatterboxEngine:
                 cap = self._token_cap(piece)
                 stream = stream.after(cap, _PAUSE_SECONDS) if stream else Stream.new(time.monotonic(), cap)
                 request = self._request(piece, voice, conditionals, speed, speech)
-                async for pcm in self._spoken(stream, request, speech):
-                    yield pcm
+                async with aclosing(self._spoken(stream, request, speech)) as audio:
+                    async for pcm in audio:
+                        yield pcm
         finally:
             self._speeches.discard(speech)
 
