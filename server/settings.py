@@ -9,14 +9,14 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from server.accepted import accepted
 from server.addresses import is_local, is_loopback
 from server.errors import VoicefleetError
+from server.wrong_settings import explain
 
 PREFIX = "VOICE_"
 _LLM_TAKES = "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"
@@ -57,6 +57,7 @@ def _long_secret(secret: SecretStr) -> SecretStr:
 
 
 CommaSeparated = Annotated[frozenset[str], NoDecode, BeforeValidator(_comma_separated)]
+HashedKeys = Annotated[CommaSeparated, AfterValidator(_hashed)]
 InOrder = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate.")
 
     # --- who may call
-    api_keys: Annotated[CommaSeparated, AfterValidator(_hashed)] = Field(
+    api_keys: HashedKeys = Field(
         frozenset(),
         description="Accepted API keys, comma-separated, each in plain or as `sha256:HEX`. Only hashes are kept.",
     )
@@ -88,6 +89,12 @@ class Settings(BaseSettings):
     allowed_origins: CommaSeparated = Field(
         frozenset(),
         description="Web origins whose pages may call, comma-separated. A caller that sends no Origin is no page.",
+    )
+
+    keys_secret: str = Field(
+        "",
+        description="Secret of AWS Secrets Manager with `api_keys` and `token_secret` as JSON, in place of those. "
+        "A change is taken within minutes.",
     )
 
     # --- admission and limits
@@ -108,7 +115,9 @@ class Settings(BaseSettings):
         120.0, ge=1.0, le=3600.0, description="Seconds of audio a caller may send at once before the average counts."
     )
     drain_seconds: float = Field(
-        3600.0, ge=0.0, description="After SIGTERM: how long live calls may go on before they are closed."
+        3600.0,
+        ge=0.0,
+        description="After SIGTERM, or when the fleet takes the node out: how long live calls may go on at most.",
     )
 
     # --- the conversation
@@ -206,6 +215,13 @@ class Settings(BaseSettings):
         "", pattern=r"^(s3://\S+)?$", description="`s3://BUCKET/PREFIX` to fetch models from before the public sources."
     )
 
+    # --- fleet
+    fleet_group: str = Field(
+        "",
+        max_length=255,
+        description="Auto Scaling group that this node lives in; empty: none, and its life cycle is off.",
+    )
+
     # --- running
     run_dir: Path | None = Field(
         None, description="Folder of the workers' sockets; by default a private temporary one."
@@ -221,7 +237,7 @@ class Settings(BaseSettings):
         if not (self.needs_auth or is_loopback(self.host)):
             raise ValueError(
                 f"VOICE_HOST: got {self.host!r}, which others can reach; takes a loopback address such as 127.0.0.1 "
-                "unless there are VOICE_API_KEYS or a VOICE_TOKEN_SECRET"
+                "unless there are VOICE_API_KEYS, a VOICE_TOKEN_SECRET or a VOICE_KEYS_SECRET"
             )
         bare = [address for address in self.tts_address if not is_local(address)]
         if bare and self.worker_token is not None and self.tts_ca_file is None:
@@ -234,7 +250,7 @@ class Settings(BaseSettings):
     @property
     def needs_auth(self) -> bool:
         """Whether a caller has to show a key or a token."""
-        return bool(self.api_keys) or self.token_secret is not None
+        return bool(self.api_keys or self.keys_secret) or self.token_secret is not None
 
     @classmethod
     def settings_customise_sources(
@@ -260,7 +276,7 @@ def load_settings(config: Path | None = None, **options: Any) -> Settings:
     try:
         return Settings(**(_read_toml(path) | EnvSettingsSource(Settings)() | given))
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
+        raise SettingsError(explain(error, Settings, PREFIX)) from None
 
 
 def _read_toml(path: Path | None) -> dict[str, Any]:
@@ -284,30 +300,3 @@ def _refuse_unknown_variables() -> None:
         raise SettingsError(
             "\n".join(f"{name}: no such setting; `voicefleet serve --help` names them all" for name in unknown)
         )
-
-
-def _explain(error: ValidationError) -> str:
-    """A line for each wrong setting: its name, what it got, what it takes. A secret's value is never shown."""
-    schema = Settings.model_json_schema()["properties"]
-    lines = []
-    for problem in error.errors(include_url=False):
-        name = str(problem["loc"][0]) if problem["loc"] else ""
-        field = Settings.model_fields.get(name)
-        if not name:
-            lines.append(problem["msg"].removeprefix("Value error, "))
-        elif field is None:
-            lines.append(f"{name}: no such setting; `voicefleet serve --help` names them all")
-        else:
-            secret = name == "api_keys" or SecretStr in _types_in(field.annotation)
-            got = "a value that is not shown" if secret else _shortened(repr(problem["input"]))
-            takes = problem["ctx"]["error"] if problem["type"] == "value_error" else f"takes {accepted(schema[name])}"
-            lines.append(f"{PREFIX}{name.upper()}: got {got}; {takes}")
-    return "\n".join(lines)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _types_in(annotation: Any) -> set[Any]:
-    return {annotation}.union(*(_types_in(part) for part in get_args(annotation)))

@@ -78,7 +78,11 @@ class SttProcessor:
             pcm=pcm, language=language or self._language, prompt=prompt or self._prompt
         )
         with metrics.queue_depth.labels("stt").track_inprogress():
-            reply = await self._transcribe(request)
+            try:
+                reply = await self._transcribe(request)
+            except SttError:
+                metrics.speech_errors.labels("stt").inc()
+                raise
         if reply.refused_by:
             metrics.stt_refused.labels(reply.refused_by).inc()
         if reply.batch_size:

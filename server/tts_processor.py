@@ -115,6 +115,7 @@ class TtsProcessor:
                         async with asyncio.timeout(seconds):
                             await changed.wait()
                 case GiveUp():
+                    metrics.speech_errors.labels("tts").inc()
                     raise error or TtsError("unavailable", str(self.pool.nobody_serves()))
 
     def _known(self, voice: str) -> str:

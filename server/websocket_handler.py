@@ -63,6 +63,10 @@ class Gateway:
         self._tls = tls
         self._parts = parts
         self._admission = admission
+        self.take_keys(settings)
+
+    def take_keys(self, settings: Settings) -> None:
+        """From now on new callers are let in by the keys and the token secret of these settings."""
         secret = settings.token_secret.get_secret_value() if settings.token_secret else None
         self._authenticator = Authenticator(settings.api_keys, secret) if settings.needs_auth else None
 

@@ -6,7 +6,7 @@ SIGTERM drains: no new call is taken, those there are may finish. SIGINT, or a s
 import asyncio
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 import uvloop
@@ -17,8 +17,12 @@ from server.cli.models import pull_with_progress
 from server.models.catalogue import required_models
 from server.models.store import ModelStore
 from server.node import logs
+from server.node.key_secret import with_keys
 from server.node.node import Node
 from server.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from server.node.fleet_member import FleetMember
 
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings; variables win over it.", dir_okay=False)]
 Host = Annotated[str | None, typer.Option(help="Address to listen on [VOICE_HOST, 127.0.0.1].")]
@@ -46,8 +50,12 @@ def serve(
         settings = settings_for_node(
             config, host=host, port=port, http_port=http_port, tls_cert=tls_cert, tls_key=tls_key
         )
-        store = fetch_models(settings, Console(stderr=True))
-        uvloop.run(_serve(settings, store))
+        settings = with_keys(settings)
+        if settings.fleet_group:
+            uvloop.run(_serve_in_fleet(settings))
+        else:
+            store = fetch_models(settings, Console(stderr=True))
+            uvloop.run(_serve(settings, store))
 
 
 def settings_for_node(config: Path | None, *, quiet: bool = False, **options: Any) -> Settings:
@@ -70,13 +78,32 @@ def fetch_models(settings: Settings, console: Console) -> ModelStore:
     return store
 
 
-async def _serve(settings: Settings, store: ModelStore) -> None:
+async def _serve_in_fleet(settings: Settings) -> None:
+    from server.node.fleet_member import fleet_member  # noqa: PLC0415  # no other start is to be slowed by it
+
+    async with fleet_member(settings) as member:
+        # In a thread, since the group has to hear meanwhile that the instance is still coming.
+        store = await asyncio.to_thread(fetch_models, settings, Console(stderr=True))
+        await _serve(settings, store, member)
+
+
+async def _serve(settings: Settings, store: ModelStore, member: "FleetMember | None" = None) -> None:
     stop = Stop()
     async with Node(settings, store).running() as node:
+        if member:
+            member.serves(node)
         console = Console(stderr=True)
         if console.is_terminal:  # a log reader has the same in the line node_serving
             show_addresses(console, node)
-        await stop.requested(node)
+        await stop.requested(member or node)
+
+
+class Drainable(Protocol):
+    """What SIGTERM drains."""
+
+    async def drain(self) -> None:
+        """Let calls finish; returns when the process may end."""
+        ...
 
 
 class Stop:
@@ -86,7 +113,7 @@ class Stop:
         self._drain, self._now = asyncio.Event(), asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
 
-    async def requested(self, node: Node) -> None:
+    async def requested(self, node: Drainable) -> None:
         """Wait for a signal, and after SIGTERM for the calls that are in progress."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._now.set)
         waits = [asyncio.create_task(self._now.wait()), asyncio.create_task(self._drained(node))]
@@ -97,6 +124,6 @@ class Stop:
     def _terminate(self) -> None:
         (self._now if self._drain.is_set() else self._drain).set()
 
-    async def _drained(self, node: Node) -> None:
+    async def _drained(self, node: Drainable) -> None:
         await self._drain.wait()
         await node.drain()

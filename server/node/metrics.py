@@ -10,6 +10,19 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 
+
+def _counter(name: str, meaning: str, label: str, values: tuple[str, ...]) -> Counter:
+    """A counter with a label whose values are known, each there at 0 from the start.
+
+    The CloudWatch agent reports what a series has grown by since the scrape before, and so never reports the event with
+    which a series appears. An alarm may count nothing that begins in that way.
+    """
+    counter = Counter(name, meaning, [label], registry=REGISTRY)
+    for value in values:
+        counter.labels(value)
+    return counter
+
+
 # A turn's stages live between 10 ms and a few seconds; the human gap of about 200 ms and our goals lie inside.
 _TURN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _LAG_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
@@ -24,10 +37,14 @@ sessions_utilization = Gauge(
 )
 sessions_total = Counter("voice_sessions", "Calls accepted since the node started.", registry=REGISTRY)
 session_seconds = Histogram("voice_session_seconds", "How long calls last.", buckets=_CALL_SECONDS, registry=REGISTRY)
-handshakes_refused = Counter(
-    "voice_handshakes_refused", "Handshakes refused, by reason.", ["reason"], registry=REGISTRY
+handshakes_refused = _counter(
+    "voice_handshakes_refused",
+    "Handshakes refused, by reason.",
+    "reason",
+    ("full", "draining", "credentials", "origin", "path", "subprotocol"),
 )
 draining = Gauge("voice_draining", "1 while the node takes no new calls and lets its own finish.", registry=REGISTRY)
+drain_cut_calls = Counter("voice_drain_cut_calls", "Calls closed because they outlasted the drain.", registry=REGISTRY)
 
 turn_stage_seconds = Histogram(
     "voice_turn_stage_seconds",
@@ -43,7 +60,9 @@ voice_to_voice_seconds = Histogram(
     buckets=_TURN_SECONDS,
     registry=REGISTRY,
 )
-turns = Counter("voice_turns", "Answers ended, by their status.", ["status"], registry=REGISTRY)
+turns = _counter(
+    "voice_turns", "Answers ended, by their status.", "status", ("completed", "cancelled", "incomplete", "failed")
+)
 interruptions = Counter("voice_interruptions", "Answers that the caller cut off by speaking.", registry=REGISTRY)
 audio_underruns = Counter(
     "voice_audio_underruns", "Times a caller's playout ran dry in the middle of an answer.", registry=REGISTRY
@@ -63,8 +82,8 @@ queue_depth = Gauge(
     ["queue"],
     registry=REGISTRY,
 )
-queue_refused = Counter(
-    "voice_queue_refused", "Entries refused because a queue was full.", ["queue"], registry=REGISTRY
+queue_refused = _counter(
+    "voice_queue_refused", "Entries refused because a queue was full.", "queue", ("stt", "tts", "outgoing")
 )
 stt_refused = Counter(
     "voice_stt_refused", "Utterances that gave no text because a gate refused it, by gate.", ["gate"], registry=REGISTRY
@@ -78,19 +97,22 @@ vad_batch_size = Histogram(
     buckets=(1, 2, 4, 8, 16, 32),
     registry=REGISTRY,
 )
-llm_errors = Counter(
-    "voice_llm_errors", "Requests the language model failed, by failure.", ["failure"], registry=REGISTRY
+llm_errors = _counter(
+    "voice_llm_errors",
+    "Requests the language model failed, by failure.",
+    "failure",
+    ("throttled", "timeout", "unavailable", "invalid_request", "interrupted"),
 )
-llm_tokens = Counter(
-    "voice_llm_tokens", "Tokens of the language model: input, cached, output.", ["kind"], registry=REGISTRY
+llm_tokens = _counter(
+    "voice_llm_tokens", "Tokens of the language model, by kind.", "kind", ("input", "cached", "output")
 )
 worker_up = Gauge("voice_worker_up", "1 while the worker answers its health check.", ["worker"], registry=REGISTRY)
-worker_restarts = Counter("voice_worker_restarts", "Times a worker was started again.", ["worker"], registry=REGISTRY)
-worker_retries = Counter(
+worker_restarts = _counter("voice_worker_restarts", "Times a worker was started again.", "worker", ("stt", "tts"))
+worker_retries = _counter(
     "voice_worker_retries",
     "Requests sent a second time because the worker died under the first.",
-    ["worker"],
-    registry=REGISTRY,
+    "worker",
+    ("stt", "tts"),
 )
 tts_worker_up = Gauge(
     "voice_tts_worker_up", "1 while the TTS worker serves, by its address.", ["worker"], registry=REGISTRY
@@ -107,6 +129,12 @@ tts_worker_streams = Gauge(
     ["worker"],
     registry=REGISTRY,
 )
+speech_errors = _counter(
+    "voice_speech_errors",
+    "Requests for speech that failed for the session after every retry, by part: stt, tts.",
+    "part",
+    ("stt", "tts"),
+)
 event_loop_lag_seconds = Histogram(
     "voice_event_loop_lag_seconds",
     "How late the gateway's event loop wakes from a timed sleep.",
@@ -115,6 +143,23 @@ event_loop_lag_seconds = Histogram(
 )
 log_lines_dropped = Counter(
     "voice_log_lines_dropped", "Log lines lost because nobody took them, or the disk was full.", registry=REGISTRY
+)
+
+reported_unhealthy = Gauge(
+    "voice_reported_unhealthy", "1 while the node asks its Auto Scaling group to replace it.", registry=REGISTRY
+)
+interruption_notices = _counter(
+    "voice_interruption_notices",
+    "What EC2 announced: spot (it takes the instance back), rebalance (it may soon).",
+    "kind",
+    ("spot", "rebalance"),
+)
+fleet_errors = _counter(
+    "voice_fleet_errors",
+    "Requests to AWS for the fleet's sake that failed: CompleteHook, Heartbeat, Protect, ReportUnhealthy (Auto "
+    "Scaling), PutMetricData (CloudWatch).",
+    "request",
+    ("CompleteHook", "Heartbeat", "Protect", "ReportUnhealthy", "PutMetricData"),
 )
 
 ProcessCollector(registry=REGISTRY)  # process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds, ...

@@ -8,7 +8,7 @@ import gc
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -18,13 +18,15 @@ from server.errors import VoicefleetError
 from server.llm.interface import LlmError
 from server.llm_processor import LlmProcessor
 from server.models.store import ModelStore
+from server.node import metrics
 from server.node.admission import Admission
 from server.node.http import PartState, serve_http
+from server.node.key_secret import with_keys
 from server.node.loop_lag import watch_loop_lag
 from server.pipeline import Parts
-from server.settings import Settings
+from server.settings import Settings, SettingsError
 from server.stt_processor import SttProcessor
-from server.tts_processor import TtsProcessor
+from server.tts_processor import TtsError, TtsProcessor
 from server.vad_processor import VadProcessor
 from server.websocket_handler import REALTIME_PATHS, Gateway, tls_context
 from server.workers.client import Credentials, watch_health
@@ -34,6 +36,8 @@ from server.workers.supervisor import Supervisor
 log = structlog.get_logger(__name__)
 
 _VAD_MODEL = ("silero-vad", "silero_vad.onnx")
+
+_KEYS_AGAIN_SECONDS = 120.0
 
 
 class CannotListen(VoicefleetError):
@@ -50,6 +54,7 @@ class Node:
         self._supervisor = Supervisor([])
         self._llm: LlmProcessor | None = None
         self._tts: TtsProcessor | None = None
+        self._calls = AsyncExitStack()
         self.admission = Admission(settings.max_sessions, settings.retry_after_seconds)
         self.websocket = ""
         self.http = ""
@@ -112,20 +117,40 @@ class Node:
         _mind_the_time()
         gateway = Gateway(settings, Parts(vad, stt, self._llm, tts), self.admission, tls)
         with _listening("VOICE_PORT", settings.port):
-            port = await stack.enter_async_context(gateway.serve())
+            port = await self._calls.enter_async_context(gateway.serve())
+        stack.push_async_exit(self._calls)
+        if settings.keys_secret:
+            background.append(tasks.create_task(self._follow_keys(gateway)))
         scheme = "wss" if tls else "ws"
         self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
         log.info("node_serving", websocket=self.websocket, http=self.http)
 
     async def drain(self) -> None:
         """Take no more calls, and wait for those in progress as long as the settings allow."""
-        log.info("node_draining", sessions=self.admission.active)
-        self.admission.start_draining()
+        self.start_draining("sigterm")
         try:
             async with asyncio.timeout(self._settings.drain_seconds):
                 await self.admission.all_ended()
         except TimeoutError:
-            log.warning("node_drain_timed_out", sessions=self.admission.active)
+            await self.cut_calls()
+
+    def start_draining(self, reason: str) -> None:
+        """Take no more calls."""
+        log.info("node_draining", reason=reason, sessions=self.admission.active)
+        self.admission.start_draining()
+
+    async def cut_calls(self) -> None:
+        """Close every call there still is with 1001 (going away), and the port."""
+        log.warning("node_drain_timed_out", sessions=self.admission.active)
+        metrics.drain_cut_calls.inc(self.admission.active)
+        await self._calls.aclose()
+
+    async def try_voice(self) -> None:
+        """Speak a word to nobody. Raises `TtsError` if there is no audio."""
+        assert self._tts, "the node runs"
+        async with aclosing(self._tts.synthesize("Hello.")) as chunks:
+            if not [chunk async for chunk in chunks]:
+                raise TtsError("unavailable", "the voice is silent")
 
     async def _start_vad(self, tasks: asyncio.TaskGroup, background: list[asyncio.Task[None]]) -> VadProcessor:
         name, file = _VAD_MODEL
@@ -159,6 +184,21 @@ class Node:
             if limit != self.admission.limit:
                 log.info("capacity_changed", sessions=limit, streams=streams)
                 self.admission.resize(limit)
+
+    async def _follow_keys(self, gateway: Gateway) -> None:
+        """Let a new key in, and a withdrawn one no more, without a restart. What can't be read changes nothing."""
+        settings = self._settings
+        while True:
+            await asyncio.sleep(_KEYS_AGAIN_SECONDS)
+            try:
+                new = await asyncio.to_thread(with_keys, settings)
+            except SettingsError as error:
+                log.warning("keys_not_read", error=str(error))
+                continue
+            if new != settings:
+                log.info("keys_changed", api_keys=len(new.api_keys))
+                gateway.take_keys(new)
+                settings = new
 
 
 def _pool_state(workers: Mapping[str, bool]) -> PartState:

@@ -15,6 +15,7 @@ DIMENSIONLESS = {
     "voice_sessions_active",
     "voice_sessions_capacity",
     "voice_draining",
+    "voice_reported_unhealthy",
     "voice_queue_depth",
     "voice_worker_up",
     "voice_tts_worker_up",

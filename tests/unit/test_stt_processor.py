@@ -108,11 +108,15 @@ async def test_an_utterance_survives_the_worker_s_death_once() -> None:
 async def test_failures_are_typed_and_only_a_death_is_tried_again(
     code: grpc.StatusCode, failure: str, tries: int
 ) -> None:
+    before = _counted("voice_speech_errors_total", part="stt")
     async with _connected(_fails_with(code, times=2)) as (processor, worker):
         with pytest.raises(SttError, match="the reason") as raised:
             await processor.transcribe(b"\0\0")
     assert raised.value.failure == failure
     assert len(worker.requests) == tries
+    assert _counted("voice_speech_errors_total", part="stt") == before + 1, (
+        "once for the session, however often it was tried"
+    )
 
 
 async def test_a_stalled_worker_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

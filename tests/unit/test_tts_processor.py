@@ -88,6 +88,10 @@ async def _say(processor: TtsProcessor, voice: str = "") -> bytes:
     return b"".join([pcm async for pcm in processor.synthesize("Hello.", voice)])
 
 
+def _errors() -> float:
+    return metrics.REGISTRY.get_sample_value("voice_speech_errors_total", {"part": "tts"}) or 0.0
+
+
 def _retries() -> float:
     return metrics.REGISTRY.get_sample_value("voice_worker_retries_total", {"worker": "tts"}) or 0.0
 
@@ -142,11 +146,13 @@ async def test_a_worker_that_dies_twice_is_an_error() -> None:
         yield _CHUNKS[0]
         await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
 
+    before = _errors()
     async with _connected(dies) as (processor, worker):
         with pytest.raises(TtsError) as raised:
             await _say(processor)
     assert raised.value.failure == "unavailable"
     assert len(worker.requests) == 2
+    assert _errors() == before + 1, "once for the session, however often it was tried"
 
 
 async def test_a_worker_that_stalls_is_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,34 @@
+"""Tells a person which settings are wrong, and what each takes. The value of a secret is never shown."""
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from server.accepted import accepted
+
+
+def explain(error: ValidationError, settings: type[BaseModel], prefix: str) -> str:
+    """A line for each wrong setting: its name (after `prefix`), what it got, what it takes."""
+    schema = settings.model_json_schema()["properties"]
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        field = settings.model_fields.get(name)
+        if not name:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+        elif field is None:
+            lines.append(f"{name}: no such setting; `voicefleet serve --help` names them all")
+        else:
+            secret = name == "api_keys" or SecretStr in _types_in(field.annotation)
+            got = "a value that is not shown" if secret else _shortened(repr(problem["input"]))
+            takes = problem["ctx"]["error"] if problem["type"] == "value_error" else f"takes {accepted(schema[name])}"
+            lines.append(f"{prefix}{name.upper()}: got {got}; {takes}")
+    return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    return {annotation}.union(*(_types_in(part) for part in get_args(annotation)))

@@ -1,0 +1,274 @@
+"""A real node in a fleet: it joins its group, is protected while it has calls, drains, and survives outages of AWS."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from server.node import metrics
+from server.node.autoscaling import InstanceInGroup
+from server.node.cloudwatch import Publisher
+from server.node.group_requests import Answer, CompleteHook, Heartbeat, Protect, ReportUnhealthy
+from server.node.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
+from server.node.metrics import REGISTRY
+from server.waterfall import STAGES
+from tests.support.clips import BUNDLED, read_wav
+from tests.support.cloud import autoscaling_life
+from tests.support.fleet import REGION, Cloud, Instance
+from tests.support.imds import fake_imds
+from tests.support.live_call import live_call, refusal, serves
+from tests.support.node import NodeProcess, running_node
+from tests.support.speech import resample
+
+SECONDS = 20.0  # for what takes a few: two cores are shared with everything else that runs
+SIGNALLED_SECONDS = 10.0
+_NUMBERS = count()
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    autoscaling_life.install()
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield Cloud(
+        {
+            "AWS_ENDPOINT_URL": f"http://localhost:{server.get_host_and_port()[1]}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+        }
+    )
+    server.stop()
+
+
+@pytest.fixture
+def instance(cloud: Cloud) -> Iterator[Instance]:
+    """An instance that waits for its launch hook."""
+    group = f"voicefleet-test-{next(_NUMBERS)}"
+    cloud.client("ec2").create_launch_template(
+        LaunchTemplateName=group, LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "g5.xlarge"}
+    )
+    autoscaling = cloud.client("autoscaling")
+    autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName=group,
+        MinSize=0,
+        MaxSize=1,
+        DesiredCapacity=1,
+        AvailabilityZones=[f"{REGION}a"],
+        LaunchTemplate={"LaunchTemplateName": group},
+        LifecycleHookSpecificationList=[
+            {"LifecycleHookName": LAUNCH_HOOK, "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"},
+            {"LifecycleHookName": TERMINATE_HOOK, "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"},
+        ],
+    )
+    described = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"][0]
+    instance_id = described["Instances"][0]["InstanceId"]
+    with fake_imds(instance_id=instance_id, region=REGION) as imds:
+        yield Instance(cloud, group, instance_id, imds)
+
+
+@pytest.fixture
+def aws(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This very process is led to the cloud."""
+    for name, value in cloud.variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@contextmanager
+def member(instance: Instance, quick: dict[str, str], **variables: str) -> Iterator[NodeProcess]:
+    """A node on the instance."""
+    with running_node(**quick | instance.variables | variables) as node:
+        yield node
+
+
+async def test_a_node_joins_measures_itself_is_protected_during_a_call_and_drains_without_cutting_it(
+    instance: Instance, quick: dict[str, str]
+) -> None:
+    assert instance.state == "Pending:Wait"
+    with member(instance, quick) as node:
+        await node.until(lambda: instance.state == "InService", SECONDS)
+        assert node.get("/ready")[0] == 200
+        assert not instance.protected
+        async with live_call(node.websocket) as call:
+            await node.until(lambda: instance.protected, SECONDS)
+            await call.say(resample(read_wav(BUNDLED / "vm-next.wav"), 16_000, 24_000))
+            await call.until("response.done")
+            await node.until(lambda: instance.measured("voice_to_voice_seconds")["SampleCount"] == 1, SECONDS)
+            for stage in STAGES:
+                assert instance.measured("voice_turn_stage_seconds", stage=stage)["SampleCount"] == 1
+            seconds = instance.measured("voice_to_voice_seconds")["Sum"]
+            assert seconds == pytest.approx(node.metric("voice_to_voice_seconds_sum"), rel=0.4)
+            used = instance.measured("voice_sessions_utilization_ratio")
+            assert used["SampleCount"] >= 1
+            assert used["Sum"] / used["SampleCount"] <= 1 / 16
+
+            instance.terminate()
+            await node.until(lambda: node.get("/ready")[0] == 503, SECONDS)
+            assert (await refusal(node.websocket)).status_code == 503
+            await node.until(lambda: instance.heartbeats(TERMINATE_HOOK), SECONDS)
+            assert await call.ask("ping") == "You said: ping"
+            assert instance.state == "Terminating:Wait"
+        await node.until(lambda: instance.state == "gone", SECONDS)
+        assert node.process.poll() is None
+        assert node.get("/ready")[0] == 503
+        assert node.metric("voice_drain_cut_calls_total") == 0
+        node.process.send_signal(signal.SIGTERM)
+        assert node.process.wait(SIGNALLED_SECONDS) == 0
+    assert [line for line in node.lines if line["level"] not in ("info", "debug")] == []
+
+
+async def test_what_outlasts_the_drain_is_cut_and_counted(instance: Instance, quick: dict[str, str]) -> None:
+    with member(instance, quick, VOICE_DRAIN_SECONDS="0.5") as node:
+        await node.until(lambda: instance.state == "InService", SECONDS)
+        async with live_call(node.websocket) as call:
+            instance.terminate()
+            assert await call.closed() == 1001
+        await node.until(lambda: instance.state == "gone", SECONDS)
+        assert node.metric("voice_drain_cut_calls_total") == 1
+        assert node.get("/ready")[0] == 503
+
+
+async def test_a_node_that_is_told_to_end_clears_its_protection(instance: Instance, quick: dict[str, str]) -> None:
+    with member(instance, quick) as node:
+        await node.until(lambda: instance.state == "InService", SECONDS)
+        async with live_call(node.websocket) as call:
+            await node.until(lambda: instance.protected, SECONDS)
+            node.process.send_signal(signal.SIGTERM)
+            await node.until(lambda: node.get("/ready")[0] == 503)
+            assert await call.ask("ping") == "You said: ping"
+            assert instance.protected
+        assert node.process.wait(SIGNALLED_SECONDS) == 0
+    assert instance.state == "InService"
+    assert not instance.protected
+
+
+async def test_a_second_sigterm_ends_it_at_once(instance: Instance, quick: dict[str, str]) -> None:
+    with member(instance, quick) as node:
+        async with live_call(node.websocket) as call:
+            instance.terminate()
+            await node.until(lambda: node.events("node_draining"), SECONDS)
+            node.process.send_signal(signal.SIGTERM)
+            assert await call.ask("ping") == "You said: ping"
+            node.process.send_signal(signal.SIGTERM)
+            assert await call.closed() == 1001
+        assert node.process.wait(SIGNALLED_SECONDS) == 0
+
+
+async def test_a_process_that_is_started_again_in_service_goes_on_and_clears_what_was_left(
+    instance: Instance, quick: dict[str, str]
+) -> None:
+    autoscaling = instance.cloud.client("autoscaling")
+    autoscaling.complete_lifecycle_action(
+        AutoScalingGroupName=instance.group,
+        LifecycleHookName=LAUNCH_HOOK,
+        InstanceId=instance.id,
+        LifecycleActionResult="CONTINUE",
+    )
+    autoscaling.set_instance_protection(
+        AutoScalingGroupName=instance.group, InstanceIds=[instance.id], ProtectedFromScaleIn=True
+    )
+    with member(instance, quick) as node:
+        await node.until(lambda: not instance.protected, SECONDS)
+        assert node.events("hook_not_outstanding")
+        assert node.metric("voice_fleet_errors_total") == 0
+
+
+async def test_a_spot_notice_drains_and_a_rebalance_recommendation_does_not(
+    instance: Instance, quick: dict[str, str]
+) -> None:
+    with member(instance, quick) as node:
+        instance.imds.recommend_rebalance()
+        await node.until(lambda: node.metric("voice_interruption_notices_total", kind="rebalance") == 1, SECONDS)
+        assert node.get("/ready")[0] == 200
+        instance.imds.announce_spot_interruption()
+        await node.until(lambda: node.get("/ready")[0] == 503, SECONDS)
+        (notice,) = [line for line in node.events("interruption_notice") if line["kind"] == "spot"]
+        assert notice["ends_at"].endswith("Z")
+        assert node.events("node_draining")[0]["reason"] == "spot_interruption"
+
+
+async def test_outages_of_imds_are_survived_and_told_once(instance: Instance, quick: dict[str, str]) -> None:
+    instance.imds.target_state = None
+    with member(instance, quick) as node:
+        await node.until(lambda: instance.state == "InService", SECONDS)
+        instance.imds.down = True
+        await node.until(lambda: node.events("imds_failed"), SECONDS)
+        assert await serves(node.websocket)
+        instance.imds.forget_tokens()
+        instance.imds.down = False
+        await node.until(lambda: node.events("imds_back"), SECONDS)
+        assert len(node.events("imds_failed")) == 1
+        instance.terminate()
+        await node.until(lambda: instance.state == "gone", SECONDS)
+
+
+async def test_a_node_serves_while_aws_gives_no_answer(instance: Instance, quick: dict[str, str]) -> None:
+    with member(instance, quick, AWS_ENDPOINT_URL="http://127.0.0.1:9") as node:
+        assert await serves(node.websocket)
+        await node.until(lambda: node.metric("voice_fleet_errors_total", request="CompleteHook") >= 2, SECONDS)
+        assert len(node.events("autoscaling_failed")) == 1
+        node.process.send_signal(signal.SIGTERM)
+        assert node.process.wait(SIGNALLED_SECONDS) == 0
+
+
+async def test_a_broken_node_is_unhealthy_to_its_group(instance: Instance, aws: None) -> None:
+    member = InstanceInGroup(instance.group, instance.id, REGION)
+    assert await asyncio.to_thread(member.send, ReportUnhealthy(("stt",))) is Answer.DONE
+    assert instance.described()["HealthStatus"].upper() == "UNHEALTHY"  # as AWS writes it
+
+
+async def test_protection_is_refused_to_an_instance_that_is_not_in_service(instance: Instance, aws: None) -> None:
+    member = InstanceInGroup(instance.group, instance.id, REGION)
+    assert await asyncio.to_thread(member.send, Protect(True)) is Answer.FAILED
+    assert await asyncio.to_thread(member.send, Heartbeat(TERMINATE_HOOK)) is Answer.NOT_OUTSTANDING
+    assert await asyncio.to_thread(member.send, CompleteHook(LAUNCH_HOOK)) is Answer.DONE
+    assert await asyncio.to_thread(member.send, Protect(True)) is Answer.DONE
+    assert instance.protected
+
+
+async def test_a_hook_of_another_name_is_an_error(instance: Instance, aws: None) -> None:
+    member = InstanceInGroup(instance.group, instance.id, REGION)
+    assert await asyncio.to_thread(member.send, CompleteHook("misnamed")) is Answer.FAILED
+
+
+async def test_what_can_not_be_published_is_counted_and_dropped(
+    instance: Instance, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def errors() -> float:
+        return REGISTRY.get_sample_value("voice_fleet_errors_total", {"request": "PutMetricData"}) or 0.0
+
+    publisher = Publisher(instance.group, REGION)
+    before = errors()
+    with monkeypatch.context() as outage:
+        outage.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        metrics.voice_to_voice_seconds.observe(0.7)
+        publisher.publish(0.5)
+    assert errors() == before + 1
+    publisher = Publisher(instance.group, REGION)  # the client keeps its address
+    metrics.voice_to_voice_seconds.observe(0.7)
+    publisher.publish(0.25)
+    publisher.publish(None)
+    assert instance.measured("voice_sessions_utilization_ratio") == {"Sum": 0.25, "SampleCount": 1.0}
+    assert instance.measured("voice_to_voice_seconds")["SampleCount"] == 1.0
+
+
+def test_outside_a_fleet_nothing_of_it_is_imported() -> None:
+    program = "import sys, server.main, server.cli.serve; print('server.node.fleet_member' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told == "False\n"
+
+
+@pytest.mark.parametrize("switch", ["true", "false"])
+async def test_without_imds_a_node_starts_warns_and_ends_as_anywhere(quick: dict[str, str], switch: str) -> None:
+    nowhere = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": switch}
+    with running_node(**quick, **nowhere, VOICE_FLEET_GROUP="voicefleet-test") as node:
+        (warning,) = node.events("fleet_life_cycle_off")
+        assert warning["level"] == "warning"
+        assert await serves(node.websocket)
+        node.process.send_signal(signal.SIGTERM)
+        assert node.process.wait(SIGNALLED_SECONDS) == 0

@@ -1,0 +1,82 @@
+"""API keys from Secrets Manager."""
+
+import json
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from server.node.auth import new_api_key
+from server.node.key_secret import with_keys
+from server.settings import Settings, SettingsError
+
+TOKEN_SECRET = "0123456789abcdef" * 4
+SETTINGS = Settings.model_validate({"keys_secret": "keys", "host": "0.0.0.0"})
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An AWS account in this process, without secrets."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        yield
+
+
+def keep(content: str) -> None:
+    boto3.client("secretsmanager", region_name="us-east-1").create_secret(Name="keys", SecretString=content)
+
+
+def test_keys_and_token_secret_become_settings() -> None:
+    key, hashed = new_api_key()
+    keep(json.dumps({"api_keys": f"{hashed}, {key}", "token_secret": TOKEN_SECRET}))
+
+    settings = with_keys(SETTINGS)
+
+    assert settings.api_keys == {hashed}
+    assert settings.token_secret is not None
+    assert settings.token_secret.get_secret_value() == TOKEN_SECRET
+    assert settings.host == SETTINGS.host
+
+
+@pytest.mark.parametrize(
+    "content", [{"api_keys": "", "token_secret": TOKEN_SECRET}, {"api_keys": "k", "token_secret": ""}]
+)
+def test_one_of_them_is_enough(content: dict[str, str]) -> None:
+    keep(json.dumps(content))
+
+    settings = with_keys(SETTINGS)
+
+    assert bool(settings.api_keys) == bool(content["api_keys"])
+    assert (settings.token_secret is not None) == bool(content["token_secret"])
+
+
+def test_without_such_a_secret_nothing_is_asked_for() -> None:
+    settings = Settings.model_validate({})
+
+    assert with_keys(settings) is settings
+
+
+def test_a_secret_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match=r"VOICE_KEYS_SECRET: got 'keys': .*ResourceNotFoundException.*; takes a"):
+        with_keys(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("api_keys=hush", "is not JSON"),
+        ('["hush"]', "valid dictionary"),
+        ('{"api_key": "hush"}', "api_key Extra inputs"),
+        ('{"api_keys": "", "token_secret": ""}', "holds neither"),
+        ('{"api_keys": "sha256:hush"}', "api_keys Value error, takes keys in plain"),
+        ('{"token_secret": "hush"}', "token_secret Value error, takes at least 32 bytes"),
+    ],
+)
+def test_a_secret_with_something_else_in_it_is_refused_and_never_shown(content: str, fault: str) -> None:
+    keep(content)
+
+    with pytest.raises(SettingsError, match=fault) as refused:
+        with_keys(SETTINGS)
+    assert "hush" not in str(refused.value)

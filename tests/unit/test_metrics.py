@@ -1,0 +1,35 @@
+"""What an alarm may count is there from the start, under every name that the code can count it by."""
+
+import subprocess
+import sys
+from typing import get_args
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from server.llm.interface import LlmFailure
+from server.node.admission import AtCapacity, Draining
+from server.node.group_requests import Request
+
+EXPECTED = {
+    "voice_handshakes_refused_total": {AtCapacity.reason, Draining.reason}
+    | {"credentials", "origin", "path", "subprotocol"},
+    "voice_queue_refused_total": {"stt", "tts", "outgoing"},
+    "voice_llm_errors_total": set(get_args(LlmFailure)),
+    "voice_worker_restarts_total": {"stt", "tts"},
+    "voice_worker_retries_total": {"stt", "tts"},
+    "voice_speech_errors_total": {"stt", "tts"},
+    "voice_interruption_notices_total": {"spot", "rebalance"},
+    "voice_fleet_errors_total": {kind.__name__ for kind in get_args(Request)} | {"PutMetricData"},
+}
+
+
+def test_a_counter_with_known_labels_starts_at_zero() -> None:
+    program = (
+        "import prometheus_client; from server.node.metrics import REGISTRY; "
+        "print(prometheus_client.generate_latest(REGISTRY).decode())"
+    )
+    page = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    for name, values in EXPECTED.items():
+        found = {value: sample.value for sample in samples if sample.name == name for value in sample.labels.values()}
+        assert found == dict.fromkeys(values, 0.0)
