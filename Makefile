@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run gpu test lint docs proto lock clean
+.PHONY: help run gpu fleet test lint docs proto lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
@@ -15,7 +15,11 @@ run: .venv/.base ## start a node, place a first call to it, go on serving
 gpu: .venv/.base ## on a machine with an NVIDIA GPU: add Chatterbox Turbo, and torch for CUDA 12.8
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/chatterbox.txt -r requirements/gpu.txt
 
-test: .venv/.torch ## run every test
+fleet: .venv/.base ## where you deploy from: add the CDK app's packages and the cdk program (needs Node)
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/infra.txt
+	npm ci --no-fund --no-audit --prefix infra
+
+test: .venv/.torch .venv/.checkov ## run every test
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest --cov
 
@@ -35,7 +39,9 @@ lock: .venv/.dev ## resolve pyproject.toml into hash-pinned requirements/
 	$(COMPILE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) pyproject.toml requirements/torch.in --extra chatterbox --overrides requirements/overrides.in -c requirements/base.txt -o requirements/chatterbox.txt
 	$(COMPILE) requirements/gpu.in -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/gpu.txt
-	$(COMPILE) pyproject.toml --extra dev -c requirements/bootstrap.txt -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra infra -c requirements/base.txt -o requirements/infra.txt
+	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
+	$(COMPILE) pyproject.toml --extra dev --extra infra -c requirements/infra.txt -c requirements/bootstrap.txt -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/dev.txt
 
 clean: ## remove the environment
 	rm -rf .venv
@@ -59,4 +65,10 @@ clean: ## remove the environment
 	$(BIN)/python -m pip install --quiet --no-warn-conflicts 'torch>=2.10,<=2.13'
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -c requirements/gpu.txt torchaudio==2.10.0
 	$(BIN)/python -c 'import torchaudio' 2>/dev/null || rm .venv/lib/python3.*/site-packages/torchaudio/lib/*.so
+	@touch $@
+
+# An environment of its own: checkov pins other versions of what we need, an old boto3 among them.
+.venv/.checkov: .venv/.base requirements/checkov.txt
+	$(PYTHON) -m venv .venv/checkov
+	$(BIN)/uv pip install --quiet --python .venv/checkov/bin/python --require-hashes -r requirements/checkov.txt
 	@touch $@

@@ -1,0 +1,272 @@
+"""What an operator may choose for an environment: read from the context of `cdk.json`, refused by name where wrong.
+
+`environments.NAME` there holds an environment, its `regions` what is different in each; `-c env=NAME` chooses it. The
+node's own settings are checked by the very class that will read them on the node.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from infra.alarms import AlarmConfig
+from server.errors import VoicefleetError
+from server.node.lifecycle import HEARTBEAT_SECONDS
+from server.settings import PREFIX, Settings
+from server.wrong_settings import explain
+
+_GPU_TYPES = ("g5", "g6", "g6e")
+_MAX_HEARTBEATS = 100  # of a lifecycle hook: it waits no longer than so many of its timeouts, 48 h at most
+
+# What the node is told by the stack itself; an operator who could set it too would only break it.
+_SET_BY_THE_STACK = frozenset(
+    {"host", "llm", "max_sessions", "drain_seconds", "model_s3", "fleet_group", "keys_secret", "run_dir", "model_dir"}
+)
+
+InstanceType = Annotated[str, Field(pattern=rf"^({'|'.join(_GPU_TYPES)})\.\d*xlarge$")]
+LogDays = Literal[7, 14, 30, 60, 90, 180, 365]  # of those that CloudWatch Logs offers
+Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
+
+
+class ConfigError(VoicefleetError):
+    """The context of `cdk.json` is wrong; the message has a line for each value."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkConfig(_Part):
+    """Where the fleet stands: a VPC of its own, or one that exists."""
+
+    vpc_id: str = Field(
+        "", pattern=r"^(vpc-[0-9a-f]{8,17})?$", description="Existing VPC with private subnets; empty makes one."
+    )
+    cidr: IPv4Network = Field(IPv4Network("10.42.0.0/16"), description="Addresses of the VPC that is made.")
+    zones: int = Field(3, ge=2, le=3, description="Availability zones.")
+    nat_gateways: int = Field(1, ge=1, le=3, description="One is cheap; one a zone survives the loss of a zone.")
+    interface_endpoints: bool = Field(
+        True, description="Reach Bedrock, CloudWatch, SSM and Secrets Manager without the NAT gateway."
+    )
+    flow_log_days: LogDays = Field(30, description="How long flow logs are kept.")
+
+
+class LoadBalancerConfig(_Part):
+    """How callers come in."""
+
+    certificate_arn: str = Field(
+        pattern=r"^arn:aws[\w-]*:acm:[\w-]+:\d{12}:certificate/\S+$", description="ACM certificate of the TLS listener."
+    )
+    internet_facing: bool = Field(False, description="Reachable from the internet, not only from the VPC.")
+    tls_clients: tuple[IPv4Network, ...] = Field(
+        (IPv4Network("10.0.0.0/8"),), min_length=1, description="Who may come in on 443."
+    )
+    plain_clients: tuple[IPv4Network, ...] = Field(
+        (IPv4Network("10.0.0.0/8"),), description="Who may come in on 9000, unencrypted: private networks only."
+    )
+    domain_name: str = Field("", description="Name in Route 53 that points to the load balancer; empty for none.")
+    hosted_zone_id: str = Field("", description="Hosted zone of that name.")
+
+    @field_validator("plain_clients")
+    @classmethod
+    def _private(cls, networks: tuple[IPv4Network, ...]) -> tuple[IPv4Network, ...]:
+        if public := [str(network) for network in networks if not network.is_private]:
+            raise ValueError(f"takes private networks, for keys would travel in plain; got {', '.join(public)}")
+        return networks
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if bool(self.domain_name) != bool(self.hosted_zone_id):
+            raise ValueError("domain_name and hosted_zone_id go together; got only one of them")
+        return self
+
+
+class FleetConfig(_Part):
+    """The nodes: how many, of which kind, how they come and go."""
+
+    ami_parameter: str = Field(
+        pattern=r"^/[\w./-]+$", description="SSM parameter with the id of the image; read at each deploy."
+    )
+    instance_types: tuple[InstanceType, ...] = Field(
+        ("g5.xlarge", "g5.2xlarge", "g6.xlarge", "g6e.xlarge"),
+        min_length=1,
+        max_length=20,
+        description="In order of preference; several, as one alone is often not to be had.",
+    )
+    hourly_price: float = Field(
+        1.006, gt=0, description="US dollars an hour of the first instance type: for the cost dashboard."
+    )
+    min_nodes: int = Field(2, ge=1, description="The floor; two survive the loss of one.")
+    max_nodes: int = Field(8, ge=1, description="The ceiling; mind the vCPU quota.")
+    spot_percent: int = Field(0, ge=0, le=100, description="Share of spot above the floor: a notice cuts calls.")
+    root_gib: int = Field(40, ge=20, le=1000, description="Size of the root volume.")
+    warm_nodes: int = Field(0, ge=0, description="Stopped nodes that wait to be started; 0 for none.")
+    launch_seconds: int = Field(
+        900, ge=120, le=7200, description="How long a new node may take to join before it is replaced."
+    )
+    drain_seconds: int = Field(
+        7200, ge=60, le=48 * 3600, description="How long live calls may go on when a node is taken out; 104 min is p99."
+    )
+    drain_heartbeat_seconds: int = Field(
+        300, ge=3 * HEARTBEAT_SECONDS, le=7200, description="A draining node silent for so long is given up."
+    )
+    checkpoints: tuple[int, ...] = Field(
+        (10, 50, 100), description="Per cent of the nodes replaced before a rollout pauses to be looked at."
+    )
+    checkpoint_seconds: int = Field(600, ge=0, le=48 * 3600, description="That pause.")
+    bake_seconds: int = Field(1800, ge=0, le=48 * 3600, description="Watch of the alarms after the last node.")
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _ascending(cls, percentages: tuple[int, ...]) -> tuple[int, ...]:
+        rising = list(percentages) == sorted(set(percentages))
+        if not rising or not all(0 < percent <= 100 for percent in percentages) or percentages[-1:] != (100,):
+            raise ValueError("takes rising percentages of which the last is 100")
+        return percentages
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.min_nodes > self.max_nodes:
+            raise ValueError(f"min_nodes: got {self.min_nodes}; takes at most max_nodes, {self.max_nodes}")
+        longest = min(48 * 3600, _MAX_HEARTBEATS * self.drain_heartbeat_seconds)
+        if self.drain_seconds > longest:
+            raise ValueError(
+                f"drain_seconds: got {self.drain_seconds}; takes at most {longest}, for which the hook waits with "
+                f"drain_heartbeat_seconds of {self.drain_heartbeat_seconds}"
+            )
+        return self
+
+
+class ScheduledSize(_Part):
+    """A change of the fleet's bounds at a time that is known beforehand."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,40}$", description="A word for it.")
+    cron: Cron = Field(description="When: minute, hour, day, month, weekday.")
+    timezone: str = Field("UTC", description="IANA time zone of that.")
+    min_nodes: int = Field(ge=1, description="The floor from then on.")
+    max_nodes: int | None = Field(None, ge=1, description="The ceiling from then on; none leaves it.")
+
+
+class ScalingConfig(_Part):
+    """When nodes are added and taken away."""
+
+    target_utilization: float = Field(
+        0.5, gt=0, lt=1, description="Average share of sessions taken that the fleet is held at."
+    )
+    scale_in_below: float = Field(0.3, gt=0, lt=1, description="Below it, for long, one node goes.")
+    scale_in_minutes: int = Field(15, ge=5, le=180, description="So long; and between two that go.")
+    schedule: tuple[ScheduledSize, ...] = Field((), description="Changes at known times.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.scale_in_below >= self.target_utilization:
+            raise ValueError(
+                f"scale_in_below: got {self.scale_in_below}; takes less than target_utilization, "
+                f"{self.target_utilization}, or nodes would come and go for ever"
+            )
+        return self
+
+
+class NodeConfig(_Part):
+    """What a node is told."""
+
+    max_sessions: int = Field(32, ge=1, le=1000, description="Calls at once on a node.")
+    bedrock_model: str = Field(
+        "us.amazon.nova-lite-v1:0",
+        pattern=r"^[\w.:-]+$",
+        description="Bedrock model or inference profile that answers; the node may use no other.",
+    )
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="Further settings of the node: any VOICE_* variable that is not set here."
+    )
+
+    @field_validator("settings")
+    @classmethod
+    def _known(cls, settings: dict[str, str]) -> dict[str, str]:
+        names = {PREFIX + name.upper() for name in Settings.model_fields.keys() - _SET_BY_THE_STACK}
+        if wrong := sorted(settings.keys() - names):
+            raise ValueError(f"takes {PREFIX}* variables of docs/settings.md that the stack does not set; got {wrong}")
+        try:
+            Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in settings.items()})
+        except ValidationError as error:
+            raise ValueError(explain(error, Settings, PREFIX).replace("\n", "; ")) from None
+        return settings
+
+
+class ModelsConfig(_Part):
+    """The bucket that nodes fetch models from."""
+
+    prefix: str = Field("models", pattern=r"^[\w./-]+$", description="Folder of the bucket that holds them.")
+    keep_old_days: int = Field(90, ge=1, le=3650, description="How long a replaced file can be had back.")
+
+
+class Environment(_Part):
+    """One environment in one region; in several regions it is as many fleets that know nothing of each other."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,20}$", description="Its name, in every resource's.")
+    account: str = Field(
+        "", pattern=r"^(\d{12})?$", description="AWS account; empty takes that of the credentials at hand."
+    )
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region, such as us-east-1.")
+    production: bool = Field(False, description="Protect the stack and its data from being deleted.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags on everything.")
+    notify: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...] = Field(
+        (), description="E-mail addresses that alarms go to."
+    )
+    log_days: LogDays = Field(30, description="How long the nodes' logs are kept.")
+    access_log_days: int = Field(90, ge=1, le=3650, description="How long access logs are kept.")
+    network: NetworkConfig = NetworkConfig()
+    load_balancer: LoadBalancerConfig
+    fleet: FleetConfig
+    scaling: ScalingConfig = ScalingConfig()
+    node: NodeConfig = NodeConfig()
+    models: ModelsConfig = ModelsConfig()
+    alarms: AlarmConfig = AlarmConfig()
+
+    @property
+    def fleet_name(self) -> str:
+        """The name of the stack and of its Auto Scaling group."""
+        return f"voicefleet-{self.name}"
+
+
+def load_environments(environments: Mapping[str, Any], name: str) -> list[Environment]:
+    """The environment `name` of the `environments` of `cdk.json`, once for each region. Raises `ConfigError`."""
+    if name not in environments:
+        raise ConfigError(f"env: got {name!r}; takes an environment of cdk.json: {', '.join(sorted(environments))}")
+    shared = dict(environments[name])
+    regions = shared.pop("regions", None)
+    if not isinstance(regions, Mapping) or not regions:
+        raise ConfigError(f"{name}.regions: got {regions!r}; takes a region or more, each with what is different there")
+    return [_environment(name, region, _laid_over(shared, own)) for region, own in regions.items()]
+
+
+def _environment(name: str, region: str, options: Mapping[str, Any]) -> Environment:
+    try:
+        return Environment.model_validate({**options, "name": name, "region": region})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, f"{name} ({region}): ")) from None
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below`, with the values of `above` in place of its own, part by part."""
+    joined = dict(below)
+    for key, value in above.items():
+        own = joined.get(key)
+        joined[key] = _laid_over(own, value) if isinstance(own, Mapping) and isinstance(value, Mapping) else value
+    return joined
+
+
+def _explain(error: ValidationError, prefix: str) -> str:
+    """A line for each wrong value: where it is, what it is, what would be accepted."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        where = prefix + ".".join(map(str, problem["loc"]))
+        match problem["type"]:
+            case "extra_forbidden":
+                lines.append(f"{where}: no such option")
+            case "missing":
+                lines.append(f"{where}: has to be given")
+            case _:
+                lines.append(f"{where}: got {problem['input']!r}; {problem['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)

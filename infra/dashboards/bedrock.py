@@ -1,0 +1,78 @@
+"""The language model, as Bedrock counts it and as the nodes see it."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from aws_cdk import aws_cloudwatch as cw
+
+from infra.dashboards.board import Board, Rows
+from infra.metrics import bedrock
+from server.llm.interface import LlmFailure
+from server.node import metrics
+
+
+def rows(board: Board, models: Sequence[str]) -> Rows:
+    """The rows of the page."""
+    fleet = board.fleet
+    page: Rows = [
+        [
+            board.text(
+                "Is the language model the reason?",
+                f"What the nodes see on top, then what Bedrock counts for {', '.join(models)}: of everyone in this "
+                "account and region, retries included.",
+                "llm-errors",
+                "bedrock-throttles",
+            )
+        ],
+        [
+            board.graph(
+                "First token, as nodes see it",
+                *(
+                    fleet.of(metrics.turn_stage_seconds, statistic, label=statistic, stage="llm_first_token")
+                    for statistic in ("p50", "p95", "p99")
+                ),
+                unit="seconds",
+            ),
+            board.graph(
+                "Failed requests of nodes",
+                *(
+                    fleet.of(metrics.llm_errors, "Sum", label=failure, failure=failure)
+                    for failure in get_args(LlmFailure)
+                ),
+                alarms=["llm-throttled"],
+                unit="a minute",
+            ),
+            board.graph(
+                "Tokens of nodes",
+                *(fleet.of(metrics.llm_tokens, "Sum", label=kind, kind=kind) for kind in ("input", "cached", "output")),
+                unit="a minute",
+            ),
+        ],
+    ]
+    page += [_counted_by_bedrock(board, model) for model in models]
+    return page
+
+
+def _counted_by_bedrock(board: Board, model: str) -> list[cw.IWidget]:
+    return [
+        board.graph(
+            f"Requests: {model}",
+            bedrock(model, "Invocations", "Sum", label="taken"),
+            bedrock(model, "InvocationThrottles", "Sum", label="throttled"),
+            bedrock(model, "InvocationClientErrors", "Sum", label="client errors"),
+            bedrock(model, "InvocationServerErrors", "Sum", label="server errors"),
+            alarms=["llm-throttled"],
+            unit="a minute",
+        ),
+        board.graph(
+            f"Whole answer: {model}",
+            *(bedrock(model, "InvocationLatency", statistic, label=statistic) for statistic in ("p50", "p95")),
+            unit="milliseconds",
+        ),
+        board.graph(
+            f"Tokens: {model}",
+            bedrock(model, "InputTokenCount", "Sum", label="input"),
+            bedrock(model, "OutputTokenCount", "Sum", label="output"),
+            unit="a minute",
+        ),
+    ]

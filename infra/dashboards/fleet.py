@@ -1,0 +1,127 @@
+"""The first page at 3 a.m.: are callers hurt, since when, what changed."""
+
+import cdk_monitoring_constructs as monitoring
+from aws_cdk import aws_autoscaling as autoscaling
+from aws_cdk import aws_cloudwatch as cw
+from aws_cdk import aws_elasticloadbalancingv2 as elbv2
+from constructs import Construct
+
+from infra.dashboards.board import WHOLE, Board, Rows
+from infra.metrics import Host
+from server.node import metrics
+
+
+def rows(
+    board: Board, scope: Construct, balancer: elbv2.NetworkLoadBalancer, targets: elbv2.NetworkTargetGroup
+) -> Rows:
+    """The rows of the page."""
+    fleet, alarms = board.fleet, board.alarms
+    calls = fleet.of(metrics.sessions_active, "Sum", label="live calls")
+    return [
+        [
+            board.text(
+                f"{fleet.group}: are callers hurt, since when, what changed?",
+                "The row below answers it: red alarms on the left, what callers feel in the middle, "
+                "what changed in the fleet on the right. Then the load, then the load balancer and the group.",
+                *alarms.composites,
+                "deploy-stuck",
+                "roll-back",
+            )
+        ],
+        [
+            board.status("Callers hurt? The fleet stuck? A GPU failing?", list(alarms.composites.values()), width=6),
+            board.graph(
+                "What callers feel: voice to voice",
+                fleet.of(metrics.voice_to_voice_seconds, "p50", label="p50"),
+                fleet.of(metrics.voice_to_voice_seconds, "p95", label="p95"),
+                right=[calls],
+                alarms=["answers-slow"],
+                unit="seconds",
+                right_unit="calls",
+                width=9,
+            ),
+            board.graph(
+                "What changed: nodes that come, go or restart",
+                fleet.in_service(),
+                fleet.aws("AWS/AutoScaling", "GroupPendingInstances", "Average", label="joining"),
+                fleet.aws("AWS/AutoScaling", "GroupTerminatingInstances", "Average", label="leaving"),
+                right=[
+                    fleet.of(Host.SERVICE_RESTARTS, "Sum", label="restarts of units"),
+                    fleet.of(metrics.reported_unhealthy, "Sum", label="nodes given up"),
+                ],
+                unit="nodes",
+                right_unit="events",
+                width=9,
+            ),
+        ],
+        [
+            board.graph(
+                "Load, and what the fleet scales on",
+                fleet.of(metrics.sessions_utilization, "Average", label="average"),
+                fleet.of(metrics.sessions_utilization, "Maximum", label="fullest node"),
+                alarms=["utilization-high"],
+                unit="share of sessions",
+            ),
+            board.graph(
+                "Calls and places for them",
+                calls,
+                fleet.of(metrics.sessions_capacity, "Sum", label="places"),
+                right=[fleet.of(metrics.sessions_total, "Sum", label="new calls")],
+                unit="calls",
+                right_unit="a minute",
+            ),
+            board.graph(
+                "Calls turned away",
+                fleet.of(metrics.handshakes_refused, "Sum", label="full", reason="full"),
+                fleet.of(metrics.handshakes_refused, "Sum", label="draining", reason="draining"),
+                fleet.of(metrics.drain_cut_calls, "Sum", label="cut by a drain"),
+                alarms=["calls-refused"],
+                unit="a minute",
+            ),
+        ],
+        [
+            board.graph(
+                "Speech that failed",
+                _named(alarms.metric("stt-errors"), "STT"),
+                _named(alarms.metric("tts-errors"), "TTS"),
+                alarms=["stt-errors"],
+                unit="% of answers",
+            ),
+            board.alarm_graph("Language model that failed", "llm-errors", unit="% of answers"),
+            board.alarm_graph("Gaps in answers", "audio-gaps", unit="% of answers"),
+        ],
+        [board.status("All alarms", list(alarms.alarms.values()), width=WHOLE, height=4)],
+        *_services(board, scope, balancer, targets),
+    ]
+
+
+def _named(metric: cw.IMetric, label: str) -> cw.IMetric:
+    assert isinstance(metric, cw.MathExpression)
+    return metric.with_(label=label)
+
+
+def _services(
+    board: Board, scope: Construct, balancer: elbv2.NetworkLoadBalancer, targets: elbv2.NetworkTargetGroup
+) -> Rows:
+    """AWS's own services, as the library shows them: a heading and a row of graphs for each."""
+    facade = monitoring.MonitoringFacade(
+        scope,
+        "Services",
+        dashboard_factory=monitoring.DefaultDashboardFactory(
+            scope, "ServicesFactory", dashboard_name_prefix=board.fleet.group, create_dashboard=False
+        ),
+    )
+    facade.monitor_network_load_balancer(
+        network_load_balancer=balancer,
+        network_target_group=targets,
+        human_readable_name=board.fleet.group,
+        alarm_friendly_name=board.fleet.group,
+    )
+    facade.monitor_auto_scaling_group(
+        # by name: alarms and dashboards know the group's name only, or they would depend on what depends on them
+        auto_scaling_group=autoscaling.AutoScalingGroup.from_auto_scaling_group_name(scope, "Group", board.fleet.group),
+        human_readable_name=board.fleet.group,
+        alarm_friendly_name=board.fleet.group,
+    )
+    widgets = [monitored.widgets() for monitored in facade.created_monitorings()]
+    return [row for heading, *graphs in widgets for row in ([heading], graphs)]

@@ -1,0 +1,79 @@
+"""What a node may do, and no more: its own Auto Scaling group, its models, its keys, its Bedrock model, its logs."""
+
+import re
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.accepted_findings import accept, accept_wildcard
+from infra.config import Environment
+from infra.keys import Keys
+from infra.logs import Logs
+from infra.models import ModelStore
+from server.node.cloudwatch import NAMESPACE
+
+# An inference profile sends a request to any of its regions: us.amazon.nova-lite-v1:0 is amazon.nova-lite-v1:0 there.
+_PROFILE = re.compile(r"(?:us|us-gov|eu|apac|au|ca|jp|global)\.(?P<model>.+)")
+
+
+class NodeRole(Construct):
+    """`role` is the nodes'."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, config: Environment, *, models: ModelStore, keys: Keys, logs: Logs
+    ) -> None:
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            managed_policies=[iam.ManagedPolicy.from_aws_managed_policy_name("AmazonSSMManagedInstanceCore")],
+        )
+        accept(
+            self.role,
+            "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/AmazonSSMManagedInstanceCore]",
+            "SSM's sessions take the place of SSH; AWS keeps the policy in step with its agent.",
+        )
+        keys.secret.grant_read(self.role)
+        for group in (logs.nodes, logs.metrics):
+            group.grant(self.role, "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")
+        self._allow("s3:ListBucket", on=models.bucket.bucket_arn)
+        self._allow("s3:GetObject", on=models.bucket.arn_for_objects(f"{models.prefix}/*"), as_wide_as="Its models.")
+        self._allow(
+            "autoscaling:CompleteLifecycleAction",
+            "autoscaling:RecordLifecycleActionHeartbeat",
+            "autoscaling:SetInstanceHealth",
+            "autoscaling:SetInstanceProtection",
+            on=f"arn:{stack.partition}:autoscaling:{stack.region}:{stack.account}:autoScalingGroup:*"
+            f":autoScalingGroupName/{config.fleet_name}",
+            as_wide_as="Its own group; the part of the name that is left open is not known before the group is made.",
+        )
+        self._allow(
+            "cloudwatch:PutMetricData",
+            on="*",
+            as_wide_as="Metrics are no resources; the condition holds it to one namespace.",
+            conditions={"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
+        )
+        self._allow_bedrock(stack, config.node.bedrock_model)
+
+    def _allow_bedrock(self, stack: Stack, model: str) -> None:
+        """One model; or an inference profile, and its model in each region that it may choose."""
+        actions = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+        own = f"arn:{stack.partition}:bedrock:{stack.region}"
+        if profile := _PROFILE.fullmatch(model):
+            self._allow(*actions, on=f"{own}:{stack.account}:inference-profile/{model}")
+            self._allow(
+                *actions,
+                on=f"arn:{stack.partition}:bedrock:*::foundation-model/{profile['model']}",
+                as_wide_as="One model; its inference profile chooses the region.",
+            )
+        else:
+            self._allow(*actions, on=f"{own}::foundation-model/{model}")
+
+    def _allow(self, *actions: str, on: str, as_wide_as: str = "", conditions: dict[str, object] | None = None) -> None:
+        """Allow it `on` a resource. One with an asterisk takes a word about `as_wide_as` what it really is."""
+        self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=[on], conditions=conditions))
+        if as_wide_as:
+            accept_wildcard(self.role, on, as_wide_as)

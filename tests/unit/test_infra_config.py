@@ -1,0 +1,106 @@
+"""The options of an environment: every wrong value is refused by name, before anything is synthesised."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.config import ConfigError, Environment, load_environments
+
+CDK_JSON = json.loads((Path(__file__).parents[2] / "cdk.json").read_text(encoding="utf-8"))
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+
+
+def environments(**options: Any) -> dict[str, Any]:
+    """An environment `test` with these options over those that it can't do without."""
+    least: dict[str, Any] = {
+        "regions": {"us-east-1": {}},
+        "load_balancer": {"certificate_arn": CERTIFICATE},
+        "fleet": {"ami_parameter": "/voicefleet/test/ami"},
+    }
+    test = copy.deepcopy(least)
+    for part, values in options.items():
+        test[part] = {**least[part], **values} if part in ("load_balancer", "fleet") else values
+    return {"test": test}
+
+
+def load(**options: Any) -> Environment:
+    (environment,) = load_environments(environments(**options), "test")
+    return environment
+
+
+@pytest.mark.parametrize("name", CDK_JSON["context"]["environments"])
+def test_the_environments_that_are_shipped_are_right(name: str) -> None:
+    assert [e.name for e in load_environments(CDK_JSON["context"]["environments"], name)] == [name]
+
+
+def test_little_has_to_be_said() -> None:
+    environment = load()
+
+    assert environment.fleet_name == "voicefleet-test"
+    assert environment.fleet.spot_percent == 0
+    assert not environment.load_balancer.internet_facing
+
+
+def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
+    other = CERTIFICATE.replace("us-east-1", "eu-west-1")
+    given = environments(
+        fleet={"min_nodes": 3},
+        regions={
+            "us-east-1": {},
+            "eu-west-1": {"load_balancer": {"certificate_arn": other}, "fleet": {"max_nodes": 5}},
+        },
+    )
+
+    america, europe = load_environments(given, "test")
+
+    assert (america.region, europe.region) == ("us-east-1", "eu-west-1")
+    assert (america.fleet.min_nodes, europe.fleet.min_nodes) == (3, 3)
+    assert (america.fleet.max_nodes, europe.fleet.max_nodes) == (8, 5)
+    assert (america.load_balancer.certificate_arn, europe.load_balancer.certificate_arn) == (CERTIFICATE, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"fleets": {}}, "fleets: no such option"),
+        ({"fleet": {"min_node": 2}}, "fleet.min_node: no such option"),
+        ({"load_balancer": {"certificate_arn": "mine"}}, "load_balancer.certificate_arn: got 'mine'"),
+        ({"load_balancer": {"domain_name": "voice.example.com"}}, "domain_name and hosted_zone_id go together"),
+        ({"load_balancer": {"plain_clients": ["0.0.0.0/0"]}}, "takes private networks"),
+        ({"network": {"vpc_id": "mine"}}, "network.vpc_id: got 'mine'"),
+        ({"network": {"zones": 1}}, "network.zones: got 1; Input should be greater than or equal to 2"),
+        ({"fleet": {"instance_types": ["p4d.24xlarge"]}}, "fleet.instance_types.0: got 'p4d.24xlarge'"),
+        ({"fleet": {"min_nodes": 9}}, "min_nodes: got 9; takes at most max_nodes, 8"),
+        ({"fleet": {"drain_seconds": 36_000}}, "drain_seconds: got 36000; takes at most 30000"),
+        ({"fleet": {"drain_heartbeat_seconds": 60}}, "fleet.drain_heartbeat_seconds: got 60"),
+        ({"fleet": {"checkpoints": [50, 20]}}, "takes rising percentages of which the last is 100"),
+        ({"fleet": {"checkpoints": []}}, "takes rising percentages of which the last is 100"),
+        ({"scaling": {"scale_in_below": 0.5}}, "scale_in_below: got 0.5; takes less than target_utilization, 0.5"),
+        ({"scaling": {"schedule": [{"name": "open", "cron": "at 8", "min_nodes": 4}]}}, "scaling.schedule.0.cron"),
+        ({"node": {"settings": {"VOICE_TSS": "x"}}}, r"takes VOICE_\* variables of docs/settings.md"),
+        ({"node": {"settings": {"VOICE_MAX_SESSIONS": "9"}}}, "that the stack does not set"),
+        ({"node": {"settings": {"VOICE_TTS": "x"}}}, "VOICE_TTS: got 'x'; takes 'hibari' or 'chatterbox'"),
+        ({"alarms": {"no_such": 1}}, "alarms.no_such: no such option"),
+        ({"notify": ["nobody"]}, "notify.0: got 'nobody'"),
+        ({"log_days": 31}, "log_days: got 31"),
+        ({"account": "1"}, "account: got '1'"),
+        ({"regions": {}}, "test.regions: got {}; takes a region or more"),
+        ({"regions": {"moon": {}}}, "region: got 'moon'"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load(**options)
+
+
+def test_what_has_to_be_given_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r"test \(us-east-1\): fleet: has to be given"):
+        load_environments({"test": {"regions": {"us-east-1": {}}}}, "test")
+
+
+def test_an_environment_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"env: got 'stage'; takes an environment of cdk\.json: test"):
+        load_environments(environments(), "stage")
