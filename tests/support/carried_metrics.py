@@ -1,0 +1,165 @@
+"""What a node exports and what carries it to CloudWatch, read from the very files and objects that do it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.metrics import MODEL_CACHE, NODE_DIMENSION, exported_name
+from server.node import metrics
+from server.node.admission import Admission
+from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE, PUBLISHED_HISTOGRAMS
+from server.node.http import PartState, make_app
+from server.waterfall import STAGES
+from tests.support.fleet_template import REPOSITORY, Named
+
+FILES = REPOSITORY / "image" / "files"
+AGENT = FILES / "cloudwatch-agent" / "amazon-cloudwatch-agent.json"
+SCRAPES = FILES / "cloudwatch-agent" / "prometheus.yaml"
+COUNTERS = FILES / "dcgm-exporter" / "counters.csv"
+HOST_METRICS = FILES / "node_exporter" / "metrics.txt"
+
+# AWS's own, from its user guides: namespace, metric, dimensions.
+AWS_METRICS: Mapping[str, tuple[set[frozenset[str]], set[str]]] = {
+    "AWS/AutoScaling": (
+        {frozenset({GROUP_DIMENSION})},
+        {"GroupMinSize", "GroupMaxSize", "GroupDesiredCapacity", "GroupTotalInstances", "GroupInServiceInstances"}
+        | {"GroupPendingInstances", "GroupStandbyInstances", "GroupTerminatingInstances"},
+    ),
+    "AWS/NetworkELB": (
+        {frozenset({"LoadBalancer"}), frozenset({"LoadBalancer", "TargetGroup"})},
+        {"ActiveFlowCount", "NewFlowCount", "ProcessedBytes", "UnhealthyRoutingFlowCount"}
+        | {"TCP_Client_Reset_Count", "TCP_Target_Reset_Count", "TCP_ELB_Reset_Count"}
+        | {"HealthyHostCount", "UnHealthyHostCount"},
+    ),
+    "AWS/Events": ({frozenset({"RuleName"})}, {"TriggeredRules"}),
+    "AWS/Bedrock": (
+        {frozenset({"ModelId"})},
+        {"Invocations", "InvocationLatency", "InvocationClientErrors", "InvocationServerErrors"}
+        | {"InvocationThrottles", "InputTokenCount", "OutputTokenCount"},
+    ),
+}
+
+# What the node publishes itself, by the labels that it gives as dimensions.
+_PUBLISHED: Mapping[str, set[str]] = {
+    exported_name(metrics.sessions_utilization): set(),
+    **{exported_name(histogram): set(histogram._labelnames) for histogram in PUBLISHED_HISTOGRAMS},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A time series of an exporter, and the job that scrapes it."""
+
+    job: str
+    name: str
+    labels: Mapping[str, str]
+
+
+class _Node:
+    """A node with nothing running, as its HTTP side asks for it."""
+
+    admission = Admission(1, 1)
+
+    def parts(self) -> Mapping[str, PartState]:
+        return {}
+
+
+async def served_series() -> list[Series]:
+    """What /metrics serves before the first call; a family that has no series yet is there without labels."""
+    async with TestClient(TestServer(make_app(_Node()))) as client:
+        page = await (await client.get("/metrics")).text()
+    found = []
+    for family in text_string_to_metric_families(page):
+        found += [Series("voicefleet", sample.name, sample.labels) for sample in family.samples]
+        if not family.samples:
+            found.append(Series("voicefleet", family.name, {}))
+    return found
+
+
+def gpu_series() -> list[Series]:
+    """What dcgm-exporter serves with the shipped counters."""
+    return [Series("dcgm", line.split(",")[0].strip(), {}) for line in _lines(COUNTERS)]
+
+
+def host_series() -> list[Series]:
+    """What we rely on of node_exporter, each with a label value that a node has."""
+    examples = {"mountpoint": ("/", MODEL_CACHE), "name": ("voicefleet.service",)}
+    found = []
+    for line in _lines(HOST_METRICS):
+        _, _, name, *labels = line.split()
+        if not labels:
+            found.append(Series("node", name, {}))
+        found += [Series("node", name, {label: value}) for label in labels for value in examples[label]]
+    return found
+
+
+def uncarried(named: Iterable[Named], series: Iterable[Series]) -> list[str]:
+    """What is named and reaches CloudWatch by no way, a line each."""
+    known = list(series)
+    return sorted(f"{one.by}: {one.name} {dict(one.dimensions)}" for one in named if not _reaches(one, known))
+
+
+def _reaches(one: Named, series: list[Series]) -> bool:
+    dimensions = dict(one.dimensions)
+    if one.namespace != NAMESPACE:
+        keys, names = AWS_METRICS.get(one.namespace, (set(), set()))
+        return frozenset(dimensions) in keys and one.name in names
+    published = _PUBLISHED.get(one.name)
+    if published is None:
+        return any(_agent_sends(found, one.name, dimensions) for found in series if found.name == one.name)
+    is_served = any(found.name in {one.name, f"{one.name}_bucket"} for found in series)
+    labels = {key: value for key, value in one.dimensions if key != GROUP_DIMENSION}
+    is_a_stage = all(value in STAGES for value in labels.values())
+    return is_served and GROUP_DIMENSION in dimensions and labels.keys() == published and is_a_stage
+
+
+def _agent_sends(series: Series, name: str, dimensions: Mapping[str, str]) -> bool:
+    """Whether the agent's scrape keeps the series and a declaration of it has exactly these dimensions."""
+    wanted = {key: value for key, value in dimensions.items() if key not in {GROUP_DIMENSION, NODE_DIMENSION}}
+    return (
+        series.labels.items() >= wanted.items()
+        and _kept(series)
+        and any(
+            re.search(declared["label_matcher"], series.job)
+            and any(re.search(selector, name) for selector in declared["metric_selectors"])
+            and any(set(keys) == dimensions.keys() for keys in declared["dimensions"])
+            for declared in agent_declarations()
+        )
+    )
+
+
+@cache
+def agent_declarations() -> list[dict[str, Any]]:
+    """The metric declarations of the agent."""
+    agent = json.loads(AGENT.read_text(encoding="utf-8"))
+    declarations: list[dict[str, Any]] = agent["logs"]["metrics_collected"]["prometheus"]["emf_processor"][
+        "metric_declaration"
+    ]
+    return declarations
+
+
+@cache
+def scrape_configs() -> dict[str, dict[str, Any]]:
+    """The agent's scrapes, by job."""
+    return {job["job_name"]: job for job in yaml.safe_load(SCRAPES.read_text(encoding="utf-8"))["scrape_configs"]}
+
+
+def _kept(series: Series) -> bool:
+    """Whether every rule of the scrape keeps it, as Prometheus reads them: anchored, values joined by a semicolon."""
+    labels = {**series.labels, "__name__": series.name}
+    return all(
+        re.fullmatch(rule["regex"], ";".join(labels.get(label, "") for label in rule["source_labels"]))
+        for rule in scrape_configs()[series.job]["metric_relabel_configs"]
+    )
+
+
+def _lines(file: Path) -> list[str]:
+    return [line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
