@@ -13,12 +13,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.metrics import MODEL_CACHE, NODE_DIMENSION, exported_name
+from infra.preview.named import Named
 from server.node import metrics
 from server.node.admission import Admission
 from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE, PUBLISHED_HISTOGRAMS
 from server.node.http import PartState, make_app
 from server.waterfall import STAGES
-from tests.support.fleet_template import REPOSITORY, Named
+from tests.support.fleet_template import REPOSITORY
 
 FILES = REPOSITORY / "image" / "files"
 AGENT = FILES / "cloudwatch-agent" / "amazon-cloudwatch-agent.json"

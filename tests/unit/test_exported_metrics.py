@@ -6,6 +6,7 @@ import re
 import pytest
 
 from infra.metrics import MODEL_CACHE, SCRAPE_SECONDS, Gpu, Host
+from infra.preview.named import Named, named_metrics
 from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE
 from tests.support.carried_metrics import (
     AGENT,
@@ -18,7 +19,7 @@ from tests.support.carried_metrics import (
     served_series,
     uncarried,
 )
-from tests.support.fleet_template import Named, fleet_template, named_metrics
+from tests.support.fleet_template import fleet_template
 
 GROUP = (GROUP_DIMENSION, "voicefleet-prod")
 
