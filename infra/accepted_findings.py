@@ -9,7 +9,9 @@ from typing import Any
 from aws_cdk import Acknowledgment, Stack, Validations
 from constructs import IConstruct
 
-CFN_LINT: dict[str, str] = {}
+CFN_LINT = {
+    "W3010": "Zones are looked up when the template is made: CloudFormation itself gives two of them at most.",
+}
 
 CHECKOV = {
     "CKV_AWS_18": "The bucket that access logs go to keeps none of itself; the other one does.",

@@ -79,6 +79,7 @@ class LoadBalancer(Construct):
             vpc=network.vpc,
             port=WEBSOCKET_PORT,
             protocol=elb.Protocol.TCP,
+            target_type=elb.TargetType.INSTANCE,
             connection_termination=False,
             deregistration_delay=Duration.seconds(min(drain, _LONGEST_DEREGISTRATION)),
             preserve_client_ip=False,  # a caller inside the VPC may be a node's neighbour, or the node itself

@@ -3,6 +3,7 @@
 The fleet follows the *average* share of sessions taken. Its maximum would overshoot, for calls stay where they are.
 """
 
+from aws_cdk import Duration
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -20,9 +21,8 @@ class Scaling(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, config: ScalingConfig, *, fleet: Fleet) -> None:
         super().__init__(scope, construct_id)
-        utilization = FleetMetrics(fleet.name).of(metrics.sessions_utilization, "Average")
-        self._track(config, fleet, utilization)
-        self._shrink(config, fleet, utilization)
+        self._track(config, fleet)
+        self._shrink(config, fleet)
         for planned in config.schedule:
             autoscaling.ScheduledAction(
                 self,
@@ -34,8 +34,9 @@ class Scaling(Construct):
                 max_capacity=planned.max_nodes,
             )
 
-    def _track(self, config: ScalingConfig, fleet: Fleet, utilization: cloudwatch.Metric) -> None:
+    def _track(self, config: ScalingConfig, fleet: Fleet) -> None:
         """Outwards only. On the resource itself: the construct does not know periods under a minute."""
+        utilization = FleetMetrics(fleet.name).of(metrics.sessions_utilization, "Average")
         policy = autoscaling.CfnScalingPolicy
         policy(
             self,
@@ -58,8 +59,15 @@ class Scaling(Construct):
             ),
         )
 
-    def _shrink(self, config: ScalingConfig, fleet: Fleet, utilization: cloudwatch.Metric) -> None:
-        """One node at a time, after a long quiet; a node with calls is protected and drains in any case."""
+    def _shrink(self, config: ScalingConfig, fleet: Fleet) -> None:
+        """A node goes after a long quiet, and the next one after another such quiet.
+
+        Auto Scaling repeats the action every minute for as long as the alarm is red, and lowers the wished size even
+        while every node is protected by its calls. From a wish far below what is there it could not grow in time. So a
+        change of the wish ends the quiet, and so does a wish that is not fulfilled yet: they count as minutes in which
+        every session was taken.
+        """
+        of_fleet = FleetMetrics(fleet.name)
         step = autoscaling.StepScalingAction(
             self,
             "Shrink",
@@ -71,7 +79,16 @@ class Scaling(Construct):
             self,
             "Quiet",
             alarm_description="No alarm for people: the fleet gives back a node. docs/runbook.md#scale-by-hand",
-            metric=utilization,
+            metric=cloudwatch.MathExpression(
+                expression="IF(DIFF(wished) == 0 AND nodes <= wished, utilization, 1)",
+                using_metrics={
+                    "wished": of_fleet.aws("AWS/AutoScaling", "GroupDesiredCapacity", "Maximum"),
+                    "nodes": of_fleet.in_service(),
+                    "utilization": of_fleet.of(metrics.sessions_utilization, "Average"),
+                },
+                period=Duration.minutes(1),
+                label="utilisation while the size is as wished",
+            ),
             comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
             threshold=config.scale_in_below,
             evaluation_periods=config.scale_in_minutes,

@@ -1,30 +1,11 @@
 """A real node for the tests of this layer, started once: real VAD, STT and voice; the language model is a stand-in."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 
 import pytest
 
-from tests.support.node import NodeProcess, quick_speech, running_node
-from tests.support.openai_llm_standin import OpenAiStandin, by_rules, echo
-
-
-@pytest.fixture(scope="session")
-def llm() -> Iterator[OpenAiStandin]:
-    """The language model behind `node`, on an event loop of its own. Set `llm.answer` through the `answers` fixture."""
-    standin = OpenAiStandin(answer=echo, first_token_seconds=0.02)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    started: Future[OpenAiStandin] = asyncio.run_coroutine_threadsafe(standin.__aenter__(), loop)
-    started.result(10)
-    yield standin
-    asyncio.run_coroutine_threadsafe(standin.__aexit__(None, None, None), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+from tests.support.node import NodeProcess, running_node
+from tests.support.openai_llm_standin import OpenAiStandin, by_rules
 
 
 @pytest.fixture(scope="session")
@@ -32,13 +13,6 @@ def node(llm: OpenAiStandin) -> Iterator[NodeProcess]:
     """A node on loopback, without keys."""
     with running_node(VOICE_LLM=f"openai:standin@{llm.url}") as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def quick(llm: OpenAiStandin) -> Iterator[dict[str, str]]:
-    """Variables of nodes that start fast: stand-ins for their speech and their language model."""
-    with quick_speech() as speech:
-        yield speech | {"VOICE_LLM": f"openai:standin@{llm.url}"}
 
 
 @pytest.fixture

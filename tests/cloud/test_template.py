@@ -1,0 +1,323 @@
+"""What has to stand in the template: what no stand-in for AWS shows, and what calls are lost without.
+
+Synthesised twice for the whole module: the shipped `prod`, and `dev` in two regions, in one of them as a guest.
+"""
+
+import copy
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+from aws_cdk import cx_api
+from aws_cdk.assertions import Match, Template
+
+from infra.app import make_app
+from server.node.lifecycle import HEARTBEAT_SECONDS, LAUNCH_HOOK, TERMINATE_HOOK
+from tests.support.fleet_template import REPOSITORY, fleet_template
+
+ACCOUNT = "123456789012"
+VPC = "vpc-0123456789abcdef0"
+GROUP = "AWS::AutoScaling::AutoScalingGroup"
+LAUNCH_TEMPLATE = "AWS::EC2::LaunchTemplate"
+BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
+TARGET_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
+
+
+@cache
+def assembly() -> cx_api.CloudAssembly:
+    """`dev` with spot in two regions: us-east-1 in a VPC that exists, internet-facing; eu-west-1 in one of its own."""
+    context = copy.deepcopy(json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"])
+    dev = context["environments"]["dev"]
+    dev["account"] = ACCOUNT
+    dev["fleet"] |= {"spot_percent": 40}
+    dev["regions"] = {
+        "us-east-1": {"network": {"vpc_id": VPC}, "load_balancer": {"internet_facing": True}},
+        "eu-west-1": {
+            "load_balancer": {"certificate_arn": f"arn:aws:acm:eu-west-1:{ACCOUNT}:certificate/0000-0000"},
+        },
+    }
+    lookup = f"vpc-provider:account={ACCOUNT}:filter.vpc-id={VPC}:region=us-east-1:returnAsymmetricSubnets=true"
+    return make_app({**context, "env": "dev", lookup: found_vpc()}).synth()
+
+
+def found_vpc() -> dict[str, Any]:
+    """What the CLI finds out about a VPC with public and private subnets in two zones."""
+    kinds = {"Public": "10.9.0", "Private": "10.9.1"}
+    groups = [
+        {
+            "name": kind,
+            "type": kind,
+            "subnets": [
+                {
+                    "subnetId": f"subnet-{kind.lower()}-{zone}",
+                    "availabilityZone": f"us-east-1{zone}",
+                    "routeTableId": f"rtb-{kind.lower()}-{zone}",
+                    "cidr": f"{prefix}.0/24",
+                }
+                for zone in "ab"
+            ],
+        }
+        for kind, prefix in kinds.items()
+    ]
+    return {"vpcId": VPC, "vpcCidrBlock": "10.9.0.0/16", "availabilityZones": [], "subnetGroups": groups}
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Template:
+    """`prod` as `cdk.json` has it."""
+    return Template.from_json(fleet_template())
+
+
+@pytest.fixture(scope="module")
+def guest() -> Template:
+    """The one in a VPC that exists."""
+    return in_region("us-east-1")
+
+
+@pytest.fixture(scope="module")
+def abroad() -> Template:
+    """The one in another region."""
+    return in_region("eu-west-1")
+
+
+def in_region(region: str) -> Template:
+    (stack,) = [stack for stack in assembly().stacks if stack.environment.region == region]
+    return Template.from_json(stack.template)
+
+
+def only(template: Template, kind: str) -> dict[str, Any]:
+    (resource,) = template.find_resources(kind).values()
+    return dict(resource)
+
+
+# --- rollouts
+
+
+def test_a_new_image_is_rolled_out_slowly_watched_by_alarms_and_rolled_back(shipped: Template) -> None:
+    shipped.has_resource(
+        GROUP,
+        {
+            "UpdatePolicy": {
+                "AutoScalingInstanceRefresh": {
+                    "Strategy": "Rolling",
+                    "Preferences": Match.object_like(
+                        {
+                            "MinHealthyPercentage": 100,
+                            "CheckpointPercentages": [10, 50, 100],
+                            "CheckpointDelay": 600,
+                            "BakeTime": 1800,
+                            "ScaleInProtectedInstances": "Refresh",
+                            "AlarmSpecification": {"Alarms": Match.any_value()},
+                        }
+                    ),
+                }
+            }
+        },
+    )
+    refresh = only(shipped, GROUP)["UpdatePolicy"]["AutoScalingInstanceRefresh"]["Preferences"]
+    alarms = shipped.find_resources("AWS::CloudWatch::Alarm")
+    assert {alarm["Ref"] for alarm in refresh["AlarmSpecification"]["Alarms"]} <= alarms.keys()
+
+
+def test_the_image_is_an_id_that_the_deploy_reads_or_nothing_could_be_rolled_back(shipped: Template) -> None:
+    parameters = shipped.find_parameters("*", {"Type": "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>"})
+    (name,) = parameters
+    assert parameters[name]["Default"] == "/voicefleet/prod/ami"
+    assert only(shipped, LAUNCH_TEMPLATE)["Properties"]["LaunchTemplateData"]["ImageId"] == {"Ref": name}
+    assert "resolve:ssm" not in json.dumps(shipped.to_json())
+
+
+def test_every_deploy_launches_the_latest_version_of_the_launch_template(shipped: Template) -> None:
+    (name,) = shipped.find_resources(LAUNCH_TEMPLATE)
+    specification = only(shipped, GROUP)["Properties"]["MixedInstancesPolicy"]["LaunchTemplate"]
+    assert specification["LaunchTemplateSpecification"] == {
+        "LaunchTemplateId": {"Ref": name},
+        "Version": {"Fn::GetAtt": [name, "LatestVersionNumber"]},
+    }
+
+
+# --- a node
+
+
+def test_a_node_has_tokens_for_its_metadata_and_an_encrypted_disk(shipped: Template, guest: Template) -> None:
+    for template in (shipped, guest):
+        template.has_resource_properties(
+            LAUNCH_TEMPLATE,
+            {
+                "LaunchTemplateData": {
+                    "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+                    "BlockDeviceMappings": [
+                        {"Ebs": Match.object_like({"Encrypted": True, "VolumeType": "gp3"})},
+                    ],
+                    "UserData": Match.any_value(),
+                }
+            },
+        )
+
+
+def statements(template: Template) -> list[dict[str, Any]]:
+    """What the node role allows by itself."""
+    policies = template.find_resources("AWS::IAM::Policy")
+    (policy,) = [found for name, found in policies.items() if name.startswith("NodeRole")]
+    return list(policy["Properties"]["PolicyDocument"]["Statement"])
+
+
+def allowed(template: Template, action: str) -> list[str]:
+    """The resources for which the node role allows the action, as text."""
+    found = [one for one in statements(template) if action in one["Action"]]
+    assert found, action
+    return [json.dumps(one["Resource"]) for one in found]
+
+
+def test_a_node_may_touch_its_own_group_alone(shipped: Template) -> None:
+    for action in ("CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "SetInstanceHealth"):
+        (resource,) = allowed(shipped, f"autoscaling:{action}")
+        assert ":autoScalingGroup:*:autoScalingGroupName/voicefleet-prod" in resource
+
+
+def test_a_node_may_ask_the_configured_model_alone(shipped: Template) -> None:
+    resources = allowed(shipped, "bedrock:InvokeModelWithResponseStream")
+    assert len(resources) == 2
+    assert ":bedrock:us-east-1:" in "".join(resources)
+    for resource in resources:
+        assert resource.endswith(('nova-lite-v1:0"]]}',)), resource
+
+
+def test_a_node_may_do_nothing_to_everything_but_publish_in_its_namespace(shipped: Template) -> None:
+    wide = [one for one in statements(shipped) if one["Resource"] == "*"]
+    assert [(one["Action"], one["Condition"]) for one in wide] == [
+        ("cloudwatch:PutMetricData", {"StringEquals": {"cloudwatch:namespace": "Voicefleet"}})
+    ]
+    assert "*" not in "".join(str(one["Action"]) for one in statements(shipped))
+
+
+# --- calls are not cut
+
+
+def test_the_load_balancer_is_not_asked_whether_a_node_lives(shipped: Template, guest: Template) -> None:
+    for template in (shipped, guest):
+        template.has_resource_properties(GROUP, {"HealthCheckType": "EC2"})
+
+
+def test_a_node_is_awaited_while_it_joins_and_while_it_drains(shipped: Template) -> None:
+    hooks = only(shipped, GROUP)["Properties"]["LifecycleHookSpecificationList"]
+    by_name = {hook["LifecycleHookName"]: hook for hook in hooks}
+    assert by_name.keys() == {LAUNCH_HOOK, TERMINATE_HOOK}
+    assert by_name[LAUNCH_HOOK]["DefaultResult"] == "ABANDON"
+    assert by_name[TERMINATE_HOOK]["DefaultResult"] == "CONTINUE"
+    for hook in hooks:
+        assert hook["HeartbeatTimeout"] >= 3 * HEARTBEAT_SECONDS
+
+
+def test_a_target_that_takes_no_calls_keeps_those_that_it_has(shipped: Template) -> None:
+    attributes = {
+        item["Key"]: item["Value"] for item in only(shipped, TARGET_GROUP)["Properties"]["TargetGroupAttributes"]
+    }
+    assert attributes["target_health_state.unhealthy.connection_termination.enabled"] == "false"
+    assert attributes["deregistration_delay.connection_termination.enabled"] == "false"
+    assert attributes["target_health_state.unhealthy.draining_interval_seconds"] == "7200"
+    assert attributes["deregistration_delay.timeout_seconds"] == "3600"
+
+
+def test_target_tracking_only_adds_nodes_and_sees_ten_seconds(shipped: Template) -> None:
+    shipped.has_resource_properties(
+        "AWS::AutoScaling::ScalingPolicy",
+        {
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingConfiguration": {
+                "DisableScaleIn": True,
+                "CustomizedMetricSpecification": Match.object_like(
+                    {"MetricName": "voice_sessions_utilization_ratio", "Statistic": "Average", "Period": 10}
+                ),
+            },
+        },
+    )
+
+
+def test_a_deploy_leaves_the_size_that_the_fleet_has_grown_to(shipped: Template) -> None:
+    assert "DesiredCapacity" not in only(shipped, GROUP)["Properties"]
+
+
+def test_spot_is_off_unless_it_is_asked_for_and_stays_above_the_floor(shipped: Template, guest: Template) -> None:
+    shares = []
+    for template in (shipped, guest):
+        distribution = only(template, GROUP)["Properties"]["MixedInstancesPolicy"]["InstancesDistribution"]
+        floor = int(only(template, GROUP)["Properties"]["MinSize"])
+        assert distribution["OnDemandBaseCapacity"] == floor
+        shares.append(distribution["OnDemandPercentageAboveBaseCapacity"])
+    assert shares == [100, 60]
+
+
+# --- what is reached from where
+
+
+def test_callers_speak_tls_of_today(shipped: Template) -> None:
+    shipped.has_resource_properties(
+        "AWS::ElasticLoadBalancingV2::Listener",
+        {"Port": 443, "Protocol": "TLS", "SslPolicy": Match.string_like_regexp("TLS13"), "Certificates": [{}]},
+    )
+
+
+def test_the_load_balancer_is_internal_unless_it_is_asked_to_face_the_internet(
+    shipped: Template, guest: Template, abroad: Template
+) -> None:
+    schemes = [only(template, BALANCER)["Properties"]["Scheme"] for template in (shipped, guest, abroad)]
+    assert schemes == ["internal", "internet-facing", "internal"]
+
+
+def test_a_guest_makes_no_network_and_puts_nodes_in_private_subnets(guest: Template) -> None:
+    for kind in ("VPC", "Subnet", "NatGateway", "InternetGateway", "VPCEndpoint", "FlowLog", "RouteTable"):
+        guest.resource_count_is(f"AWS::EC2::{kind}", 0)
+    guest.has_resource_properties(GROUP, {"VPCZoneIdentifier": ["subnet-private-a", "subnet-private-b"]})
+    guest.has_resource_properties(BALANCER, {"Subnets": ["subnet-public-a", "subnet-public-b"]})
+    guest.has_resource_properties(TARGET_GROUP, {"VpcId": VPC})
+
+
+def test_nobody_reaches_a_node_but_the_load_balancer(shipped: Template, guest: Template) -> None:
+    for template in (shipped, guest):
+        groups = template.find_resources("AWS::EC2::SecurityGroup")
+        (nodes,) = [name for name in groups if "NodeSecurityGroup" in name]
+        assert "SecurityGroupIngress" not in groups[nodes]["Properties"]
+        rules = [rule["Properties"] for rule in template.find_resources("AWS::EC2::SecurityGroupIngress").values()]
+        into = [rule for rule in rules if rule["GroupId"]["Fn::GetAtt"][0] == nodes]
+        assert {rule["FromPort"] for rule in into} == {9000, 9001}
+        assert all("SourceSecurityGroupId" in rule for rule in into)
+
+
+# --- environments and regions
+
+
+def test_one_app_makes_a_stack_for_each_region_with_what_is_of_that_region(guest: Template, abroad: Template) -> None:
+    stacks = assembly().stacks
+    assert {(stack.stack_name, stack.environment.region) for stack in stacks} == {
+        ("voicefleet-dev", "us-east-1"),
+        ("voicefleet-dev", "eu-west-1"),
+    }
+    assert "eu-west-1" not in json.dumps(guest.to_json())
+    abroad.resource_count_is("AWS::EC2::VPC", 1)
+    text = json.dumps(abroad.to_json())
+    assert "arn:aws:acm:eu-west-1" in text
+    assert "us-east-1" not in text
+
+
+def test_only_production_is_protected_from_being_deleted(shipped: Template, guest: Template) -> None:
+    deletion = {"Key": "deletion_protection.enabled", "Value": "true"}
+    shipped.has_resource_properties(BALANCER, {"LoadBalancerAttributes": Match.array_with([deletion])})
+    assert deletion not in only(guest, BALANCER)["Properties"]["LoadBalancerAttributes"]
+    assert not any(stack.termination_protection for stack in assembly().stacks)
+    shipped.has_resource("AWS::SecretsManager::Secret", {"DeletionPolicy": "Retain"})
+    guest.has_resource("AWS::SecretsManager::Secret", {"DeletionPolicy": "Delete"})
+
+
+def test_models_outlive_every_stack(shipped: Template, guest: Template) -> None:
+    for template in (shipped, guest):
+        buckets = template.find_resources("AWS::S3::Bucket").values()
+        assert {bucket["DeletionPolicy"] for bucket in buckets} == {"Retain"}
+
+
+def test_everything_that_takes_tags_says_whose_it_is(shipped: Template) -> None:
+    for kind in (BALANCER, TARGET_GROUP, "AWS::S3::Bucket", "AWS::EC2::VPC", GROUP):
+        for resource in shipped.find_resources(kind).values():
+            tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
+            assert tags.items() >= {"environment": "prod", "service": "voicefleet"}.items(), kind

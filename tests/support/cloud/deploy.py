@@ -1,0 +1,160 @@
+"""The project's own CDK CLI against AWS on loopback: bootstrap and deploy as an operator does them.
+
+Nothing here reaches a network: the keys are no keys, the home folder is empty, and the CLI neither reports nor asks
+for its newest version.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import boto3
+import trustme
+
+from tests.support import node_js
+
+ROOT = Path(__file__).parents[3]
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+_CLI = ROOT / "infra" / "node_modules" / "aws-cdk" / "bin" / "cdk"
+_APP = f"{sys.executable} -m infra.app"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_CLI_SECONDS = 240.0
+_QUIET = ("--no-notices", "--no-version-reporting", "--no-color", "--ci")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A fresh AWS: the address of its API, and an empty folder for whoever calls it."""
+
+    url: str
+    home: Path
+    region: str = REGION
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What makes the AWS clients of a child process use this cloud, and nothing of the machine's own AWS set-up."""
+        return {
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": str(self.home / "config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.home / "credentials"),
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client."""
+        return boto3.client(
+            service,
+            region_name=self.region,
+            endpoint_url=self.url,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+    def cdk(self, *arguments: str) -> str:
+        """Run the CLI in the folder `home`; gives what it wrote. Raises `CdkFailed`."""
+        node_js.install(ROOT / "infra")
+        node = node_js.newest_node()
+        result = subprocess.run(
+            [node, _CLI, *arguments, *_QUIET],
+            cwd=self.home,
+            env=_without_aws(os.environ)
+            | self.variables
+            | {
+                "HOME": str(self.home),
+                "CDK_HOME": str(self.home / "cdk"),
+                "CDK_DISABLE_CLI_TELEMETRY": "true",
+                "CDK_DISABLE_VERSION_CHECK": "true",
+                "JSII_NODE": str(node),
+                "PYTHONPATH": str(ROOT),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_CLI_SECONDS,
+            check=False,
+        )
+        if result.returncode:
+            raise CdkFailed(f"cdk {' '.join(arguments)} failed:\n{result.stdout}")
+        return result.stdout
+
+    def import_certificate(self, name: str) -> str:
+        """A certificate of the operator's for that host name; gives its ARN."""
+        authority = trustme.CA()
+        issued = authority.issue_cert(name)
+        imported = self.client("acm").import_certificate(
+            Certificate=issued.cert_chain_pems[0].bytes(),
+            PrivateKey=issued.private_key_pem.bytes(),
+            CertificateChain=authority.cert_pem.bytes(),
+        )
+        return str(imported["CertificateArn"])
+
+    def bootstrap(self) -> None:
+        """What an account needs once."""
+        self.cdk("bootstrap", f"aws://{ACCOUNT}/{self.region}")
+
+    def deploy(self, context: Mapping[str, Any], *arguments: str, app: str = _APP) -> None:
+        """Deploy the app with the context that `cdk.json` would have. An update needs `--method direct` here."""
+        (self.home / "cdk.json").write_text(json.dumps({"app": app, "context": context}), encoding="utf-8")
+        self.cdk("deploy", "--require-approval", "never", *arguments)
+
+
+class CdkFailed(Exception):
+    """The CLI ended with an error; the message holds all it wrote."""
+
+
+@contextmanager
+def running_cloud(home: Path) -> Iterator[Cloud]:
+    """A cloud with nothing in it, on a free port, until the block ends."""
+    port = _free_port()
+    with (home / "cloud.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.cloud.server", str(port)],
+            cwd=ROOT,
+            env=_without_aws(os.environ) | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            url = f"http://localhost:{port}"
+            _wait_for(url, process)
+            yield Cloud(url, home)
+        finally:
+            process.terminate()
+            process.wait(_STOP_SECONDS)
+
+
+def _without_aws(variables: "os._Environ[str]") -> dict[str, str]:
+    return {name: value for name, value in variables.items() if not name.startswith(("AWS_", "CDK_"))}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the cloud ended at its start; see cloud.log"
+        try:
+            with urlopen(f"{url}/moto-api/data.json", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"no answer from {url} in {_START_SECONDS:g} s")
