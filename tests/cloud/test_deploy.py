@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 
 from server.node.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
 from tests.cloud.conftest import FIRST_IMAGE, SECOND_IMAGE, Deployed
-from tests.support.cloud.deploy import ACCOUNT, REGION, Cloud
+from tests.support.cloud.account import REGION
+from tests.support.cloud.deploy import ACCOUNT, Cloud
 
 
 def by_name(items: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:

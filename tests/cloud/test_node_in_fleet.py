@@ -8,7 +8,8 @@ from infra.metrics import exported_name
 from server.node import metrics
 from server.node.lifecycle import TERMINATE_HOOK
 from tests.cloud.conftest import Deployed
-from tests.support import fleet as loopback
+from tests.support.cloud.account import REGION
+from tests.support.fleet import Instance
 from tests.support.imds import fake_imds
 from tests.support.live_call import live_call, refusal
 from tests.support.node import NodeProcess, running_node
@@ -17,24 +18,24 @@ SECONDS = 25.0  # two beats of the metric, and some more: the machine is shared
 
 
 @pytest.fixture
-def instance(fleet: Deployed) -> Iterator[loopback.Instance]:
+def instance(fleet: Deployed) -> Iterator[Instance]:
     """A node's instance that the group has launched and that waits for its launch hook."""
     waiting = [one["InstanceId"] for one in fleet.group()["Instances"] if one["LifecycleState"] == "Pending:Wait"]
-    with fake_imds(instance_id=waiting[0], region=fleet.cloud.region) as imds:
-        yield loopback.Instance(loopback.Cloud(fleet.cloud.variables), fleet.name, waiting[0], imds)
+    with fake_imds(instance_id=waiting[0], region=REGION) as imds:
+        yield Instance(fleet.cloud, fleet.name, waiting[0], imds)
     let_go_of_what_leaves(fleet)
     resize(fleet, 2, 2)
 
 
 @pytest.fixture
-def node(instance: loopback.Instance, quick: dict[str, str]) -> Iterator[NodeProcess]:
+def node(instance: Instance, quick: dict[str, str]) -> Iterator[NodeProcess]:
     """The node that starts on it."""
     with running_node(**quick, **instance.variables, VOICE_MAX_SESSIONS="4") as running:
         yield running
 
 
 async def test_a_node_joins_is_measured_is_protected_and_drains_without_cutting_its_call(
-    fleet: Deployed, instance: loopback.Instance, node: NodeProcess
+    fleet: Deployed, instance: Instance, node: NodeProcess
 ) -> None:
     await node.until(lambda: instance.state == "InService", SECONDS)  # the hook has let it
 

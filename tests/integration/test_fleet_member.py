@@ -20,7 +20,8 @@ from server.node.metrics import REGISTRY
 from server.waterfall import STAGES
 from tests.support.clips import BUNDLED, read_wav
 from tests.support.cloud import autoscaling_life
-from tests.support.fleet import REGION, Cloud, Instance
+from tests.support.cloud.account import REGION, Account
+from tests.support.fleet import Instance
 from tests.support.imds import fake_imds
 from tests.support.live_call import live_call, refusal, serves
 from tests.support.node import NodeProcess, running_node
@@ -32,28 +33,22 @@ _NUMBERS = count()
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
+def account() -> Iterator[Account]:
     autoscaling_life.install()
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    yield Cloud(
-        {
-            "AWS_ENDPOINT_URL": f"http://localhost:{server.get_host_and_port()[1]}",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-        }
-    )
+    yield Account(f"http://localhost:{server.get_host_and_port()[1]}")
     server.stop()
 
 
 @pytest.fixture
-def instance(cloud: Cloud) -> Iterator[Instance]:
+def instance(account: Account) -> Iterator[Instance]:
     """An instance that waits for its launch hook."""
     group = f"voicefleet-test-{next(_NUMBERS)}"
-    cloud.client("ec2").create_launch_template(
+    account.client("ec2").create_launch_template(
         LaunchTemplateName=group, LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "g5.xlarge"}
     )
-    autoscaling = cloud.client("autoscaling")
+    autoscaling = account.client("autoscaling")
     autoscaling.create_auto_scaling_group(
         AutoScalingGroupName=group,
         MinSize=0,
@@ -69,13 +64,13 @@ def instance(cloud: Cloud) -> Iterator[Instance]:
     described = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"][0]
     instance_id = described["Instances"][0]["InstanceId"]
     with fake_imds(instance_id=instance_id, region=REGION) as imds:
-        yield Instance(cloud, group, instance_id, imds)
+        yield Instance(account, group, instance_id, imds)
 
 
 @pytest.fixture
-def aws(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def aws(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """This very process is led to the cloud."""
-    for name, value in cloud.variables.items():
+    for name, value in account.variables.items():
         monkeypatch.setenv(name, value)
 
 
@@ -162,7 +157,7 @@ async def test_a_second_sigterm_ends_it_at_once(instance: Instance, quick: dict[
 async def test_a_process_that_is_started_again_in_service_goes_on_and_clears_what_was_left(
     instance: Instance, quick: dict[str, str]
 ) -> None:
-    autoscaling = instance.cloud.client("autoscaling")
+    autoscaling = instance.account.client("autoscaling")
     autoscaling.complete_lifecycle_action(
         AutoScalingGroupName=instance.group,
         LifecycleHookName=LAUNCH_HOOK,

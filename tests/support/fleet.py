@@ -4,48 +4,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 from moto.autoscaling.models import autoscaling_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE
 from tests.support.cloud import autoscaling_life
+from tests.support.cloud.account import REGION, Account
 from tests.support.imds import FakeImds
-
-REGION = "us-east-1"
-
-
-@dataclass
-class Cloud:
-    """AWS on loopback; `variables` lead a node to it."""
-
-    variables: dict[str, str]
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.variables["AWS_ENDPOINT_URL"],
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
 
 
 @dataclass
 class Instance:
     """A group's only instance, as AWS sees it, with the metadata service that it has."""
 
-    cloud: Cloud
+    account: Account
     group: str
     id: str
     imds: FakeImds
 
     @property
     def variables(self) -> dict[str, str]:
-        return self.cloud.variables | self.imds.variables | {"VOICE_FLEET_GROUP": self.group}
+        return self.account.variables | self.imds.variables | {"VOICE_FLEET_GROUP": self.group}
 
     def described(self) -> dict[str, Any]:
-        answer = self.cloud.client("autoscaling").describe_auto_scaling_instances(InstanceIds=[self.id])
+        answer = self.account.client("autoscaling").describe_auto_scaling_instances(InstanceIds=[self.id])
         found: list[dict[str, Any]] = answer["AutoScalingInstances"]
         return found[0] if found else {"LifecycleState": "gone"}
 
@@ -59,7 +41,7 @@ class Instance:
 
     def terminate(self) -> None:
         """As scale-in does: the group moves the instance on, and its metadata service says so."""
-        self.cloud.client("autoscaling").terminate_instance_in_auto_scaling_group(
+        self.account.client("autoscaling").terminate_instance_in_auto_scaling_group(
             InstanceId=self.id, ShouldDecrementDesiredCapacity=True
         )
         self.imds.target_state = "Terminated"
@@ -71,7 +53,7 @@ class Instance:
     def measured(self, metric: str, **dimensions: str) -> dict[str, float]:
         """Sum and count of what CloudWatch has of it."""
         now = datetime.now(UTC)
-        points = self.cloud.client("cloudwatch").get_metric_statistics(
+        points = self.account.client("cloudwatch").get_metric_statistics(
             Namespace=NAMESPACE,
             MetricName=metric,
             Dimensions=[

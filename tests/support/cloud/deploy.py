@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import boto3
 import trustme
 
 from tests.support import node_js
+from tests.support.cloud.account import REGION, Account
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "123456789012"
-REGION = "us-east-1"
 _CLI = ROOT / "infra" / "node_modules" / "aws-cdk" / "bin" / "cdk"
 _APP = f"{sys.executable} -m infra.app"
 _START_SECONDS = 60.0
@@ -34,36 +33,10 @@ _QUIET = ("--no-notices", "--no-version-reporting", "--no-color", "--ci")
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """A fresh AWS: the address of its API, and an empty folder for whoever calls it."""
+class Cloud(Account):
+    """An account with nothing in it, and an empty folder for whoever deploys to it."""
 
-    url: str
     home: Path
-    region: str = REGION
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """What makes the AWS clients of a child process use this cloud, and nothing of the machine's own AWS set-up."""
-        return {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": str(self.home / "config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(self.home / "credentials"),
-        }
-
-    def client(self, service: str) -> Any:
-        """A boto3 client."""
-        return boto3.client(
-            service,
-            region_name=self.region,
-            endpoint_url=self.url,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
 
     def cdk(self, *arguments: str) -> str:
         """Run the CLI in the folder `home`; gives what it wrote. Raises `CdkFailed`."""
@@ -105,7 +78,7 @@ class Cloud:
 
     def bootstrap(self) -> None:
         """What an account needs once."""
-        self.cdk("bootstrap", f"aws://{ACCOUNT}/{self.region}")
+        self.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
 
     def deploy(self, context: Mapping[str, Any], *arguments: str, app: str = _APP) -> None:
         """Deploy the app with the context that `cdk.json` would have. An update needs `--method direct` here."""
