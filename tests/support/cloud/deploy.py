@@ -98,7 +98,7 @@ def running_cloud(home: Path) -> Iterator[Cloud]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.cloud.server", str(port)],
             cwd=ROOT,
-            env=_without_aws(os.environ) | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
+            env=_without_aws(os.environ),
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -3,6 +3,7 @@
 Its state lives and dies with the process. Callers must use the name localhost: moto reads an address as a bucket.
 """
 
+import os
 import sys
 
 from moto.server import main
@@ -35,6 +36,7 @@ RESOURCES = (
 
 def serve(port: int) -> None:
     """Serve until terminated."""
+    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"  # roles have some of AWS's own
     operations.install()
     autoscaling_life.install()
     cloudformation.install(RESOURCES)
