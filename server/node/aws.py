@@ -9,9 +9,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
-AWS_ERRORS = (BotoCoreError, ClientError, ValueError)
-"""What a client raises; a `ValueError` for an endpoint that is no address."""
+AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError, OSError, ValueError)
+"""What a client raises, an answer that is none (of a proxy, say) and an endpoint that is no address included."""
 
 _CONFIG = Config(connect_timeout=2.0, read_timeout=3.0, retries={"total_max_attempts": 1})
 

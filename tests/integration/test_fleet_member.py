@@ -4,8 +4,10 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 
 import pytest
@@ -30,6 +32,29 @@ from tests.support.speech import resample
 SECONDS = 20.0  # for what takes a few: two cores are shared with everything else that runs
 SIGNALLED_SECONDS = 10.0
 _NUMBERS = count()
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A server that answers everything in the same way; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +254,17 @@ async def test_protection_is_refused_to_an_instance_that_is_not_in_service(insta
 async def test_a_hook_of_another_name_is_an_error(instance: Instance, aws: None) -> None:
     member = InstanceInGroup(instance.group, instance.id, REGION)
     assert await asyncio.to_thread(member.send, CompleteHook("misnamed")) is Answer.FAILED
+
+
+@pytest.mark.parametrize("status", [200, 403, 500])
+async def test_what_is_no_answer_of_aws_is_a_failure_and_no_crash(
+    aws: None, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    with answering(status, b"<html>a proxy's page") as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        member = InstanceInGroup("voicefleet-test", "i-1", REGION)
+        assert await asyncio.to_thread(member.send, Protect(True)) is Answer.FAILED
+        await asyncio.to_thread(Publisher("voicefleet-test", REGION).publish, 0.5)
 
 
 async def test_what_can_not_be_published_is_counted_and_dropped(
