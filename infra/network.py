@@ -1,5 +1,6 @@
 """Where the fleet stands: a VPC with private subnets for the nodes, and ways to AWS that avoid the internet."""
 
+from aws_cdk import Annotations
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
@@ -41,6 +42,11 @@ class Network(Construct):
             nat_gateways=min(config.nat_gateways, config.zones),
             gateway_endpoints={"S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)},
         )
+        if (found := len(vpc.availability_zones)) < config.zones:
+            message = (
+                f"network.zones: {config.zones} are wanted, {found} are used: no more are known without credentials."
+            )
+            Annotations.of(self).add_warning_v2("voicefleet:zones", message)
         flow_logs = log_group(self, "FlowLogs", days=config.flow_log_days)
         vpc.add_flow_log("FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))
         if config.interface_endpoints:

@@ -321,3 +321,12 @@ def test_everything_that_takes_tags_says_whose_it_is(shipped: Template) -> None:
         for resource in shipped.find_resources(kind).values():
             tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
             assert tags.items() >= {"environment": "prod", "service": "voicefleet"}.items(), kind
+
+
+def test_zones_that_can_not_be_had_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CDK_DEFAULT_ACCOUNT")
+    context = json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"]
+    (stack,) = make_app({**context, "env": "prod"}).synth().stacks
+    assert [
+        message.entry.data for message in stack.messages if "network.zones: 3 wanted, 2 used" in str(message.entry.data)
+    ]
