@@ -1,17 +1,25 @@
 """API keys and the token secret from AWS Secrets Manager, so that no file, image or template of a fleet holds them.
 
-It reads, and checks as settings are checked. When to read again is for the node to say.
+It reads, and checks as settings are checked; it writes nothing.
 """
 
+import asyncio
 import json
 import os
+from collections.abc import Callable
 from typing import Annotated
 
+import structlog
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from server.node.aws import AWS_ERRORS, make_client
 from server.settings import HashedKeys, LongSecret, Settings, SettingsError
+
+AGAIN_SECONDS = 120.0
+"""Between two looks at the secret: a request costs next to nothing, and a leaked key should not live long."""
+
+log = structlog.get_logger(__name__)
 
 
 class _Content(BaseModel):
@@ -45,6 +53,26 @@ def with_keys(settings: Settings) -> Settings:
     except ValueError:
         raise _wrong(settings.keys_secret, "is not JSON") from None
     return settings.model_copy(update={"api_keys": keys.api_keys, "token_secret": keys.token_secret})
+
+
+async def follow_keys(
+    settings: Settings, take: Callable[[Settings], None], every_seconds: float = AGAIN_SECONDS
+) -> None:
+    """Read the secret again and again, and let `take` have the settings whenever its keys have changed.
+
+    So a new key is let in, and a withdrawn one no more, without a restart. What can't be read changes nothing.
+    """
+    while True:
+        await asyncio.sleep(every_seconds)
+        try:
+            new = await asyncio.to_thread(with_keys, settings)
+        except SettingsError as error:
+            log.warning("keys_not_read", error=str(error))
+            continue
+        if new != settings:
+            log.info("keys_changed", api_keys=len(new.api_keys))
+            take(new)
+            settings = new
 
 
 def _read(secret: str) -> str:

@@ -21,10 +21,10 @@ from server.models.store import ModelStore
 from server.node import metrics
 from server.node.admission import Admission
 from server.node.http import PartState, serve_http
-from server.node.key_secret import with_keys
+from server.node.key_secret import follow_keys
 from server.node.loop_lag import watch_loop_lag
 from server.pipeline import Parts
-from server.settings import Settings, SettingsError
+from server.settings import Settings
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsError, TtsProcessor
 from server.vad_processor import VadProcessor
@@ -36,8 +36,6 @@ from server.workers.supervisor import Supervisor
 log = structlog.get_logger(__name__)
 
 _VAD_MODEL = ("silero-vad", "silero_vad.onnx")
-
-_KEYS_AGAIN_SECONDS = 120.0
 
 
 class CannotListen(VoicefleetError):
@@ -120,7 +118,7 @@ class Node:
             port = await self._calls.enter_async_context(gateway.serve())
         stack.push_async_exit(self._calls)
         if settings.keys_secret:
-            background.append(tasks.create_task(self._follow_keys(gateway)))
+            background.append(tasks.create_task(follow_keys(settings, gateway.take_keys)))
         scheme = "wss" if tls else "ws"
         self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
         log.info("node_serving", websocket=self.websocket, http=self.http)
@@ -184,21 +182,6 @@ class Node:
             if limit != self.admission.limit:
                 log.info("capacity_changed", sessions=limit, streams=streams)
                 self.admission.resize(limit)
-
-    async def _follow_keys(self, gateway: Gateway) -> None:
-        """Let a new key in, and a withdrawn one no more, without a restart. What can't be read changes nothing."""
-        settings = self._settings
-        while True:
-            await asyncio.sleep(_KEYS_AGAIN_SECONDS)
-            try:
-                new = await asyncio.to_thread(with_keys, settings)
-            except SettingsError as error:
-                log.warning("keys_not_read", error=str(error))
-                continue
-            if new != settings:
-                log.info("keys_changed", api_keys=len(new.api_keys))
-                gateway.take_keys(new)
-                settings = new
 
 
 def _pool_state(workers: Mapping[str, bool]) -> PartState:

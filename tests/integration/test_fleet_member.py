@@ -1,6 +1,7 @@
 """A real node in a fleet: it joins its group, is protected while it has calls, drains, and survives outages of AWS."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -288,6 +289,14 @@ async def test_what_can_not_be_published_is_counted_and_dropped(
     publisher.publish(None)
     assert instance.measured("voice_sessions_utilization_ratio") == {"Sum": 0.25, "SampleCount": 1.0}
     assert instance.measured("voice_to_voice_seconds")["SampleCount"] == 1.0
+
+
+async def test_a_node_lets_in_who_has_a_key_of_the_secret(account: Account, quick: dict[str, str]) -> None:
+    account.client("secretsmanager").create_secret(Name="keys", SecretString=json.dumps({"api_keys": "a-key"}))
+    with running_node(**quick, **account.variables, VOICE_KEYS_SECRET="keys") as node:
+        assert await serves(node.websocket, additional_headers={"Authorization": "Bearer a-key"})
+        assert (await refusal(node.websocket)).status_code == 401
+        assert (await refusal(node.websocket, headers={"Authorization": "Bearer another"})).status_code == 401
 
 
 def test_outside_a_fleet_nothing_of_it_is_imported() -> None:

@@ -1,15 +1,17 @@
 """API keys from Secrets Manager."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 
 import boto3
 import pytest
 from moto import mock_aws
+from structlog.testing import capture_logs
 
 from server.node.auth import new_api_key
-from server.node.key_secret import with_keys
-from server.settings import Settings, SettingsError
+from server.node.key_secret import follow_keys, with_keys
+from server.settings import Settings, SettingsError, hash_api_key
 
 TOKEN_SECRET = "0123456789abcdef" * 4
 SETTINGS = Settings.model_validate({"keys_secret": "keys", "host": "0.0.0.0"})
@@ -25,7 +27,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def keep(content: str) -> None:
-    boto3.client("secretsmanager", region_name="us-east-1").create_secret(Name="keys", SecretString=content)
+    """Put it into the secret, which may be there already."""
+    client = boto3.client("secretsmanager", region_name="us-east-1")
+    try:
+        client.create_secret(Name="keys", SecretString=content)
+    except client.exceptions.ResourceExistsException:
+        client.put_secret_value(SecretId="keys", SecretString=content)
 
 
 def test_keys_and_token_secret_become_settings() -> None:
@@ -80,3 +87,23 @@ def test_a_secret_with_something_else_in_it_is_refused_and_never_shown(content: 
     with pytest.raises(SettingsError, match=fault) as refused:
         with_keys(SETTINGS)
     assert "hush" not in str(refused.value)
+
+
+async def test_a_changed_key_is_taken_while_the_node_runs_and_a_broken_secret_changes_nothing() -> None:
+    keep(json.dumps({"api_keys": "old"}))
+    before = with_keys(SETTINGS)
+    taken: asyncio.Queue[Settings] = asyncio.Queue()
+    following = asyncio.create_task(follow_keys(before, taken.put_nowait, every_seconds=0.01))
+    try:
+        with capture_logs() as lines:
+            keep("broken")
+            while "keys_not_read" not in {line["event"] for line in lines}:  # noqa: ASYNC110  # logged by the task
+                await asyncio.sleep(0.01)
+            keep(json.dumps({"api_keys": "new"}))
+            async with asyncio.timeout(10):
+                after = await taken.get()
+    finally:
+        following.cancel()
+    assert (before.api_keys, after.api_keys) == (frozenset([hash_api_key("old")]), frozenset([hash_api_key("new")]))
+    assert taken.empty()
+    assert "new" not in str([line for line in lines if line["event"] == "keys_changed"])
