@@ -19,6 +19,7 @@ from server.models.store import ModelStore
 from server.node import logs
 from server.node.key_secret import with_keys
 from server.node.node import Node
+from server.node.systemd import serving_under_systemd
 from server.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ async def _serve(settings: Settings, store: ModelStore, member: "FleetMember | N
         console = Console(stderr=True)
         if console.is_terminal:  # a log reader has the same in the line node_serving
             show_addresses(console, node)
-        await stop.requested(member or node)
+        async with serving_under_systemd():
+            await stop.requested(member or node)
 
 
 class Drainable(Protocol):

@@ -21,6 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from server.addresses import split_address
 from server.errors import VoicefleetError
 from server.node import logs
+from server.node.systemd import serving_under_systemd
 from server.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
@@ -101,7 +102,7 @@ async def serve(
     try:
         await warm_up()
         log.info("worker_serving", address=bound)
-        async with asyncio.TaskGroup() as tasks:
+        async with serving_under_systemd(healthy), asyncio.TaskGroup() as tasks:
             reporting = tasks.create_task(_report_health(servicer, healthy))
             await stopping.wait()
             reporting.cancel()
