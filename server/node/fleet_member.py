@@ -18,7 +18,7 @@ from server.node.admission import Admission
 from server.node.autoscaling import InstanceInGroup
 from server.node.cloudwatch import PERIOD_SECONDS, Publisher
 from server.node.group_requests import Request
-from server.node.http import PartState
+from server.node.http import PartState, missing_parts
 from server.node.imds import Imds, ImdsUnavailable, open_imds
 from server.node.lifecycle import CutCalls, Drain, DrainReason, Exit, Lifecycle
 from server.settings import Settings
@@ -92,7 +92,7 @@ class FleetMember:
         while True:
             now = time.monotonic()
             if self._node:
-                self._life.parts(_missing(self._node), now)
+                self._life.parts(missing_parts(self._node.parts()), now)
                 self._life.calls(self._node.admission.active)
             for command in self._life.decide(now):
                 match command:
@@ -151,7 +151,7 @@ class FleetMember:
         await self._has_node.wait()
         assert self._node
         while True:
-            if not _missing(self._node):
+            if not missing_parts(self._node.parts()):
                 try:
                     await self._node.try_voice()
                 except TtsError as error:
@@ -186,10 +186,6 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> FleetMember | Non
     tasks = await stack.enter_async_context(asyncio.TaskGroup())
     stack.callback(tasks.create_task(member.run()).cancel)
     return member
-
-
-def _missing(node: FleetNode) -> list[str]:
-    return [name for name, part in node.parts().items() if part.required and not part.serving]
 
 
 def _tell_once(told: set[str], kind: str, **details: str) -> None:

@@ -36,6 +36,11 @@ class PartState:
     required: bool = True
 
 
+def missing_parts(parts: Mapping[str, PartState]) -> list[str]:
+    """The names of the required parts that do not serve; with any, a node is not ready."""
+    return [name for name, part in parts.items() if part.required and not part.serving]
+
+
 class NodeState(Protocol):
     """What the HTTP side has to know of the node."""
 
@@ -80,7 +85,7 @@ def make_app(node: NodeState) -> web.Application:
         )
 
     async def ready(_: web.Request) -> web.Response:
-        reasons = [f"{name} not serving" for name, part in node.parts().items() if part.required and not part.serving]
+        reasons = [f"{name} not serving" for name in missing_parts(node.parts())]
         headers = {}
         if refusal := node.admission.refusal:
             reasons.insert(0, refusal.reason)
