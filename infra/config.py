@@ -177,6 +177,10 @@ class NodeConfig(_Part):
         pattern=r"^[\w.:-]+$",
         description="Bedrock model or inference profile that answers; the node may use no other.",
     )
+    mps: bool = Field(
+        False,
+        description="NVIDIA MPS: recognition and synthesis on the GPU side by side; a fault of one then ends both.",
+    )
     settings: dict[str, str] = Field(
         default_factory=dict, description="Further settings of the node: any VOICE_* variable that is not set here."
     )

@@ -24,6 +24,7 @@ from infra.node_role import NodeRole
 from server.node.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
 
 ENVIRONMENT_FILE = "/etc/voicefleet/node.env"  # read by the units of the image
+MPS_FOLDER = "/run/voicefleet-mps"  # made by voicefleet-mps.service, which runs where it is named
 _ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 
 
@@ -85,6 +86,7 @@ class Fleet(Construct):
                     "AWS_REGION": config.region,
                     "LOG_GROUP": logs.nodes.log_group_name,
                     "METRICS_LOG_GROUP": logs.metrics.log_group_name,
+                    **({"CUDA_MPS_PIPE_DIRECTORY": MPS_FOLDER} if config.node.mps else {}),
                     **config.node.settings,
                 }
             ),

@@ -7,7 +7,9 @@ readonly KERNEL DRIVER
 
 # The modules' package depends on the modules of its newest kernel; asked for together, neither moves alone.
 install_packages "linux-$KERNEL" "linux-modules-nvidia-$DRIVER-$KERNEL" \
-  "libnvidia-compute-$DRIVER" "nvidia-utils-$DRIVER" nvidia-modprobe
+  "libnvidia-compute-$DRIVER" "nvidia-utils-$DRIVER" "nvidia-compute-utils-$DRIVER" nvidia-modprobe
+# Of compute-utils MPS is meant, for nodes that ask for it; its other service would start on every one.
+systemctl mask nvidia-persistenced.service
 
 mapfile -t held < <(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' 'linux-*' '*nvidia*' |
   sed -n -E 's/^installed ((linux-(aws|image|headers|modules|objects|signatures)|(lib)?nvidia-).*)$/\1/p')

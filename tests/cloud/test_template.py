@@ -13,6 +13,7 @@ from aws_cdk import cx_api
 from aws_cdk.assertions import Match, Template
 
 from infra.app import make_app
+from infra.fleet import MPS_FOLDER
 from server.node.lifecycle import HEARTBEAT_SECONDS, LAUNCH_HOOK, TERMINATE_HOOK
 from tests.support.fleet_template import REPOSITORY, fleet_template
 
@@ -26,11 +27,12 @@ TARGET_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 
 @cache
 def assembly() -> cx_api.CloudAssembly:
-    """`dev` with spot in two regions: us-east-1 in a VPC that exists, internet-facing; eu-west-1 in one of its own."""
+    """`dev` with spot and MPS in two regions: us-east-1 as a guest, facing the internet; eu-west-1 in its own VPC."""
     context = copy.deepcopy(json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"])
     dev = context["environments"]["dev"]
     dev["account"] = ACCOUNT
     dev["fleet"] |= {"spot_percent": 40}
+    dev["node"] |= {"mps": True}
     dev["regions"] = {
         "us-east-1": {"network": {"vpc_id": VPC}, "load_balancer": {"internet_facing": True}},
         "eu-west-1": {
@@ -154,6 +156,12 @@ def test_a_node_has_tokens_for_its_metadata_and_an_encrypted_disk(shipped: Templ
                 }
             },
         )
+
+
+def test_workers_are_told_of_mps_only_where_it_is_asked_for(shipped: Template, guest: Template) -> None:
+    told = [str(only(template, LAUNCH_TEMPLATE)["Properties"]["LaunchTemplateData"]) for template in (shipped, guest)]
+    assert [f"CUDA_MPS_PIPE_DIRECTORY={MPS_FOLDER}" in data for data in told] == [False, True]
+    assert "CUDA_MPS" not in told[0]
 
 
 def statements(template: Template) -> list[dict[str, Any]]:

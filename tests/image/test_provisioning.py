@@ -44,6 +44,7 @@ def test_packages_are_of_the_pinned_versions(fresh: System) -> None:
         f"linux-{pins['KERNEL']}",
         f"linux-modules-nvidia-{pins['DRIVER']}-{pins['KERNEL']}",
         f"nvidia-utils-{pins['DRIVER']}",
+        f"nvidia-compute-utils-{pins['DRIVER']}",
         f"datacenter-gpu-manager-4-core={pins['DCGM']}",
         f"datacenter-gpu-manager-exporter={pins['DCGM_EXPORTER']}",
         "/sources/amazon-cloudwatch-agent.deb",
@@ -63,7 +64,8 @@ def test_driver_and_kernel_are_held_together(fresh: System) -> None:
     pins = versions()
     held = " ".join(asked_of("apt-mark", fresh.provision())).split()
     assert {f"linux-{pins['KERNEL']}", f"linux-modules-nvidia-{pins['DRIVER']}-{pins['KERNEL']}"} <= set(held)
-    assert {f"nvidia-utils-{pins['DRIVER']}", f"libnvidia-compute-{pins['DRIVER']}"} <= set(held)
+    programs = ("nvidia-utils", "nvidia-compute-utils", "libnvidia-compute")
+    assert {f"{name}-{pins['DRIVER']}" for name in programs} <= set(held)
     assert "chrony" not in held
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.config import FleetConfig
-from infra.fleet import ENVIRONMENT_FILE
+from infra.fleet import ENVIRONMENT_FILE, MPS_FOLDER
 from tests.support.units import IMAGE, UNITS, read, words
 
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -71,8 +71,9 @@ def test_a_unit_is_shut_in(unit: str) -> None:
 def test_a_node_starts_in_order() -> None:
     order = {
         "voicefleet-models.service": {"voicefleet-cache.service"},
-        "voicefleet-stt.service": {"voicefleet-models.service", "voicefleet-gpu.service"},
-        "voicefleet-tts.service": {"voicefleet-models.service", "voicefleet-gpu.service"},
+        "voicefleet-mps.service": {"voicefleet-gpu.service"},
+        "voicefleet-stt.service": {"voicefleet-models.service", "voicefleet-gpu.service", "voicefleet-mps.service"},
+        "voicefleet-tts.service": {"voicefleet-models.service", "voicefleet-gpu.service", "voicefleet-mps.service"},
         "voicefleet.service": {"voicefleet-models.service", "voicefleet-stt.service", "voicefleet-tts.service"},
         "amazon-cloudwatch-agent.service.d/voicefleet.conf": {"voicefleet-config.service"},
         "dcgm-exporter.service": {"voicefleet-gpu.service"},
@@ -135,7 +136,26 @@ def test_the_gateway_finds_the_workers_where_they_serve() -> None:
 
 def test_only_who_computes_on_the_gpu_may_open_it() -> None:
     may = {unit for unit in SERVICES if "char-nvidia*" in words(unit, "Service", "DeviceAllow")}
-    assert may == {"voicefleet-stt.service", "voicefleet-tts.service", "dcgm-exporter.service"}
+    workers = {"voicefleet-stt.service", "voicefleet-tts.service"}
+    assert may == workers | {"voicefleet-mps.service", "dcgm-exporter.service"}
+
+
+@pytest.mark.parametrize(("folder", "runs"), [("", False), (MPS_FOLDER, True)])
+def test_mps_is_skipped_unless_user_data_names_its_folder(folder: str, runs: bool) -> None:
+    (condition,) = read("voicefleet-mps.service")["Service"]["ExecCondition"]
+    words_of_it = [folder if word == "${CUDA_MPS_PIPE_DIRECTORY}" else word for word in condition.split()]
+    assert folder in words_of_it
+    assert (run(*words_of_it).returncode == 0) == runs
+
+
+def test_mps_serves_both_workers_in_a_folder_that_they_reach() -> None:
+    mps = read("voicefleet-mps.service")["Service"]
+    assert mps["RuntimeDirectory"] == [MPS_FOLDER.removeprefix("/run/")]
+    for worker in ("stt", "tts"):
+        service = read(f"voicefleet-{worker}.service")["Service"]
+        assert service["Group"] == mps["Group"]
+        assert service["EnvironmentFile"] == mps["EnvironmentFile"] == [ENVIRONMENT_FILE]
+    assert "-multiuser-server" in mps["ExecStart"][0], "or the second user waits until the first one has gone"
 
 
 def test_the_gateway_comes_first_for_the_processor_and_last_when_memory_runs_out() -> None:

@@ -42,6 +42,7 @@ def test_little_has_to_be_said() -> None:
     assert environment.fleet_name == "voicefleet-test"
     assert environment.fleet.spot_percent == 0
     assert not environment.load_balancer.internet_facing
+    assert not environment.node.mps
 
 
 def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
@@ -80,6 +81,8 @@ def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
         ({"fleet": {"checkpoints": []}}, "takes rising percentages of which the last is 100"),
         ({"scaling": {"scale_in_below": 0.5}}, "scale_in_below: got 0.5; takes less than target_utilization, 0.5"),
         ({"scaling": {"schedule": [{"name": "open", "cron": "at 8", "min_nodes": 4}]}}, "scaling.schedule.0.cron"),
+        ({"node": {"mps": "server"}}, "node.mps: got 'server'"),
+        ({"node": {"settings": {"CUDA_MPS_PIPE_DIRECTORY": "/tmp/mps"}}}, r"takes VOICE_\* variables"),
         ({"node": {"settings": {"VOICE_TSS": "x"}}}, r"takes VOICE_\* variables of docs/settings.md"),
         ({"node": {"settings": {"VOICE_MAX_SESSIONS": "9"}}}, "that the stack does not set"),
         ({"node": {"settings": {"VOICE_TTS": "x"}}}, "VOICE_TTS: got 'x'; takes 'hibari' or 'chatterbox'"),
