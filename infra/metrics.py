@@ -1,4 +1,4 @@
-"""How a metric becomes one of CloudWatch: an object declared in the server, a DCGM field, a node_exporter name.
+"""How a metric becomes one of CloudWatch: an object declared in the server, a DCGM field, a name of node_exporter's.
 
 Nothing here invents a name: a typing error is an error of Python, and a test compares what is used with what is
 exported and carried (`tests/unit/test_exported_metrics.py`).
@@ -42,7 +42,15 @@ class Host(StrEnum):
     SERVICE_RESTARTS = "node_systemd_service_restart_total"
 
 
-Source = MetricWrapperBase | Gpu | Host
+class Boot(StrEnum):
+    """What the scripts of `image/boot` write into text files, which node_exporter serves beside its own."""
+
+    READY = "voice_boot_ready_seconds"  # from the kernel's start to the first call that could be taken
+    STAGE = "voice_boot_stage_seconds"  # by `stage`
+    CACHE_ON_ROOT = "voice_model_cache_on_root"  # 1 for want of an instance-store disk
+
+
+Source = MetricWrapperBase | Gpu | Host | Boot
 
 
 def exported_name(source: Source) -> str:

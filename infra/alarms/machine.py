@@ -5,7 +5,7 @@ from aws_cdk import aws_cloudwatch as cw
 
 from infra.alarms.config import AlarmConfig
 from infra.alarms.rule import HALF_A_NODE, WINDOW, Rule, without
-from infra.metrics import MODEL_CACHE, SCRAPE_SECONDS, FleetMetrics, Gpu, Host, slowed_percent
+from infra.metrics import MODEL_CACHE, SCRAPE_SECONDS, Boot, FleetMetrics, Gpu, Host, slowed_percent
 from server.node import metrics
 from server.node.cloudwatch import PERIOD_SECONDS as PUBLISH_SECONDS
 
@@ -113,6 +113,12 @@ def node_rules(config: AlarmConfig, fleet: FleetMetrics) -> list[Rule]:
             of=5,
             below=True,
             section="disk-low",
+        ),
+        Rule(
+            "model-cache-on-root",
+            "A node found no disk for its models: it starts slowly and fills its root volume; replace it.",
+            fleet.of(Boot.CACHE_ON_ROOT, "Maximum"),
+            1,
         ),
         Rule(
             "memory-low",

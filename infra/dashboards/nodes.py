@@ -1,21 +1,35 @@
 """Each node by itself."""
 
 from infra.dashboards.board import Board, Rows
-from infra.metrics import MODEL_CACHE, Gpu, Host
+from infra.metrics import MODEL_CACHE, Boot, Gpu, Host
 from server.node import metrics
+
+# Of voice_boot_stage_seconds, in their order; the workers load side by side.
+_BOOT_STAGES = {
+    "cache": "disks of the model cache",
+    "models": "fetching models",
+    "stt": "STT worker",
+    "tts": "TTS worker",
+    "gateway": "gateway",
+}
 
 
 def rows(board: Board) -> Rows:
     """The rows of the page."""
     fleet = board.fleet
+    cache, *later_stages = (
+        board.graph(f"Start: {title}", fleet.each_node(Boot.STAGE, "Maximum", stage=stage), unit="seconds", width=width)
+        for (stage, title), width in zip(_BOOT_STAGES.items(), (8, 6, 6, 6, 6), strict=True)
+    )
     return [
         [
             board.text(
                 "Which node is it?",
                 "A line for each node, by its instance id: the one that stands apart is the one to look at. Nodes that "
-                "are gone stay in view as long as the time shown.",
+                "are gone stay in view as long as the time shown. The last two rows say why one started slowly.",
                 "drain-a-node",
                 "disk-low",
+                "model-cache-on-root",
                 "memory-low",
                 "service-restarts",
                 "node-unhealthy",
@@ -68,4 +82,15 @@ def rows(board: Board) -> Rows:
                 unit="nodes",
             ),
         ],
+        [
+            board.graph("Start: until the first call", fleet.each_node(Boot.READY, "Maximum"), unit="seconds"),
+            board.graph(
+                "Model cache on the root volume",
+                fleet.each_node(Boot.CACHE_ON_ROOT, "Maximum"),
+                alarms=["model-cache-on-root"],
+                unit="1: for want of a disk",
+            ),
+            cache,
+        ],
+        [*later_stages],
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infra.metrics import NODE_DIMENSION
+from infra.metrics import NODE_DIMENSION, Boot
 from infra.preview.expressions import evaluate
 from infra.preview.series import Recorded, Values
 from infra.preview.template import Line, Query, Widget, search
@@ -59,6 +59,8 @@ def _evaluated(expression: str, lines: Sequence[Line], recorded: Recorded) -> Va
 
 
 def _exporter(query: Query) -> str:
+    if query.name in set(Boot):
+        return "node_exporter"  # which serves the boot scripts' files beside its own
     for prefix, exporter in {"DCGM_": "dcgm-exporter", "node_": "node_exporter", "voice_": "the node"}.items():
         if query.name.startswith(prefix):
             return exporter

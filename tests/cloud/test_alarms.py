@@ -76,6 +76,12 @@ def test_a_rollout_is_rolled_back_by_alarms_that_a_bad_image_sets_off() -> None:
     assert len(names) <= 10, "an instance refresh takes ten at most"
 
 
+def test_one_node_whose_models_lie_on_its_root_volume_is_told_of() -> None:
+    alarm = alarms()["model-cache-on-root"]
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == ("voice_model_cache_on_root", "Maximum", 1)
+    assert alarm["AlarmActions"]
+
+
 def test_no_alarm_needs_the_group_that_needs_it() -> None:
     assert "AWS::AutoScaling" not in str(alarms())
     for alarm in alarms().values():

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +28,7 @@ AGENT = FILES / "cloudwatch-agent" / "amazon-cloudwatch-agent.json"
 SCRAPES = FILES / "cloudwatch-agent" / "prometheus.yaml"
 COUNTERS = FILES / "dcgm-exporter" / "counters.csv"
 HOST_METRICS = FILES / "node_exporter" / "metrics.txt"
+BOOT = REPOSITORY / "image" / "boot"
 
 # AWS's own, from its user guides: namespace, metric, dimensions.
 AWS_METRICS: Mapping[str, tuple[set[frozenset[str]], set[str]]] = {
@@ -100,6 +103,27 @@ def host_series() -> list[Series]:
             found.append(Series("node", name, {}))
         found += [Series("node", name, {label: value}) for label in labels for value in examples[label]]
     return found
+
+
+@cache
+def boot_series() -> tuple[Series, ...]:
+    """What the boot scripts write into text files for node_exporter, on a machine without disks where nothing runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        programs, texts = Path(folder, "bin"), Path(folder, "var/lib/prometheus/node-exporter")
+        programs.mkdir()
+        texts.mkdir(parents=True)
+        for name in ("systemctl", "lsblk", "udevadm"):
+            (programs / name).write_text("#!/bin/sh\necho 0\n", encoding="utf-8")
+            (programs / name).chmod(0o755)
+        environment = {"PATH": f"{programs}:/usr/bin:/bin", "ROOT": folder}
+        for script in ("mount-model-cache", "boot-report"):
+            subprocess.run([BOOT / script], env=environment, capture_output=True, check=True, timeout=60)
+        return tuple(
+            Series("node", sample.name, sample.labels)
+            for text in sorted(texts.glob("*.prom"))  # as the collector takes them
+            for family in text_string_to_metric_families(text.read_text(encoding="utf-8"))
+            for sample in family.samples
+        )
 
 
 def uncarried(named: Iterable[Named], series: Iterable[Series]) -> list[str]:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from infra.metrics import MODEL_CACHE, SCRAPE_SECONDS, Gpu, Host
+from infra.metrics import MODEL_CACHE, SCRAPE_SECONDS, Boot, Gpu, Host
 from infra.preview.named import Named, named_metrics
 from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE
 from tests.support.carried_metrics import (
@@ -13,6 +13,7 @@ from tests.support.carried_metrics import (
     SCRAPES,
     Series,
     agent_declarations,
+    boot_series,
     gpu_series,
     host_series,
     scrape_configs,
@@ -26,7 +27,7 @@ GROUP = (GROUP_DIMENSION, "voicefleet-prod")
 
 @pytest.fixture
 async def exported() -> list[Series]:
-    return [*await served_series(), *gpu_series(), *host_series()]
+    return [*await served_series(), *gpu_series(), *host_series(), *boot_series()]
 
 
 def test_alarms_dashboards_and_scaling_policies_name_metrics() -> None:
@@ -52,6 +53,8 @@ async def test_every_metric_named_is_exported_and_carried(exported: list[Series]
         (NAMESPACE, "voice_to_voice_seconds", (GROUP, ("InstanceId", "*"))),  # published for the group only
         (NAMESPACE, "voice_turn_stage_seconds", (GROUP, ("stage", "thinking"))),  # no such stage
         (NAMESPACE, "node_filesystem_avail_bytes", (GROUP, ("mountpoint", "/home"))),  # not scraped
+        (NAMESPACE, "voice_boot_stage_seconds", (GROUP, ("InstanceId", "*"), ("stage", "coffee"))),  # no such stage
+        (NAMESPACE, "voice_boot_ready_seconds", (GROUP,)),  # carried by node only
         (NAMESPACE, "DCGM_FI_DEV_XID_ERRORS", (GROUP,)),  # not in the counters file
         ("AWS/Bedrock", "InvocationLatency", (GROUP,)),  # not by these dimensions
         ("AWS/Invented", "GroupMinSize", (GROUP,)),
@@ -82,9 +85,16 @@ def test_the_agent_carries_nothing_that_nobody_looks_at() -> None:
     assert carried - named == set()
 
 
-def test_the_names_in_the_code_are_those_of_the_exporters_files() -> None:
+def test_the_names_in_the_code_are_those_of_the_exporters_files_and_the_boot_scripts() -> None:
     assert {series.name for series in gpu_series()} == set(Gpu)
     assert {series.name for series in host_series()} == set(Host)
+    assert {series.name for series in boot_series()} == set(Boot)
+
+
+def test_every_stage_of_a_boot_is_looked_at() -> None:
+    timed = {series.labels["stage"] for series in boot_series() if series.name == Boot.STAGE}
+    shown = {dict(one.dimensions)["stage"] for one in named_metrics(fleet_template()) if one.name == Boot.STAGE}
+    assert timed == shown
 
 
 def test_the_agent_scrapes_the_three_ports_with_the_labels_that_are_dimensions() -> None:
