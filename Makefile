@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run gpu fleet test lint docs proto lock clean
+.PHONY: help run gpu fleet test boot lint docs proto lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
@@ -19,9 +19,13 @@ fleet: .venv/.base ## where you deploy from: add the CDK app's packages and the 
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/infra.txt
 	npm ci --no-fund --no-audit --prefix infra
 
-test: .venv/.torch .venv/.checkov ## run every test
+test: .venv/.torch .venv/.checkov ## run every test but the boots
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest --cov
+
+boot: .venv/.dev ## boot the machine image under QEMU, as root: first start, reboot, faults (about 25 minutes)
+	$(BIN)/voicefleet models pull
+	$(BIN)/pytest -m boot tests/image
 
 lint: .venv/.torch ## check style and types
 	$(BIN)/ruff check

@@ -17,6 +17,7 @@ fi
 install_tree 644 "$PROVISION/files" ""
 
 apt_get update
-install_packages ca-certificates chrony curl logrotate mdadm python3 python3-venv xfsprogs
+# libgomp1: the embedded language model's library asks for it and brings none.
+install_packages ca-certificates chrony curl libgomp1 logrotate mdadm python3 python3-venv xfsprogs
 
 systemctl enable chrony.service

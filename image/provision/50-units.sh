@@ -10,6 +10,7 @@ for changes in "$IMAGE"/units/*.d; do
   install_tree 644 "$changes" "/etc/systemd/system/$(basename "$changes")"
 done
 install_file 644 "$IMAGE/units/voicefleet.sysusers" /etc/sysusers.d/voicefleet.conf
+install_file 644 "$IMAGE/units/voicefleet.tmpfiles" /etc/tmpfiles.d/voicefleet.conf
 install_file 644 "$IMAGE/units/voicefleet.logrotate" /etc/logrotate.d/voicefleet
 
 systemd-sysusers /etc/sysusers.d/voicefleet.conf

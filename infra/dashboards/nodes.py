@@ -6,6 +6,7 @@ from server.node import metrics
 
 # Of voice_boot_stage_seconds, in their order; the workers load side by side.
 _BOOT_STAGES = {
+    "system": "the system itself",
     "cache": "disks of the model cache",
     "models": "fetching models",
     "stt": "STT worker",
@@ -17,9 +18,9 @@ _BOOT_STAGES = {
 def rows(board: Board) -> Rows:
     """The rows of the page."""
     fleet = board.fleet
-    cache, *later_stages = (
+    system, *later_stages = (
         board.graph(f"Start: {title}", fleet.each_node(Boot.STAGE, "Maximum", stage=stage), unit="seconds", width=width)
-        for (stage, title), width in zip(_BOOT_STAGES.items(), (8, 6, 6, 6, 6), strict=True)
+        for (stage, title), width in zip(_BOOT_STAGES.items(), (8, 5, 5, 5, 5, 4), strict=True)
     )
     return [
         [
@@ -90,7 +91,7 @@ def rows(board: Board) -> Rows:
                 alarms=["model-cache-on-root"],
                 unit="1: for want of a disk",
             ),
-            cache,
+            system,
         ],
         [*later_stages],
     ]

@@ -77,7 +77,10 @@ class LocalProvider:
 
 def _serve(model: Path, key: str) -> Any:
     """llama.cpp's server on a free loopback port. Takes as long as the model takes to load."""
-    import xllamacpp  # noqa: PLC0415  # 100 MB of libraries that only this provider needs
+    try:
+        import xllamacpp  # noqa: PLC0415  # 100 MB of libraries that only this provider needs
+    except ImportError as error:  # its wheel asks the system for libgomp, which not every one has
+        raise LlmError("invalid_request", f"the local language model's library can't be loaded: {error}") from None
 
     params = xllamacpp.CommonParams()
     params.model.path = str(model)

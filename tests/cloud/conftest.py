@@ -1,57 +1,11 @@
 """A fleet that the real CLI has deployed to AWS on loopback, once for all tests of this layer."""
 
-import copy
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from tests.support.cloud.deploy import ROOT, Cloud, running_cloud
-
-AMI_PARAMETER = "/voicefleet/prod/ami"
-FIRST_IMAGE, SECOND_IMAGE = "ami-12c6146b", "ami-000c540e28953ace2"  # of those that moto knows
-
-
-@dataclass
-class Deployed:
-    """The fleet `prod` of `cdk.json`, with what an operator adds: a certificate, a name, planned sizes."""
-
-    cloud: Cloud
-    context: dict[str, Any]
-    zone: str
-    certificate: str
-    name: str = "voicefleet-prod"
-    outputs: dict[str, str] = field(default_factory=dict)
-
-    def client(self, service: str) -> Any:
-        """A boto3 client."""
-        return self.cloud.client(service)
-
-    def deploy(self, *arguments: str) -> None:
-        """What `cdk deploy` makes of the context as it now is."""
-        self.cloud.deploy(self.context, *arguments)
-        stack = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
-        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        """What the context says of `prod`."""
-        chosen: dict[str, Any] = self.context["environments"]["prod"]
-        return chosen
-
-    def group(self) -> dict[str, Any]:
-        """The Auto Scaling group."""
-        groups = self.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])
-        found: dict[str, Any] = groups["AutoScalingGroups"][0]
-        return found
-
-    def put_image(self, image: str) -> None:
-        """The image that the next deploy takes."""
-        self.client("ssm").put_parameter(
-            Name=AMI_PARAMETER, Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
-        )
+from tests.support.cloud.deploy import Cloud, running_cloud
+from tests.support.cloud.deployed import Deployed, fleet_of
 
 
 @pytest.fixture(scope="session")
@@ -64,22 +18,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session")
 def fleet(cloud: Cloud) -> Deployed:
-    """The fleet after its first deploy."""
-    zones = cloud.client("route53").create_hosted_zone(Name="example.com", CallerReference="test")
-    context = copy.deepcopy(json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"])
-    deployed = Deployed(
-        cloud,
-        context | {"env": "prod"},
-        zones["HostedZone"]["Id"].rpartition("/")[2],
-        cloud.import_certificate("voice.example.com"),
-    )
-    deployed.environment["load_balancer"] = {
-        "certificate_arn": deployed.certificate,
-        "domain_name": "voice.example.com",
-        "hosted_zone_id": deployed.zone,
-    }
+    """The fleet after its first deploy, with planned sizes and a warm pool."""
+    deployed = fleet_of(cloud)
     deployed.environment["scaling"] = {"schedule": [{"name": "morning", "cron": "0 7 * * *", "min_nodes": 4}]}
     deployed.environment["fleet"] |= {"warm_nodes": 1}
-    deployed.put_image(FIRST_IMAGE)
     deployed.deploy()
     return deployed

@@ -8,9 +8,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from server.node.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
-from tests.cloud.conftest import FIRST_IMAGE, SECOND_IMAGE, Deployed
 from tests.support.cloud.account import REGION
 from tests.support.cloud.deploy import ACCOUNT, Cloud
+from tests.support.cloud.deployed import FIRST_IMAGE, SECOND_IMAGE, Deployed
 
 
 def by_name(items: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,8 @@ import pytest
 from infra.metrics import exported_name
 from server.node import metrics
 from server.node.lifecycle import TERMINATE_HOOK
-from tests.cloud.conftest import Deployed
 from tests.support.cloud.account import REGION
+from tests.support.cloud.deployed import Deployed
 from tests.support.fleet import Instance
 from tests.support.imds import fake_imds
 from tests.support.live_call import live_call, refusal

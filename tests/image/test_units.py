@@ -186,3 +186,5 @@ def test_the_log_file_is_the_one_that_the_agent_reads() -> None:
     assert service["StandardOutput"] == ["append:/var/log/voicefleet/node.log"]
     assert '"/var/log/voicefleet/*.log"' in agent
     assert "/var/log/voicefleet/*.log" in (UNITS / "voicefleet.logrotate").read_text()
+    made = [line.split()[1] for line in (UNITS / "voicefleet.tmpfiles").read_text().splitlines() if line[0] != "#"]
+    assert made == ["/var/log/voicefleet"]

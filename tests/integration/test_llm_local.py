@@ -1,6 +1,7 @@
 """The embedded SmolLM2, with its real weights from the model store."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -113,3 +114,10 @@ async def test_without_warm_up_it_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(LlmError) as caught:
         await anext(LocalProvider(tmp_path / LOCAL_MODEL).stream(ask(UserText("Hi."))))
     assert caught.value.failure == "unavailable"
+
+
+async def test_a_library_that_can_not_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)  # Python's own way to make an import fail
+    with pytest.raises(LlmError, match="library can't be loaded: import of xllamacpp") as raised:
+        await LocalProvider(Path("model.gguf")).warm_up()
+    assert not raised.value.retryable, "a node says so and ends"

@@ -4,6 +4,7 @@ with fake_imds(instance_id="i-1") as imds: run a node with `imds.variables`, the
 """
 
 import json
+import re
 import secrets
 import threading
 import time
@@ -14,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-_PREFIX = "/latest/meta-data/"
+_PATH = re.compile(r"/(latest|\d{4}-\d\d-\d\d)/(?P<tree>meta-data|user-data|dynamic)(/(?P<item>.*))?")
+_ROLE = "node"
 
 
 @dataclass
@@ -29,6 +31,7 @@ class FakeImds:
     target_state: str | None = "InService"
     spot_action: str | None = None
     rebalance: str | None = None
+    user_data: str | None = None
     down: bool = False
     tokens: dict[str, float] = field(default_factory=dict)
     refused: int = 0
@@ -53,15 +56,51 @@ class FakeImds:
         """Take no token that was given so far."""
         self.tokens.clear()
 
-    def item(self, path: str) -> str | None:
-        """What stands under /latest/meta-data/."""
-        return {
+    def found(self, path: str) -> str | None:
+        """What stands under the path of a request; of a folder, its list."""
+        asked = _PATH.fullmatch(path)
+        if not asked:
+            return None
+        if asked["tree"] == "user-data":
+            return self.user_data
+        items = self._items() if asked["tree"] == "meta-data" else self._identity()
+        item = (asked["item"] or "").rstrip("/")
+        if item in items:
+            return items[item]
+        folder = f"{item}/" if item else ""
+        below = {name.removeprefix(folder).partition("/") for name in items if name.startswith(folder)}
+        return "\n".join(sorted({name + slash for name, slash, _ in below})) if below else None
+
+    def _identity(self) -> dict[str, str]:
+        document = {"instanceId": self.instance_id, "region": self.region, "version": "2017-09-30"}
+        return {"instance-identity/document": json.dumps(document)}
+
+    def _items(self) -> dict[str, str]:
+        items = {
             "instance-id": self.instance_id,
             "placement/region": self.region,
             "autoscaling/target-lifecycle-state": self.target_state,
             "spot/instance-action": self.spot_action,
             "events/recommendations/rebalance": self.rebalance,
-        }.get(path)
+            f"iam/security-credentials/{_ROLE}": _role_credentials(),
+        }
+        return {path: value for path, value in items.items() if value is not None}
+
+
+def _role_credentials() -> str:
+    """Keys of the instance's role that no machine takes but one on loopback."""
+    ends = datetime.now(UTC) + timedelta(hours=6)
+    return json.dumps(
+        {
+            "Code": "Success",
+            "LastUpdated": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "Type": "AWS-HMAC",
+            "AccessKeyId": "testing",
+            "SecretAccessKey": "testing",
+            "Token": "testing",
+            "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    )
 
 
 @contextmanager
@@ -88,7 +127,7 @@ def fake_imds(**state: Any) -> Iterator[FakeImds]:
                 imds.refused += 1
                 self._answer(401)
             else:
-                found = imds.item(self.path.removeprefix(_PREFIX))
+                found = imds.found(self.path)
                 imds.answered += 1
                 self._answer(404 if found is None else 200, found or "")
 

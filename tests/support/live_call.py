@@ -24,8 +24,10 @@ _MASK = b"\x01\x02\x03\x04"
 class LiveCall:
     """An open call. `events` holds everything that came, in its order."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, patience: float = _PATIENCE) -> None:
+        """`patience` is how many seconds are waited for an event."""
         self.connection = connection
+        self._patience = patience
         self.events: list[Event] = []
 
     async def send(self, type: str, /, **fields: Any) -> None:
@@ -47,7 +49,7 @@ class LiveCall:
 
     async def event(self) -> Event:
         """The next event."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(self._patience):
             event: Event = json.loads(await self.connection.recv())
         self.events.append(event)
         return event
@@ -90,7 +92,7 @@ class LiveCall:
 
     async def closed(self) -> int | None:
         """Wait until the node has closed the call; gives the close code."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(self._patience):
             try:
                 while True:
                     self.events.append(json.loads(await self.connection.recv()))
@@ -103,10 +105,12 @@ class LiveCall:
 
 
 @asynccontextmanager
-async def live_call(url: str, *, greeted: bool = True, **options: Any) -> AsyncIterator[LiveCall]:
+async def live_call(
+    url: str, *, greeted: bool = True, patience: float = _PATIENCE, **options: Any
+) -> AsyncIterator[LiveCall]:
     """Call `url`; `options` are those of `websockets.connect`. With `greeted`, session.created has been read."""
     async with connect(url, **({"compression": None, "max_size": None, "close_timeout": 1.0} | options)) as connection:
-        call = LiveCall(connection)
+        call = LiveCall(connection, patience)
         if greeted:
             assert (await call.event())["type"] == "session.created"
         yield call

@@ -1,5 +1,6 @@
 """The instance metadata service as a node reads it: version 2 only, and survived when it is away."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -92,3 +93,15 @@ async def test_it_can_be_switched_off_as_everywhere(imds: FakeImds, monkeypatch:
         async with open_imds():
             pass
     assert imds.answered == 0
+
+
+async def test_what_a_machine_asks_at_its_start_is_there(imds: FakeImds) -> None:
+    """As cloud-init does: lists of folders, user data, and the credentials of the instance's role."""
+    imds.user_data = "#!/bin/sh\n"
+    assert imds.found("/2021-03-23/user-data") == "#!/bin/sh\n"
+    assert imds.found("/latest/meta-data/placement/") == imds.found("/latest/meta-data/placement") == "region"
+    assert imds.found("/latest/dynamic/instance-identity") == "document"
+    assert set((imds.found("/latest/meta-data/") or "").split()) >= {"instance-id", "placement/", "iam/"}
+    role = imds.found("/latest/meta-data/iam/security-credentials/")
+    assert json.loads(imds.found(f"/latest/meta-data/iam/security-credentials/{role}") or "")["Code"] == "Success"
+    assert imds.found("/latest/meta-data/nothing/") is None
