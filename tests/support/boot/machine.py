@@ -5,7 +5,7 @@ slow or busy the host is, and every time-out and watchdog means what it means on
 that clock.
 
 It reaches nothing but what is forwarded to the host's loopback: its metadata service at 169.254.169.254 as on EC2, AWS
-at .10, a model hub at .11. A guest agent runs commands in it, as SSH is closed.
+at .10, Bedrock at .11, a model hub at .12. A guest agent runs commands in it, as SSH is closed.
 """
 
 import base64
@@ -23,7 +23,7 @@ from urllib.request import urlopen
 
 from tests.support.boot.root_disk import RootDisk
 
-IMDS, AWS, HUB = "169.254.169.254", "169.254.169.10", "169.254.169.11"
+IMDS, AWS, BEDROCK, HUB = "169.254.169.254", "169.254.169.10", "169.254.169.11", "169.254.169.12"
 _NETWORK = "net=169.254.169.0/24,host=169.254.169.2,dns=169.254.169.3,dhcpstart=169.254.169.100,restrict=on"
 _KERNEL = "root=/dev/vda rw console=ttyS0 net.ifnames=0 loglevel=4 systemd.show_status=1"
 _EC2_UUID = "ec2e1916-9099-7caf-fd21-012345abcdef"  # by which cloud-init knows that it is on EC2
