@@ -1,7 +1,7 @@
 """`voicefleet models`: list, fetch and check the models of this machine."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -13,7 +13,8 @@ from rich.table import Table
 
 from server.errors import VoicefleetError
 from server.models.catalogue import load_catalogue, required_models
-from server.models.errors import ModelError, UnknownModel
+from server.models.errors import ModelError, SeveralFailed, UnknownModel
+from server.models.sources import Report
 from server.models.store import ModelStore, State
 from server.settings import SettingsError, load_settings
 
@@ -27,11 +28,23 @@ Names = Annotated[
 ]
 
 
-def pull_with_progress(store: ModelStore, name: str, console: Console) -> None:
-    """Fetch a model under progress bars, or with a plain line per file where `console` is no terminal.
+def pull_with_progress(store: ModelStore, names: Sequence[str], console: Console) -> None:
+    """Fetch models at once under progress bars, or with a plain line per file where `console` is no terminal.
 
-    Raises what `ModelStore.pull` raises.
+    Raises what `ModelStore.pull` raises, of every model that failed, when the others are there.
     """
+    with _progress(console) as report:
+        failures = store.pull_all(names, report)
+    for name in dict.fromkeys(names):
+        if name not in failures:
+            console.print(f"{name}: {State.READY}", soft_wrap=True)
+    if failures:
+        errors = list(failures.values())
+        raise errors[0] if len(errors) == 1 else SeveralFailed(errors)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Report]:
     if not console.is_terminal:
         announced: set[str] = set()
 
@@ -40,7 +53,7 @@ def pull_with_progress(store: ModelStore, name: str, console: Console) -> None:
                 announced.add(label)
                 console.print(f"fetching {label}" + (f" ({decimal(total)})" if total else ""), soft_wrap=True)
 
-        store.pull(name, announce)
+        yield announce
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=console) as progress:
@@ -51,8 +64,7 @@ def pull_with_progress(store: ModelStore, name: str, console: Console) -> None:
                     bars[label] = progress.add_task(label)
                 progress.update(bars[label], completed=done, total=total)
 
-            store.pull(name, advance)
-    console.print(f"{name}: {State.READY}", soft_wrap=True)
+            yield advance
 
 
 @app.command("list")
@@ -73,8 +85,7 @@ def pull(
     """Fetch models and check their hashes; what is there and right stays."""
     with _errors_shown():
         store, wanted = _store_and_names(list(load_catalogue()) if every else names)
-        for name in wanted:
-            pull_with_progress(store, name, Console())
+        pull_with_progress(store, wanted, Console())
 
 
 @app.command()

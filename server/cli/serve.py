@@ -74,8 +74,7 @@ def settings_for_node(config: Path | None, *, quiet: bool = False, **options: An
 def fetch_models(settings: Settings, console: Console) -> ModelStore:
     """The store, with everything in it that the node needs. Raises `ModelError`."""
     store = ModelStore.from_settings(settings)
-    for name in required_models(settings):
-        pull_with_progress(store, name, console)
+    pull_with_progress(store, required_models(settings), console)
     return store
 
 

@@ -64,7 +64,7 @@ def _serve(settings: Settings, listen: str, model: str, run: _Run) -> None:
     _check_address(settings, listen)
     access = _access(settings)
     if not is_folder(model):
-        pull_with_progress(ModelStore.from_settings(settings), model, Console(stderr=True))
+        pull_with_progress(ModelStore.from_settings(settings), [model], Console(stderr=True))
     asyncio.run(run(settings, listen, access))
 
 

@@ -42,6 +42,13 @@ class ModelUnavailable(ModelError):
         super().__init__(f"model {name!r} can't be fetched; every source failed:{lines}")
 
 
+class SeveralFailed(ModelError):
+    """Several models can't be had, each for its own reason."""
+
+    def __init__(self, errors: Iterable[ModelError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+
+
 class StoreUnusable(ModelError):
     """The store's folder can't be written: a full disk, missing permissions."""
 

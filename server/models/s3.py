@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from urllib3.exceptions import HTTPError
 
-from server.models.download import CHUNK_BYTES, Broken, NotResumable, Stream
+from server.models.download import CHUNK_BYTES, CONNECTIONS, Broken, NotResumable, Stream
 from server.models.errors import SourceFailed
+from server.models.remotes import abort, extent_of, http_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +25,32 @@ class S3Object:
     key: str
 
     @contextmanager
-    def open(self, offset: int, etag: str) -> Iterator[Stream]:
+    def open(self, start: int, end: int | None, etag: str) -> Iterator[Stream]:
         """See `Remote.open`."""
-        resumed = {"Range": f"bytes={offset}-", "IfMatch": etag} if offset and etag else {}
+        asks_range = bool(start) or end is not None
+        wanted = {"Range": http_range(start, end)} if asks_range else {}
+        if asks_range and etag:
+            wanted["IfMatch"] = etag
         try:
-            reply = self.client.get_object(Bucket=self.bucket, Key=self.key, **resumed)
+            reply = self.client.get_object(Bucket=self.bucket, Key=self.key, **wanted)
         except ClientError as error:
-            if resumed and error.response["ResponseMetadata"]["HTTPStatusCode"] in {412, 416}:
+            if asks_range and error.response["ResponseMetadata"]["HTTPStatusCode"] in {412, 416}:
                 raise NotResumable from error
             raise SourceFailed(str(error)) from error
         except BotoCoreError as error:  # it has made its own tries by now
             raise SourceFailed(str(error)) from error
-        start = offset if resumed else 0
+        whole = (0, reply["ContentLength"], reply["ContentLength"])
+        offset, stop, total = extent_of(reply["ContentRange"]) if "ContentRange" in reply else whole
         with closing(reply["Body"]) as body:
-            yield Stream(start, start + reply["ContentLength"], reply.get("ETag", ""), _chunks(body))
+            # Only what botocore reads from can be woken; it has no way of its own.
+            yield Stream(offset, stop, total, reply.get("ETag", ""), _chunks(body), partial(abort, body._raw_stream))
 
 
 def s3_client() -> Any:
-    """A client from the standard AWS variables and files. Raises `SourceFailed` when they are wrong."""
+    """A client from the standard AWS variables and files, for any thread. Raises `SourceFailed` when they are wrong."""
     try:
-        return boto3.client("s3")
+        # Threads may share a client, but not the session that makes it, as boto3.client would have them do.
+        return boto3.Session().client("s3", config=Config(max_pool_connections=CONNECTIONS))
     except (BotoCoreError, ValueError) as error:
         raise SourceFailed(str(error)) from error
 

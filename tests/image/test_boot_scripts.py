@@ -1,4 +1,4 @@
-"""The scripts that a node runs at boot, each for real, with stand-ins for the programs that need disks or systemd."""
+"""What a node runs at boot, each for real, with stand-ins for the programs that need disks or systemd."""
 
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server.models.store import ModelStore, State
 from server.settings import Settings
 from tests.support.imds import fake_imds
+from tests.support.units import read
 
 IMAGE = Path(__file__).parents[2] / "image"
 SCRIPTS = sorted((IMAGE / "boot").iterdir())
@@ -213,7 +214,9 @@ def test_the_model_of_the_disks_is_a_pattern(machine: Machine, disks: Disks) -> 
 
 
 def hydrate(cache: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run it with the program itself; the models of this machine's own cache are what it fetches from."""
+    """Run what the unit runs; the models of this machine's own cache are what it fetches from."""
+    (command,) = read("voicefleet-models.service")["Service"]["ExecStart"]
+    program, *arguments = command.split()
     ours = Settings().model_dir.expanduser()
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -222,9 +225,8 @@ def hydrate(cache: Path, **variables: str) -> "subprocess.CompletedProcess[str]"
         "VOICE_LLM": "bedrock:us.amazon.nova-lite-v1:0",
         **variables,
     }
-    return subprocess.run(
-        [IMAGE / "boot/hydrate"], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    here = Path(sys.executable).parent / Path(program).name
+    return subprocess.run([here, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_models_are_fetched_and_a_damaged_one_is_mended(tmp_path: Path) -> None:
@@ -248,9 +250,24 @@ def test_models_are_fetched_and_a_damaged_one_is_mended(tmp_path: Path) -> None:
 
 def test_a_setting_that_is_wrong_is_named_and_nothing_is_fetched(tmp_path: Path) -> None:
     told = hydrate(tmp_path, VOICE_STT_MODEL="enormous")
-    assert told.returncode == 1
+    assert told.returncode == 2
     assert "enormous" in told.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_can_not_be_had_is_told_and_stops_no_other(tmp_path: Path) -> None:
+    mirror, cache = tmp_path / "mirror", tmp_path / "cache"
+    mirror.mkdir()
+    (mirror / "silero-vad").symlink_to(Settings().model_dir.expanduser() / "silero-vad")
+    nowhere = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null", "HF_ENDPOINT": "gopher://hub"}
+
+    told = hydrate(cache, VOICE_MODEL_LOCAL=str(mirror), **nowhere)
+
+    assert told.returncode == 1
+    assert "silero-vad: ready" in told.stdout.splitlines()
+    for name in ("tiny.en", "hibari-heart"):
+        assert f"model '{name}' can't be fetched; every source failed:" in told.stderr
+        assert f"{name}: ready" not in told.stdout
 
 
 # --- the CloudWatch agent's files

@@ -76,7 +76,9 @@ def test_a_terminal_sees_a_bar_that_ends_full(tmp_path: Path, registry_pull: tup
     screen = StringIO()
 
     pull_with_progress(
-        ModelStore(tmp_path, local=registry_pull[1]), "silero-vad", Console(file=screen, force_terminal=True, width=100)
+        ModelStore(tmp_path, local=registry_pull[1]),
+        ["silero-vad"],
+        Console(file=screen, force_terminal=True, width=100),
     )
 
     assert "silero-vad/silero_vad.onnx" in screen.getvalue()

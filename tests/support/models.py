@@ -1,6 +1,5 @@
 """A small model, a store that knows only it, and the hub that has it."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.models.cancellation import Cancellation
 from server.models.catalogue import Hub, Model, ModelFile, Wheels
 from server.models.store import ModelStore
 from tests.support.file_server import FileServer, serving
@@ -46,5 +46,5 @@ def serving_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 def record_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between tries, in seconds; from now on nobody waits for them."""
     waited: list[float] = []
-    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(Cancellation, "pause", lambda _, seconds: waited.append(seconds))
     return waited

