@@ -46,7 +46,71 @@ def test_provisioning_left_the_root_lean(disk: RootDisk) -> None:
     assert "of 12 GB used: lean" in disk.log
 
 
-# --- two disks, and the embedded language model
+# --- one disk and somebody else's, and an object that S3 lacks
+
+
+async def test_one_disk_is_taken_anothers_is_left_alone_and_what_s3_lacks_comes_from_the_hub(
+    fleet: Fleet, disk: RootDisk, tmp_path: Path
+) -> None:
+    foreign = somebody_elses_disk(tmp_path / "foreign.img")
+    before = sha256_of(foreign)
+    needed = [model for model in MODELS if model != "smollm2-135m"]  # the stack's own choice is Bedrock
+    model, file = load_catalogue()["tiny.en"], "vocabulary.txt"
+    missing = fleet.object(model.name, file)
+    s3 = fleet.deployed.client("s3")
+    content = s3.get_object(**missing)["Body"].read()
+    s3.delete_object(**missing)
+    hub = next(source for source in model.sources if isinstance(source, Hub))
+    path = f"/{hub.repo}/resolve/{hub.revision}/{file}"
+
+    with booted(fleet, disk, tmp_path, [blank_disk(tmp_path / "nvme.img"), foreign]) as node:
+        # No source has it: that is told, and tried again for as long as it takes.
+        log = "/var/log/voicefleet/node.log"
+        node.until(f"grep --quiet 'every source failed' {log}", BOOT_SECONDS)
+        node.until(f"test $(grep --count 'Starting voicefleet-models.service' {log}) -gt 1", BOOT_SECONDS)
+        assert node.machine.get("/ready")[0] != 200
+        told = node.machine.run(f"grep --after-context=3 'every source failed' {log}")
+        assert "NoSuchKey" in told
+        assert hub.repo in told
+
+        fleet.hub.files[path] = content
+        node.until_ready("one disk, an object missing until somebody has it")
+
+        assert node.cache() == {"type": "xfs", "source": "/dev/nvme0n1"}
+        assert node.hashes(*needed) == expected_hashes(*needed)
+        assert node.metric(Boot.CACHE_ON_ROOT) == "0"
+        call = await spoken_question(node, fleet.key)
+        assert call.answer == ANSWER
+        assert last_audible(call.audio) > WIRE_RATE // 2
+    assert path in [request.path for request in fleet.hub.requests]
+    assert sha256_of(foreign) == before
+    s3.put_object(**missing, Body=content)
+
+
+def somebody_elses_disk(path: Path) -> Path:
+    subprocess.run(["mkfs.ext4", "-q", "-L", "data", blank_disk(path)], check=True, timeout=60)
+    return path
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+# --- no disk
+
+
+def test_without_a_disk_models_lie_on_the_root_volume_and_a_metric_warns(
+    fleet: Fleet, disk: RootDisk, tmp_path: Path
+) -> None:
+    with booted(fleet, disk, tmp_path, []) as node:
+        node.until_ready("no disk")
+        assert node.cache() == {"type": "ext4", "source": "/dev/vda"}
+        assert node.metric(Boot.CACHE_ON_ROOT) == "1"
+        assert node.hashes("tiny.en") == expected_hashes("tiny.en")
+
+
+# --- two disks, and the embedded language model: last, as this machine runs to the end of the module
 
 
 @pytest.fixture(scope="module")
@@ -137,67 +201,3 @@ def test_after_a_reboot_the_disks_are_used_again_and_a_damaged_model_is_mended(t
     assert fetched[-1:] == ["tiny.en/model.bin"]
     assert fetched.count("tiny.en/model.bin") == 2
     assert len(fetched) == len(expected_hashes(*MODELS)) + 1
-
-
-# --- one disk and somebody else's, and an object that S3 lacks
-
-
-async def test_one_disk_is_taken_anothers_is_left_alone_and_what_s3_lacks_comes_from_the_hub(
-    fleet: Fleet, disk: RootDisk, tmp_path: Path
-) -> None:
-    foreign = somebody_elses_disk(tmp_path / "foreign.img")
-    before = sha256_of(foreign)
-    needed = [model for model in MODELS if model != "smollm2-135m"]  # the stack's own choice is Bedrock
-    model, file = load_catalogue()["tiny.en"], "vocabulary.txt"
-    missing = fleet.object(model.name, file)
-    s3 = fleet.deployed.client("s3")
-    content = s3.get_object(**missing)["Body"].read()
-    s3.delete_object(**missing)
-    hub = next(source for source in model.sources if isinstance(source, Hub))
-    path = f"/{hub.repo}/resolve/{hub.revision}/{file}"
-
-    with booted(fleet, disk, tmp_path, [blank_disk(tmp_path / "nvme.img"), foreign]) as node:
-        # No source has it: that is told, and tried again for as long as it takes.
-        log = "/var/log/voicefleet/node.log"
-        node.until(f"grep --quiet 'every source failed' {log}", BOOT_SECONDS)
-        node.until(f"test $(grep --count 'Starting voicefleet-models.service' {log}) -gt 1", BOOT_SECONDS)
-        assert node.machine.get("/ready")[0] != 200
-        told = node.machine.run(f"grep --after-context=3 'every source failed' {log}")
-        assert "NoSuchKey" in told
-        assert hub.repo in told
-
-        fleet.hub.files[path] = content
-        node.until_ready("one disk, an object missing until somebody has it")
-
-        assert node.cache() == {"type": "xfs", "source": "/dev/nvme0n1"}
-        assert node.hashes(*needed) == expected_hashes(*needed)
-        assert node.metric(Boot.CACHE_ON_ROOT) == "0"
-        call = await spoken_question(node, fleet.key)
-        assert call.answer == ANSWER
-        assert last_audible(call.audio) > WIRE_RATE // 2
-    assert path in [request.path for request in fleet.hub.requests]
-    assert sha256_of(foreign) == before
-    s3.put_object(**missing, Body=content)
-
-
-def somebody_elses_disk(path: Path) -> Path:
-    subprocess.run(["mkfs.ext4", "-q", "-L", "data", blank_disk(path)], check=True, timeout=60)
-    return path
-
-
-def sha256_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-# --- no disk
-
-
-def test_without_a_disk_models_lie_on_the_root_volume_and_a_metric_warns(
-    fleet: Fleet, disk: RootDisk, tmp_path: Path
-) -> None:
-    with booted(fleet, disk, tmp_path, []) as node:
-        node.until_ready("no disk")
-        assert node.cache() == {"type": "ext4", "source": "/dev/vda"}
-        assert node.metric(Boot.CACHE_ON_ROOT) == "1"
-        assert node.hashes("tiny.en") == expected_hashes("tiny.en")

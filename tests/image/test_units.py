@@ -83,6 +83,15 @@ def test_a_node_starts_in_order() -> None:
         assert before <= words(unit, "Unit", "Wants") | words(unit, "Unit", "Requires"), unit
 
 
+def test_a_boot_is_reported_once_its_gateway_serves_and_not_before() -> None:
+    report = "voicefleet-boot-report.service"
+    assert report in words("voicefleet.service", "Unit", "Wants"), "or a start after a failed one has none"
+    assert words(report, "Unit", "After") == {"voicefleet.service"}
+    service = read(report)["Service"]
+    assert service["ExecCondition"] == ["/usr/bin/systemctl is-active --quiet voicefleet.service"]
+    assert service["RemainAfterExit"] == ["yes"], "a later restart of the gateway is no boot"
+
+
 def test_every_unit_of_ours_is_reached_from_the_target() -> None:
     reached, to_see = set(), {"voicefleet.target"}
     while to_see:

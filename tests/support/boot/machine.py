@@ -43,7 +43,7 @@ class Machine:
     websocket: str
     http: str
 
-    def run(self, command: str, seconds: float = 120.0) -> str:
+    def run(self, command: str, seconds: float = 300.0) -> str:
         """What a shell command writes in the machine. Raises `CommandFailed`, or `TimeoutError` after so long."""
         deadline = time.monotonic() + seconds
         with _Agent(self.folder / "agent.sock", deadline) as agent:

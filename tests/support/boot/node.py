@@ -44,7 +44,7 @@ class BootedNode:
             time.sleep(2)
         host_seconds = time.monotonic() - self.started
         self.until("systemctl is-active voicefleet-boot-report.service")
-        record(name, self.machine, host_seconds)
+        assert record(name, self.machine, host_seconds).ready > 0
 
     def until(self, command: str, seconds: float = 300.0) -> str:
         """Wait until a command in the machine succeeds; gives what it wrote."""
