@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.provisioning import ROOT, ProvisioningFailed, System, system, versions
 
+BUILD_ROOT = ROOT / "tests/support/boot/build-root.sh"
 SCRIPTS = sorted((ROOT / "image" / "provision").glob("*.sh"))
 INSTALL = "apt-get -o DPkg::Lock::Timeout=600 --quiet --yes --no-install-recommends install "
 
@@ -153,7 +154,9 @@ def test_it_asks_before_it_changes_the_machine_it_runs_on() -> None:
 
 def test_the_scripts_are_clean() -> None:
     for command in (["shellcheck", "-x", "-P", "SCRIPTDIR"], ["shfmt", "-i", "2", "-ci", "-d"]):
-        result = subprocess.run([*command, *map(str, SCRIPTS)], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [*command, *map(str, SCRIPTS), str(BUILD_ROOT)], capture_output=True, text=True, check=False
+        )
         assert result.returncode == 0, result.stdout
 
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_ports
+
 ROOT = Path(__file__).parents[2]
 BODY = ROOT / "packer.pkr.hcl"
 _START_SECONDS = 20.0
@@ -63,9 +65,7 @@ def machine(folder: Path) -> Iterator[Machine]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it where it could drop privileges
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    (port,) = free_ports(1)
     configuration = folder / "sshd_config"
     configuration.write_text(
         f"""ListenAddress 127.0.0.1:{port}

@@ -58,9 +58,7 @@ class Fleet:
 def deployed_fleet(home: Path) -> Iterator[Fleet]:
     """A fleet of instances that have been launched and wait for a node, until the block ends."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "S3_IGNORE_SUBDOMAIN_BUCKETNAME", "true"
-        )  # a machine calls S3 by an address
+        patch.setenv("S3_IGNORE_SUBDOMAIN_BUCKETNAME", "true")  # a machine calls S3 by an address
         with (
             running_cloud(home) as cloud,
             serving(FileServer({})) as hub,

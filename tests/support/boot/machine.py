@@ -22,6 +22,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from tests.support.boot.root_disk import RootDisk
+from tests.support.ports import free_ports
 
 IMDS, AWS, BEDROCK, HUB = "169.254.169.254", "169.254.169.10", "169.254.169.11", "169.254.169.12"
 _NETWORK = "net=169.254.169.0/24,host=169.254.169.2,dns=169.254.169.3,dhcpstart=169.254.169.100,restrict=on"
@@ -155,7 +156,7 @@ def running_machine(
     subprocess.run(
         ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk.image, root], check=True, timeout=60
     )
-    ports = _free_ports(2)
+    ports = free_ports(2)
     forwards = [f"hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in zip(ports, (9000, 9001), strict=True)]
     forwards += [f"guestfwd=tcp:{address}:80-cmd:socat - TCP:127.0.0.1:{port}" for address, port in services.items()]
     command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]  # not to outlive a test run that is killed
@@ -185,14 +186,3 @@ def _wait_for_agent_socket(address: Path, process: "subprocess.Popen[bytes]") ->
     while not address.exists():
         assert process.poll() is None, "QEMU ended at its start; see qemu.log"
         time.sleep(0.1)
-
-
-def _free_ports(number: int) -> list[int]:
-    probes = [socket.socket() for _ in range(number)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -6,7 +6,6 @@ for its newest version.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import trustme
 
 from tests.support import node_js
 from tests.support.cloud.account import REGION, Account
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "123456789012"
@@ -93,7 +93,7 @@ class CdkFailed(Exception):
 @contextmanager
 def running_cloud(home: Path) -> Iterator[Cloud]:
     """A cloud with nothing in it, on a free port, until the block ends."""
-    port = _free_port()
+    (port,) = free_ports(1)
     with (home / "cloud.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.cloud.server", str(port)],
@@ -113,12 +113,6 @@ def running_cloud(home: Path) -> Iterator[Cloud]:
 
 def _without_aws(variables: "os._Environ[str]") -> dict[str, str]:
     return {name: value for name, value in variables.items() if not name.startswith(("AWS_", "CDK_"))}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
