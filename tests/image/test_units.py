@@ -9,6 +9,7 @@ import pytest
 
 from infra.config import FleetConfig
 from infra.fleet import ENVIRONMENT_FILE, MPS_FOLDER
+from infra.metrics import MODEL_CACHE
 from tests.support.units import IMAGE, UNITS, read, words
 
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -195,5 +196,12 @@ def test_the_log_file_is_the_one_that_the_agent_reads() -> None:
     assert service["StandardOutput"] == ["append:/var/log/voicefleet/node.log"]
     assert '"/var/log/voicefleet/*.log"' in agent
     assert "/var/log/voicefleet/*.log" in (UNITS / "voicefleet.logrotate").read_text()
-    made = [line.split()[1] for line in (UNITS / "voicefleet.tmpfiles").read_text().splitlines() if line[0] != "#"]
-    assert made == ["/var/log/voicefleet"]
+
+
+def test_the_folders_that_units_need_before_they_start_are_made_at_every_boot() -> None:
+    lines = (UNITS / "voicefleet.tmpfiles").read_text().splitlines()
+    made = {line.split()[1] for line in lines if not line.startswith("#")}
+    logs = read("voicefleet-logs.service")["Service"]["StandardOutput"][0].removeprefix("append:")
+    assert made == {str(Path(logs).parent), MODEL_CACHE}
+    assert words("voicefleet-models.service", "Service", "ReadWritePaths") == {MODEL_CACHE}
+    assert words("mnt-nvme.mount", "Mount", "Where") == {MODEL_CACHE}
