@@ -31,8 +31,8 @@ def _pcm(samples: np.ndarray) -> bytes:
     return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _white(seconds: float, level: float) -> np.ndarray:
-    return np.random.default_rng(0).normal(0, level, round(seconds * _RATE))
+def _white(seconds: float, level: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, level, round(seconds * _RATE))
 
 
 def _breath() -> np.ndarray:
@@ -110,7 +110,9 @@ async def test_a_prompt_may_be_longer_than_the_model_remembers(stt: SttProcessor
 
 
 async def test_a_prompt_is_not_heard_in_noise(stt: SttProcessor) -> None:
-    assert (await stt.transcribe(_pcm(_white(3.0, 0.05)), prompt="Siobhan Kowalczyk")).text == ""
+    noises = [_white(3.0, level, seed) for level in (0.02, 0.05, 0.1) for seed in range(3)]
+    heard = [await stt.transcribe(_pcm(noise), prompt="Siobhan Kowalczyk") for noise in noises]
+    assert [transcript.text for transcript in heard] == [""] * len(noises)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ Gate = Literal["", "silence", "no_speech", "log_prob", "repetition"]
 # The gates and their thresholds are openai/whisper's (`transcribe.py`), but for the second pair for no_speech: breaths
 # and claps come out as "you" at 0.85 and -0.9 to -0.6, speech at a noisy telephone's worst stays under 0.76.
 _NO_SPEECH = ((0.6, -1.0), (0.8, -0.5))  # probability of no speech above, mean log probability of the text below
+# In noise, the words of a prompt come back, and surely: at 0.57 and above, log probability -0.5. Single digits on the
+# telephone, with a prompt of all digits, stay at 0.54 and below.
+_NO_SPEECH_BUT_THE_PROMPT = 0.55
 _MEAN_LOG_PROBABILITY = -1.0
 _COMPRESSION_RATIO = 2.4
 
@@ -148,6 +151,8 @@ class WhisperEngine:
             return Recognition("", "no_speech")
         if any(no_speech_probability > above and mean_log_probability < below for above, below in _NO_SPEECH):
             return Recognition("", "no_speech")
+        if no_speech_probability > _NO_SPEECH_BUT_THE_PROMPT and _words(text) <= _words(window.prompt):
+            return Recognition("", "no_speech")
         if len(tokens) >= window.max_tokens or _compression_ratio(text) > _COMPRESSION_RATIO:
             return Recognition("", "repetition")
         if window.seconds < LONGEST_WINDOW and _repeats_a_phrase(text):
@@ -161,6 +166,10 @@ def _resolve(device: str) -> str:
     if device == "auto":
         return "cuda" if ctranslate2.get_cuda_device_count() > 0 else "cpu"
     return device
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
 
 
 def _repeats_a_phrase(text: str) -> bool:
