@@ -23,7 +23,7 @@ test: .venv/.torch .venv/.checkov ## run every test but the boots
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest --cov
 
-boot: .venv/.dev ## boot the machine image under QEMU, as root: first start, reboot, faults (about 25 minutes)
+boot: .venv/.dev ## boot the machine image under QEMU, as root: first start, reboot, faults (half an hour)
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest -m boot tests/image
 
