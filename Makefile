@@ -27,9 +27,10 @@ boot: .venv/.dev ## boot the machine image under QEMU, as root: first start, reb
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest -m boot tests/image
 
-lint: .venv/.torch ## check style and types
+lint: .venv/.torch ## check style, types and which room imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 docs: .venv/.dev ## make docs/metrics.md and docs/settings.md from the code

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from infra.alarms import AlarmConfig
 from server.errors import VoicefleetError
-from server.node.lifecycle import HEARTBEAT_SECONDS
-from server.settings import PREFIX, Settings
-from server.wrong_settings import explain
+from server.fleet.lifecycle import HEARTBEAT_SECONDS
+from server.settings.settings import PREFIX, Settings
+from server.settings.wrong_settings import explain
 
 _GPU_TYPES = ("g5", "g6", "g6e")
 _MAX_HEARTBEATS = 100  # of a lifecycle hook: it waits no longer than so many of its timeouts, 48 h at most

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.preview.named import named_metrics
-from server.node.cloudwatch import NAMESPACE, PERIOD_SECONDS
+from server.fleet.cloudwatch import NAMESPACE, PERIOD_SECONDS
 
 HOURS = 730  # in a month
 _BALANCER = 0.0225 * HOURS

@@ -21,7 +21,7 @@ from infra.logs import Logs
 from infra.models import ModelStore
 from infra.network import Network
 from infra.node_role import NodeRole
-from server.node.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
+from server.fleet.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
 
 ENVIRONMENT_FILE = "/etc/voicefleet/node.env"  # read by the units of the image
 MPS_FOLDER = "/run/voicefleet-mps"  # made by voicefleet-mps.service, which runs where it is named

@@ -11,7 +11,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
 from prometheus_client.metrics import MetricWrapperBase
 
-from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE
+from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE
 
 NODE_DIMENSION = "InstanceId"
 MODEL_CACHE = "/mnt/nvme"  # where a node mounts its instance store

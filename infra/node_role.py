@@ -11,7 +11,7 @@ from infra.config import Environment
 from infra.keys import Keys
 from infra.logs import Logs
 from infra.models import ModelStore
-from server.node.cloudwatch import NAMESPACE
+from server.fleet.cloudwatch import NAMESPACE
 
 # An inference profile sends a request to any of its regions: us.amazon.nova-lite-v1:0 is amazon.nova-lite-v1:0 there.
 _PROFILE = re.compile(r"(?:us|us-gov|eu|apac|au|ca|jp|global)\.(?P<model>.+)")

@@ -12,8 +12,8 @@ from constructs import Construct
 from infra.config import ScalingConfig
 from infra.fleet import Fleet
 from infra.metrics import FleetMetrics
-from server.node import metrics
-from server.node.cloudwatch import PERIOD_SECONDS
+from server.fleet.cloudwatch import PERIOD_SECONDS
+from server.observability import metrics
 
 
 class Scaling(Construct):

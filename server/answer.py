@@ -21,9 +21,9 @@ from server.dialects.dialect import DialectOutput, TurnTimings
 from server.llm.clauses import ClauseCutter
 from server.llm.interface import ChatRequest, Finished, LlmError, TextDelta, ToolCallDelta, ToolCallStarted
 from server.llm_processor import LlmProcessor
-from server.node import metrics
+from server.observability import metrics
+from server.observability.waterfall import Waterfall
 from server.tts_processor import TtsError, TtsProcessor
-from server.waterfall import Waterfall
 
 log = structlog.get_logger(__name__)
 

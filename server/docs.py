@@ -11,9 +11,9 @@ from typing import Any
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from server.accepted import accepted
-from server.node import metrics
-from server.settings import PREFIX, Settings
+from server.observability import metrics
+from server.settings.accepted import accepted
+from server.settings.settings import PREFIX, Settings
 
 FOLDER = Path(__file__).parents[1] / "docs"
 _MADE = "<!-- Made by `make docs`; edit the code it names instead. -->\n"
@@ -25,9 +25,9 @@ def metrics_page() -> str:
     rows = [_metric_row(declared) for declared in vars(metrics).values() if isinstance(declared, MetricWrapperBase)]
     return (
         f"# Metrics\n\n{_MADE}\n"
-        "What `/metrics` on the HTTP port exports, as declared in `server/node/metrics.py`. Dashboards, alarms and\n"
-        "scaling use nothing else. A histogram exports `_bucket`, `_sum` and `_count` under its name. The process\n"
-        "itself adds `process_*` (CPU seconds, resident memory, open files).\n\n"
+        "What `/metrics` on the HTTP port exports, as declared in `server/observability/metrics.py`. Dashboards,\n"
+        "alarms and scaling use nothing else. A histogram exports `_bucket`, `_sum` and `_count` under its name. The\n"
+        "process itself adds `process_*` (CPU seconds, resident memory, open files).\n\n"
         + _table(("Name", "Type", "Labels", "Meaning", "Buckets"), rows)
     )
 
@@ -37,9 +37,9 @@ def settings_page() -> str:
     schema = Settings.model_json_schema()["properties"]
     page = (
         f"# Settings\n\n{_MADE}\n"
-        "As declared in `server/settings.py`. A setting is taken from the command line, else from its variable, else\n"
-        "from a TOML file (`--config` or `VOICE_CONFIG`), in which it has the variable's name without `VOICE_`, in\n"
-        "small letters. A wrong one is refused at start.\n"
+        "As declared in `server/settings/settings.py`. A setting is taken from the command line, else from its\n"
+        "variable, else from a TOML file (`--config` or `VOICE_CONFIG`), in which it has the variable's name without\n"
+        "`VOICE_`, in small letters. A wrong one is refused at start.\n"
     )
     for group, names in _setting_groups().items():
         rows = [

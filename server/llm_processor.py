@@ -15,8 +15,8 @@ from server.llm.converse import ConverseOptions
 from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, LlmProvider, Usage
 from server.llm.local import LocalProvider
 from server.llm.openai_compatible import OpenAiCompatibleProvider
-from server.node import metrics
-from server.settings import Settings
+from server.observability import metrics
+from server.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from server.access.rate_limit import AudioAllowance, AudioRateExceeded
 from server.answer import Answer
 from server.audio.formats import AudioFormatError, Decoder
 from server.conversation.conversation import Conversation
@@ -29,13 +30,12 @@ from server.conversation.events import (
 from server.dialects.dialect import AudioReceived, Dialect, DialectOutput, Reply, Told
 from server.errors import VoicefleetError
 from server.llm_processor import LlmProcessor
-from server.node import metrics
-from server.node.rate_limit import AudioAllowance, AudioRateExceeded
-from server.settings import Settings
+from server.observability import metrics
+from server.observability.waterfall import Waterfall
+from server.settings.settings import Settings
 from server.stt_processor import SttError, SttProcessor
 from server.tts_processor import TtsProcessor
 from server.vad_processor import VadProcessor
-from server.waterfall import Waterfall
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Literal, Self
 import grpc
 
 from server.errors import VoicefleetError
-from server.node import metrics
+from server.observability import metrics
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.client import open_channel, wait_until_serving
 

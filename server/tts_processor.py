@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from server.errors import VoicefleetError
-from server.node import metrics
+from server.observability import metrics
 from server.workers import speech_pb2
 from server.workers.balancing import Ask, Attempts, GiveUp, Pause, WaitForWorker
 from server.workers.client import Credentials

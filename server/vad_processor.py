@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from server.node import metrics
+from server.observability import metrics
 
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 512

@@ -17,15 +17,15 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
+from server.access.admission import Admission, AdmissionRefused, Lease
+from server.access.auth import Authenticator, InvalidCredentials, Principal, credential_from
 from server.addresses import is_loopback
 from server.conversation.conversation import Conversation
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session as OpenAiSession
-from server.node import metrics
-from server.node.admission import Admission, AdmissionRefused, Lease
-from server.node.auth import Authenticator, InvalidCredentials, Principal, credential_from
+from server.observability import metrics
 from server.pipeline import Parts, Session, SlowClient
-from server.settings import Settings, SettingsError
+from server.settings.settings import Settings, SettingsError
 
 log = structlog.get_logger(__name__)
 

@@ -6,8 +6,8 @@ from aws_cdk import aws_cloudwatch as cw
 from infra.alarms.config import AlarmConfig
 from infra.alarms.rule import HALF_A_NODE, WINDOW, Rule, without
 from infra.metrics import MODEL_CACHE, SCRAPE_SECONDS, Boot, FleetMetrics, Gpu, Host, slowed_percent
-from server.node import metrics
-from server.node.cloudwatch import PERIOD_SECONDS as PUBLISH_SECONDS
+from server.fleet.cloudwatch import PERIOD_SECONDS as PUBLISH_SECONDS
+from server.observability import metrics
 
 _GIB = 2**30
 

@@ -8,7 +8,7 @@ from aws_cdk import aws_cloudwatch as cw
 from prometheus_client import Counter
 
 from infra.metrics import FleetMetrics, exported_name
-from server.node import metrics
+from server.observability import metrics
 
 Composite = Literal["callers-hurt", "capacity", "gpu-failing"]
 

@@ -10,8 +10,8 @@ from aws_cdk import aws_events as events
 from infra.alarms.config import AlarmConfig
 from infra.alarms.rule import HALF_A_NODE, WINDOW, Rule, ShareOfAnswers, without
 from infra.metrics import FleetMetrics, bedrock
-from server.node import metrics
-from server.node.cloudwatch import PERIOD_SECONDS as PUBLISH_SECONDS
+from server.fleet.cloudwatch import PERIOD_SECONDS as PUBLISH_SECONDS
+from server.observability import metrics
 
 
 def callers_rules(config: AlarmConfig, fleet: FleetMetrics, targets: elbv2.NetworkTargetGroup) -> list[Rule]:

@@ -8,7 +8,7 @@ from aws_cdk import aws_cloudwatch as cw
 from infra.dashboards.board import Board, Rows
 from infra.metrics import bedrock
 from server.llm.interface import LlmFailure
-from server.node import metrics
+from server.observability import metrics
 
 
 def rows(board: Board, models: Sequence[str]) -> Rows:

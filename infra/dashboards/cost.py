@@ -4,7 +4,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
 
 from infra.dashboards.board import Board, Rows
-from server.node import metrics
+from server.observability import metrics
 
 _WINDOW = 5  # minutes
 

@@ -8,7 +8,7 @@ from constructs import Construct
 
 from infra.dashboards.board import WHOLE, Board, Rows
 from infra.metrics import Host
-from server.node import metrics
+from server.observability import metrics
 
 
 def rows(

@@ -1,8 +1,8 @@
 """Where the time of an answer goes."""
 
 from infra.dashboards.board import Board, Rows
-from server.node import metrics
-from server.waterfall import STAGES
+from server.observability import metrics
+from server.observability.waterfall import STAGES
 
 _PERCENTILES = ("p50", "p90", "p95", "p99")
 

@@ -2,7 +2,7 @@
 
 from infra.dashboards.board import Board, Rows
 from infra.metrics import MODEL_CACHE, Boot, Gpu, Host
-from server.node import metrics
+from server.observability import metrics
 
 # Of voice_boot_stage_seconds, in their order; the workers load side by side.
 _BOOT_STAGES = {

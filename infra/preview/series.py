@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.metrics import NODE_DIMENSION, SCRAPE_SECONDS, exported_name
 from infra.preview.recording import Scrape
 from infra.preview.template import NotUnderstood, Query
-from server.node import metrics
-from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE, PUBLISHED_HISTOGRAMS, HistogramDeltas
+from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE, PUBLISHED_HISTOGRAMS, HistogramDeltas
+from server.observability import metrics
 
 Values = NDArray[np.float64]
 Points = Iterator[tuple[float, float, float]]  # seconds, value, how often

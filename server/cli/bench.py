@@ -16,18 +16,18 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from server.access.auth import MAX_TOKEN_SECONDS, mint_token
+from server.bench.load import Clip, Load, run_load
+from server.bench.load_report import LoadReport, report
+from server.bench.node_usage import sample, usage
 from server.cli.bench_tables import show_report
 from server.cli.call import CaFile, Key
 from server.cli.console import FAILED, errors_shown
 from server.cli.demo import QUESTION, trusting
 from server.cli.serve import Config, fetch_models
 from server.client.caller import call, speech_from
-from server.client.load import Clip, Load, run_load
-from server.client.load_report import LoadReport, report
 from server.client.local_node import running_node
-from server.client.node_usage import sample, usage
-from server.node.auth import MAX_TOKEN_SECONDS, mint_token
-from server.settings import load_settings
+from server.settings.settings import load_settings
 
 Url = Annotated[
     str | None, typer.Argument(help="Where to call; without it, a node of its own is started and measured.")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from server.client.load_report import TRUSTED_LAG_MS, LoadReport, Spread
+from server.bench.load_report import TRUSTED_LAG_MS, LoadReport, Spread
 
 _STAGES = {
     "endpointing": "end of turn",

@@ -18,7 +18,7 @@ from server.cli.console import FAILED, errors_shown
 from server.workers.engine import EngineMissing
 
 if TYPE_CHECKING:
-    from server.workers.engines.chatterbox.benchmark import TtsReport
+    from server.bench.chatterbox import TtsReport
 
 Size = Annotated[
     Literal["full", "small"],
@@ -51,7 +51,7 @@ def tts(
     console = Console()
     with errors_shown():
         try:
-            from server.workers.engines.chatterbox.benchmark import Benchmark  # noqa: PLC0415 # it brings torch along
+            from server.bench.chatterbox import Benchmark  # noqa: PLC0415 # it brings torch along
         except ModuleNotFoundError as error:
             raise EngineMissing("chatterbox", error.name) from None
         bench = Benchmark(size, weights, device, flow, rows)

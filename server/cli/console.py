@@ -11,7 +11,7 @@ from rich.text import Text
 from server.client.caller import Turn
 from server.errors import VoicefleetError
 from server.node.node import Node
-from server.settings import SettingsError
+from server.settings.settings import SettingsError
 
 FAILED, MISUSED = 1, 2
 _BAR_WIDTH = 40

@@ -12,14 +12,14 @@ import uvloop
 from pydantic import SecretStr
 from rich.console import Console
 
+from server.access.auth import mint_token
 from server.cli.call import save_answers
 from server.cli.console import FAILED, errors_shown, show_addresses, show_turn
 from server.cli.serve import Config, HttpPort, Port, Stop, fetch_models, settings_for_node
 from server.client.caller import Turn, call, speech_from
 from server.models.store import ModelStore
-from server.node.auth import mint_token
 from server.node.node import Node
-from server.settings import Settings
+from server.settings.settings import Settings
 
 QUESTION = "what is the capital city of france"
 _Wav = Annotated[Path, typer.Option(help="WAV file to save the answer to.", dir_okay=False)]

@@ -16,7 +16,7 @@ from server.models.catalogue import load_catalogue, required_models
 from server.models.errors import ModelError, SeveralFailed, UnknownModel
 from server.models.sources import Report
 from server.models.store import ModelStore, State
-from server.settings import SettingsError, load_settings
+from server.settings.settings import SettingsError, load_settings
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -12,18 +12,18 @@ import typer
 import uvloop
 from rich.console import Console
 
+from server.access.key_secret import with_keys
 from server.cli.console import errors_shown, show_addresses
 from server.cli.models import pull_with_progress
 from server.models.catalogue import required_models
 from server.models.store import ModelStore
-from server.node import logs
-from server.node.key_secret import with_keys
 from server.node.node import Node
-from server.node.systemd import serving_under_systemd
-from server.settings import Settings, load_settings
+from server.observability import logs
+from server.observability.systemd import serving_under_systemd
+from server.settings.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from server.node.fleet_member import FleetMember
+    from server.fleet.member import FleetMember
 
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings; variables win over it.", dir_okay=False)]
 Host = Annotated[str | None, typer.Option(help="Address to listen on [VOICE_HOST, 127.0.0.1].")]
@@ -79,7 +79,7 @@ def fetch_models(settings: Settings, console: Console) -> ModelStore:
 
 
 async def _serve_in_fleet(settings: Settings) -> None:
-    from server.node.fleet_member import fleet_member  # noqa: PLC0415  # no other start is to be slowed by it
+    from server.fleet.member import fleet_member  # noqa: PLC0415  # no other start is to be slowed by it
 
     async with fleet_member(settings) as member:
         # In a thread, since the group has to hear meanwhile that the instance is still coming.

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from server.access.auth import MAX_TOKEN_SECONDS, TokenRefused, mint_token, new_api_key
 from server.errors import VoicefleetError
-from server.node.auth import MAX_TOKEN_SECONDS, TokenRefused, mint_token, new_api_key
-from server.settings import load_settings
+from server.settings.settings import load_settings
 
 
 def token(

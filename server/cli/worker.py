@@ -18,7 +18,7 @@ from server.cli.models import pull_with_progress
 from server.cli.serve import Config, settings_for_node
 from server.models.catalogue import TTS_MODELS, is_folder
 from server.models.store import ModelStore
-from server.settings import Settings, SettingsError
+from server.settings.settings import Settings, SettingsError
 from server.websocket_handler import tls_context
 from server.workers.serving import Access
 

@@ -14,7 +14,7 @@ import msgspec
 
 from server.addresses import is_local
 from server.models.errors import UnknownModel
-from server.settings import Settings
+from server.settings.settings import Settings
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]

@@ -22,7 +22,7 @@ from server.models.download import CONNECTIONS
 from server.models.errors import ModelCorrupt, ModelError, ModelMissing, StoreUnusable, UnknownModel
 from server.models.fetching import Fetch
 from server.models.sources import Report, Source, sources_of
-from server.settings import Settings
+from server.settings.settings import Settings
 
 _MODELS_AT_ONCE = 8  # more than any settings need; they share the connections
 

@@ -16,8 +16,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from server import __version__
-from server.node.admission import Admission
-from server.node.metrics import REGISTRY
+from server.access.admission import Admission
+from server.observability.metrics import REGISTRY
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _NOTHING_CACHED = {"Cache-Control": "no-store"}

@@ -14,17 +14,17 @@ from typing import Self
 
 import structlog
 
+from server.access.admission import Admission
+from server.access.key_secret import follow_keys
 from server.errors import VoicefleetError
 from server.llm.interface import LlmError
 from server.llm_processor import LlmProcessor
 from server.models.store import ModelStore
-from server.node import metrics
-from server.node.admission import Admission
 from server.node.http import PartState, serve_http
-from server.node.key_secret import follow_keys
-from server.node.loop_lag import watch_loop_lag
+from server.observability import metrics
+from server.observability.loop_lag import watch_loop_lag
 from server.pipeline import Parts
-from server.settings import Settings
+from server.settings.settings import Settings
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsError, TtsProcessor
 from server.vad_processor import VadProcessor

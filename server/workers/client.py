@@ -12,7 +12,7 @@ from typing import Self
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.settings import Settings, SettingsError
+from server.settings.settings import Settings, SettingsError
 from server.workers.serving import MAX_MESSAGE_BYTES, TOKEN_KEY
 
 POLL_SECONDS = 0.1

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server.settings import PREFIX, Settings
+from server.settings.settings import PREFIX, Settings
 
 _FOR_WORKERS = ("model_", "stt_", "tts", "log_level")
 _FOR_THE_GATEWAY = {"stt_address", "tts_address", "tts_ca_file"}

@@ -20,9 +20,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from server.addresses import split_address
 from server.errors import VoicefleetError
-from server.node import logs
-from server.node.systemd import serving_under_systemd
-from server.settings import Settings, load_settings
+from server.observability import logs
+from server.observability.systemd import serving_under_systemd
+from server.settings.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
 

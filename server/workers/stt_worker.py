@@ -8,7 +8,7 @@ import asyncio
 import grpc
 
 from server.models.store import ModelStore
-from server.settings import Settings
+from server.settings.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.batching import QueueFull
 from server.workers.engines.utterance import InvalidAudio

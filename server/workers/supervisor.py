@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from server.errors import VoicefleetError
-from server.node import metrics
+from server.observability import metrics
 from server.workers.client import is_serving, open_channel
 from server.workers.commands import WorkerCommand
 from server.workers.restarts import STARTS_FAILED, Watch, WorkerState

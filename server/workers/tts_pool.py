@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from server.errors import VoicefleetError
-from server.node import metrics
+from server.observability import metrics
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.balancing import Balancer
 from server.workers.client import CHECK_SECONDS, POLL_SECONDS, Credentials, open_channel, says_serving

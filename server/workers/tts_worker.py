@@ -11,7 +11,7 @@ import grpc
 
 from server.models.catalogue import TTS_MODELS
 from server.models.store import ModelStore
-from server.settings import Settings
+from server.settings.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.engine import EngineBusy, EngineFailed, EngineMissing, TtsEngine, UnknownVoice, Unspeakable
 from server.workers.engines.hibari import HibariEngine

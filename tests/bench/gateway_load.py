@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from server.bench.load import Clip, Load
 from server.cli.bench import clips_from, measure
 from server.cli.bench_tables import show_report
-from server.client.load import Clip, Load
 from server.client.local_node import running_node
 
 _ANSWER = (

@@ -24,7 +24,7 @@ import ctranslate2
 import msgspec
 import torch
 
-from server.workers.engines.chatterbox.benchmark import TtsReport
+from server.bench.chatterbox import TtsReport
 from tests.bench import a10g, node_sessions, stt_throughput, tts_beside_stt, tts_throughput
 from tests.bench.node_sessions import NodeReport
 from tests.bench.stt_throughput import SttReport

@@ -18,12 +18,12 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from server.bench.load import Clip, Load, run_load
+from server.bench.load_report import LoadReport, LoadResult, own_times, report
+from server.bench.node_usage import sample, usage
 from server.cli.bench import clips_from
 from server.client.caller import call
-from server.client.load import Clip, Load, run_load
-from server.client.load_report import LoadReport, LoadResult, own_times, report
 from server.client.local_node import LocalNode, running_node
-from server.client.node_usage import sample, usage
 from tests.bench.markdown import table
 from tests.bench.processes import python_module
 from tests.bench.random_chatterbox import random_chatterbox

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from server.client.tts_load import speech_tokens
+from server.bench.tts_load import speech_tokens
 from server.workers.engines.chatterbox.capacity import Capacity, Costs
 from server.workers.engines.chatterbox.checkpoint import FULL, SMALL, Precision, random_checkpoint
 from server.workers.engines.chatterbox.core import Core

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from server.client.transcripts import word_errors, words
 from server.models.store import ModelStore
-from server.settings import load_settings
+from server.settings.settings import load_settings
 from server.workers.engines.log_mel import SAMPLE_RATE
 from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, decode
 from server.workers.engines.whisper import WhisperEngine, Window

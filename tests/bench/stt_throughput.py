@@ -18,7 +18,7 @@ import ctranslate2
 import msgspec
 import numpy as np
 
-from server.client.load_report import spread
+from server.bench.load_report import spread
 from server.errors import VoicefleetError
 from server.workers.engines.cublas import load_cublas
 from server.workers.engines.log_mel import SAMPLE_RATE, log_mel

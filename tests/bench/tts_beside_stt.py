@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from server.client.tts_load import listen
+from server.bench.tts_load import listen
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsError, TtsProcessor
 from server.workers.engine import EngineBusy

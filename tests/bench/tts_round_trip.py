@@ -23,7 +23,7 @@ from server.cli.console import FAILED, errors_shown
 from server.client.transcripts import word_errors, words
 from server.errors import VoicefleetError
 from server.models.store import ModelStore
-from server.settings import Settings, load_settings
+from server.settings.settings import Settings, load_settings
 from server.workers.engines.pieces import without_tags
 from server.workers.tts_worker import load_engine
 from tests.support.round_trip import Spoken, heard, recognizer, spoken

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from server.workers.engines.chatterbox.benchmark import Benchmark, TtsReport
+from server.bench.chatterbox import Benchmark, TtsReport
 from tests.bench.a10g import Measured, Rendering, Step
 from tests.bench.markdown import table
 

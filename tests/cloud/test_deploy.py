@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from server.node.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
+from server.fleet.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
 from tests.support.cloud.account import REGION
 from tests.support.cloud.deploy import ACCOUNT, Cloud
 from tests.support.cloud.deployed import FIRST_IMAGE, SECOND_IMAGE, Deployed

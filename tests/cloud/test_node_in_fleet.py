@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from infra.metrics import exported_name
-from server.node import metrics
-from server.node.lifecycle import TERMINATE_HOOK
+from server.fleet.lifecycle import TERMINATE_HOOK
+from server.observability import metrics
 from tests.support.cloud.account import REGION
 from tests.support.cloud.deployed import Deployed
 from tests.support.fleet import Instance

@@ -14,7 +14,7 @@ from aws_cdk.assertions import Match, Template
 
 from infra.app import make_app
 from infra.fleet import MPS_FOLDER
-from server.node.lifecycle import HEARTBEAT_SECONDS, LAUNCH_HOOK, TERMINATE_HOOK
+from server.fleet.lifecycle import HEARTBEAT_SECONDS, LAUNCH_HOOK, TERMINATE_HOOK
 from tests.support.fleet_template import REPOSITORY, fleet_template
 
 ACCOUNT = "123456789012"

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.models.store import ModelStore, State
-from server.settings import Settings
+from server.settings.settings import Settings
 from tests.support.imds import fake_imds
 from tests.support.units import read
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from server.waterfall import STAGES
+from server.observability.waterfall import STAGES
 from tests.support.clips import BUNDLED
 from tests.support.node import NodeProcess
 

@@ -14,13 +14,13 @@ from itertools import count
 import pytest
 from moto.server import ThreadedMotoServer
 
-from server.node import metrics
-from server.node.autoscaling import InstanceInGroup
-from server.node.cloudwatch import Publisher
-from server.node.group_requests import Answer, CompleteHook, Heartbeat, Protect, ReportUnhealthy
-from server.node.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
-from server.node.metrics import REGISTRY
-from server.waterfall import STAGES
+from server.fleet.autoscaling import InstanceInGroup
+from server.fleet.cloudwatch import Publisher
+from server.fleet.group_requests import Answer, CompleteHook, Heartbeat, Protect, ReportUnhealthy
+from server.fleet.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
+from server.observability import metrics
+from server.observability.metrics import REGISTRY
+from server.observability.waterfall import STAGES
 from tests.support.clips import BUNDLED, read_wav
 from tests.support.cloud import autoscaling_life
 from tests.support.cloud.account import REGION, Account
@@ -300,7 +300,7 @@ async def test_a_node_lets_in_who_has_a_key_of_the_secret(account: Account, quic
 
 
 def test_outside_a_fleet_nothing_of_it_is_imported() -> None:
-    program = "import sys, server.main, server.cli.serve; print('server.node.fleet_member' in sys.modules)"
+    program = "import sys, server.main, server.cli.serve; print('server.fleet.member' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert told == "False\n"
 

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server import __version__
-from server.node.admission import Admission
+from server.access.admission import Admission
 from server.node.http import PartState, serve_http
 
 

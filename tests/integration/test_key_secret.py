@@ -9,9 +9,9 @@ import pytest
 from moto import mock_aws
 from structlog.testing import capture_logs
 
-from server.node.auth import new_api_key
-from server.node.key_secret import follow_keys, with_keys
-from server.settings import Settings, SettingsError, hash_api_key
+from server.access.auth import new_api_key
+from server.access.key_secret import follow_keys, with_keys
+from server.settings.settings import Settings, SettingsError, hash_api_key
 
 TOKEN_SECRET = "0123456789abcdef" * 4
 SETTINGS = Settings.model_validate({"keys_secret": "keys", "host": "0.0.0.0"})

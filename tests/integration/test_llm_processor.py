@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, TextDelta, Usage, UserText
 from server.llm_processor import LlmProcessor
-from server.node.metrics import REGISTRY
-from server.settings import Settings
+from server.observability.metrics import REGISTRY
+from server.settings.settings import Settings
 from tests.support.bedrock_standin import BedrockStandin
 from tests.support.openai_llm_standin import Answer, CutOff, OpenAiStandin, Refusal, Stall
 

@@ -3,8 +3,8 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.node.metrics import REGISTRY
-from server.waterfall import STAGES
+from server.observability.metrics import REGISTRY
+from server.observability.waterfall import STAGES
 from tests.support.clips import BUNDLED, read_wav
 from tests.support.live_call import LiveCall, live_call
 from tests.support.node import NodeProcess

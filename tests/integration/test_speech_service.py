@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from server import tts_processor
 from server.main import cli
-from server.settings import SettingsError
+from server.settings.settings import SettingsError
 from server.tts_processor import TtsError, TtsProcessor
 from server.workers import speech_pb2, speech_pb2_grpc, tts_pool
 from tests.support.live_call import live_call, refusal

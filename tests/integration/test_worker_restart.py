@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from server.node import metrics
+from server.observability import metrics
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsProcessor
 from server.workers.restarts import WorkerState
@@ -103,7 +103,7 @@ async def test_the_workers_end_when_told_to() -> None:
 
 _GATEWAY = """
 import asyncio
-from server.node import logs
+from server.observability import logs
 from tests.support.speech import running, worker_commands
 
 async def main():

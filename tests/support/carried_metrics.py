@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.metrics import MODEL_CACHE, NODE_DIMENSION, exported_name
 from infra.preview.named import Named
-from server.node import metrics
-from server.node.admission import Admission
-from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE, PUBLISHED_HISTOGRAMS
+from server.access.admission import Admission
+from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE, PUBLISHED_HISTOGRAMS
 from server.node.http import PartState, make_app
-from server.waterfall import STAGES
+from server.observability import metrics
+from server.observability.waterfall import STAGES
 from tests.support.fleet_template import REPOSITORY
 
 FILES = REPOSITORY / "image" / "files"

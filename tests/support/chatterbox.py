@@ -12,13 +12,12 @@ from torch.overrides import TorchFunctionMode
 from server.workers.engines.chatterbox.checkpoint import (
     FULL,
     SMALL,
-    SPEECH_TOKENS,
-    TOKEN_RATE,
     Checkpoint,
     Precision,
     random_checkpoint,
 )
 from server.workers.engines.chatterbox.conditionals import Conditionals
+from server.workers.engines.chatterbox.speech_tokens import SPEECH_TOKENS, TOKEN_RATE
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ from typing import Any
 from moto.autoscaling.models import autoscaling_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
-from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE
+from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE
 from tests.support.cloud import autoscaling_life
 from tests.support.cloud.account import REGION, Account
 from tests.support.imds import FakeImds

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from server.node.group_requests import (
+from server.fleet.group_requests import (
     Answer,
     CompleteHook,
     Heartbeat,
@@ -10,7 +10,7 @@ from server.node.group_requests import (
     ReportUnhealthy,
     Request,
 )
-from server.node.lifecycle import (
+from server.fleet.lifecycle import (
     LAUNCH_HOOK,
     TERMINATE_HOOK,
     Command,

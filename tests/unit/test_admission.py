@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.node.admission import Admission, AtCapacity, Draining
-from server.node.metrics import REGISTRY
+from server.access.admission import Admission, AtCapacity, Draining
+from server.observability.metrics import REGISTRY
 
 
 def test_takes_calls_up_to_the_limit_and_tells_the_next_one_to_come_back() -> None:

@@ -10,8 +10,7 @@ import jwt
 import pytest
 from websockets.datastructures import Headers
 
-from server.errors import VoicefleetError
-from server.node.auth import (
+from server.access.auth import (
     Authenticator,
     InvalidCredentials,
     Principal,
@@ -20,7 +19,8 @@ from server.node.auth import (
     mint_token,
     new_api_key,
 )
-from server.settings import hash_api_key
+from server.errors import VoicefleetError
+from server.settings.settings import hash_api_key
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 KEY = "shop.3fQ9xw7Zk1"

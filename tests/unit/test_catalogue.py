@@ -7,7 +7,7 @@ import pytest
 
 from server.models.catalogue import TTS_MODELS, Hub, Wheels, load_catalogue, parse_catalogue, required_models
 from server.models.errors import UnknownModel
-from server.settings import Settings
+from server.settings.settings import Settings
 
 SHA = "0" * 64
 

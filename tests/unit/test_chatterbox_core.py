@@ -15,11 +15,11 @@ from torch import Tensor
 from server.errors import VoicefleetError
 from server.workers.engine import EngineBusy
 from server.workers.engines.chatterbox import stream as stream_module
-from server.workers.engines.chatterbox.checkpoint import START_TOKEN
 from server.workers.engines.chatterbox.core import Core, Request
 from server.workers.engines.chatterbox.flow import PROMPT_SEED, FlowHop, WindowedFlow
 from server.workers.engines.chatterbox.noise import normal, uniform
 from server.workers.engines.chatterbox.sampler import Sampling
+from server.workers.engines.chatterbox.speech_tokens import START_TOKEN
 from server.workers.engines.chatterbox.stream import Stream
 from server.workers.engines.chatterbox.upstream import speaking_so_long, upstream_tts
 from tests.support.chatterbox import EXACT_DB, small_checkpoint, snr_db, voice

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from server.workers.engines.chatterbox.capacity import Capacity, Costs
-from server.workers.engines.chatterbox.checkpoint import STOP_TOKEN, TOKEN_RATE
 from server.workers.engines.chatterbox.scheduler import (
     LARGEST_RENDER,
     LEAD_SECONDS,
@@ -16,6 +15,7 @@ from server.workers.engines.chatterbox.scheduler import (
     Rest,
     next_work,
 )
+from server.workers.engines.chatterbox.speech_tokens import STOP_TOKEN, TOKEN_RATE
 from server.workers.engines.chatterbox.stream import Stream
 
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
-from server.node.cloudwatch import PUBLISHED_HISTOGRAMS, HistogramDeltas
-from server.waterfall import STAGES
+from server.fleet.cloudwatch import PUBLISHED_HISTOGRAMS, HistogramDeltas
+from server.observability.waterfall import STAGES
 
 BOUNDS = (0.5, 1.0, 2.0)
 MOST_VALUES = 150

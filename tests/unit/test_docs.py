@@ -7,8 +7,8 @@ from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 
 from server.docs import FOLDER, metrics_page, settings_page
-from server.node import metrics
-from server.settings import Settings
+from server.observability import metrics
+from server.settings.settings import Settings
 
 DECLARED = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
 DIMENSIONLESS = {

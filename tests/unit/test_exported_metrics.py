@@ -7,7 +7,7 @@ import pytest
 
 from infra.metrics import MODEL_CACHE, SCRAPE_SECONDS, Boot, Gpu, Host
 from infra.preview.named import Named, named_metrics
-from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE
+from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE
 from tests.support.carried_metrics import (
     AGENT,
     SCRAPES,

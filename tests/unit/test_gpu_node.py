@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server.client.load_report import LoadResult, report
+from server.bench.load_report import LoadResult, report
 from tests.bench.gpu_node import run_stage
 from tests.bench.node_sessions import CallsAtOnce, next_calls
 from tests.bench.stt_throughput import arrivals

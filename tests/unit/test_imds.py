@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.node.imds import Identity, ImdsUnavailable, Sighting, open_imds
+from server.fleet.imds import Identity, ImdsUnavailable, Sighting, open_imds
 from tests.support.imds import FakeImds, fake_imds
 
 NOTHING = Sighting("InService", None, False)

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from server.node.group_requests import (
+from server.fleet.group_requests import (
     Answer,
     CompleteHook,
     Heartbeat,
@@ -14,7 +14,7 @@ from server.node.group_requests import (
     ReportUnhealthy,
     Request,
 )
-from server.node.lifecycle import (
+from server.fleet.lifecycle import (
     TERMINATE_HOOK,
     Command,
     CutCalls,

@@ -2,12 +2,12 @@
 
 import pytest
 
-from server.node.group_requests import (
+from server.fleet.group_requests import (
     LONGEST_PAUSE_SECONDS,
     Heartbeat,
     Protect,
 )
-from server.node.lifecycle import (
+from server.fleet.lifecycle import (
     SETTLE_SECONDS,
     TERMINATE_HOOK,
     CutCalls,

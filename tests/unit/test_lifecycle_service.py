@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from server.node.group_requests import (
+from server.fleet.group_requests import (
     LONGEST_PAUSE_SECONDS,
     NOT_YET_SECONDS,
     Answer,
@@ -12,7 +12,7 @@ from server.node.group_requests import (
     Protect,
     ReportUnhealthy,
 )
-from server.node.lifecycle import (
+from server.fleet.lifecycle import (
     HEARTBEAT_SECONDS,
     LAUNCH_HOOK,
     LAUNCH_SECONDS,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.client.load_report import LoadResult, TurnFigures, frame_lateness, own_times, report, spread
+from server.bench.load_report import LoadResult, TurnFigures, frame_lateness, own_times, report, spread
 
 STAGES_MS = {
     "endpointing": 500.0,

@@ -18,8 +18,8 @@ import structlog
 
 from server.errors import VoicefleetError
 from server.llm.interface import UserText
-from server.node import logs
-from server.node.metrics import REGISTRY
+from server.observability import logs
+from server.observability.metrics import REGISTRY
 
 CANARY = "4111 1111 1111 1111"  # a card number, spoken
 
@@ -164,8 +164,8 @@ def test_an_exception_is_its_types_and_only_our_own_say_their_message(lines: Lin
 SHOUT = """
 import sys, time
 import structlog
-from server.node import logs
-from server.node.metrics import REGISTRY
+from server.observability import logs
+from server.observability.metrics import REGISTRY
 logs.configure("info")
 log = structlog.get_logger("server.x")
 slowest = 0.0

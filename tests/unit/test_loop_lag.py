@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from server.node.loop_lag import Deadlines, watch_loop_lag
-from server.node.metrics import REGISTRY
+from server.observability.loop_lag import Deadlines, watch_loop_lag
+from server.observability.metrics import REGISTRY
 
 
 def test_waking_on_time_is_a_lateness_of_nothing() -> None:

@@ -6,9 +6,9 @@ from typing import get_args
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.access.admission import AtCapacity, Draining
+from server.fleet.group_requests import Request
 from server.llm.interface import LlmFailure
-from server.node.admission import AtCapacity, Draining
-from server.node.group_requests import Request
 
 EXPECTED = {
     "voice_handshakes_refused_total": {AtCapacity.reason, Draining.reason}
@@ -25,7 +25,7 @@ EXPECTED = {
 
 def test_a_counter_with_known_labels_starts_at_zero() -> None:
     program = (
-        "import prometheus_client; from server.node.metrics import REGISTRY; "
+        "import prometheus_client; from server.observability.metrics import REGISTRY; "
         "print(prometheus_client.generate_latest(REGISTRY).decode())"
     )
     page = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.client.node_usage import MetricsUnavailable, NodeSample, quantile, sample, usage
+from server.bench.node_usage import MetricsUnavailable, NodeSample, quantile, sample, usage
 
 LATENESS, LOOP_LAG = "voice_frame_lateness_seconds", "voice_event_loop_lag_seconds"
 INFINITY = math.inf

@@ -15,8 +15,8 @@ from infra.preview.panels import curves, exporters
 from infra.preview.recording import Scrape, read, record
 from infra.preview.series import Recorded, Values
 from infra.preview.template import NotUnderstood, Query, Widget, dashboards, resolved
-from server.node import metrics
-from server.node.cloudwatch import GROUP_DIMENSION, NAMESPACE
+from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE
+from server.observability import metrics
 from tests.support.fleet_template import REPOSITORY, fleet_template
 
 RECORDING = REPOSITORY / "docs" / "dashboards" / "bench.jsonl.gz"

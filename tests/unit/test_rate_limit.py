@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.node.rate_limit import AudioAllowance, AudioRateExceeded
+from server.access.rate_limit import AudioAllowance, AudioRateExceeded
 
 
 def test_speech_in_real_time_passes_for_ever() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.settings import SettingsError, hash_api_key, load_settings
+from server.settings.settings import SettingsError, hash_api_key, load_settings
 
 SECRET = "s3cret" * 6
 

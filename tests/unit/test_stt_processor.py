@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from server import stt_processor
-from server.node import metrics
+from server.observability import metrics
 from server.stt_processor import SttError, SttProcessor, Transcript
 from server.workers import speech_pb2, speech_pb2_grpc
 from tests.support.grpc_standin import serving

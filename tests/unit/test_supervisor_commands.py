@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import Settings
+from server.settings.settings import Settings
 from server.workers.commands import speech_workers, worker_environment
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.node.systemd import serving_under_systemd
+from server.observability.systemd import serving_under_systemd
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from server.access.auth import Authenticator, Principal
 from server.cli.token import token
-from server.node.auth import Authenticator, Principal
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from server import tts_processor
-from server.node import metrics
+from server.observability import metrics
 from server.tts_processor import TtsError, TtsProcessor
 from server.workers import balancing, speech_pb2, speech_pb2_grpc, tts_pool
 from tests.support.grpc_standin import serving

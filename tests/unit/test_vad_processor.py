@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from server.node.metrics import REGISTRY
+from server.observability.metrics import REGISTRY
 from server.vad_processor import FRAME_SAMPLES, SAMPLE_RATE, VadProcessor, VadStream, VoiceActivity
 from tests.support.clips import BUNDLED, read_clips
 from tests.support.speech import model_folder

@@ -1,7 +1,7 @@
 """A turn's waterfall: what the client is told, and what goes into the node's metrics."""
 
-from server.node.metrics import REGISTRY
-from server.waterfall import Waterfall
+from server.observability.metrics import REGISTRY
+from server.observability.waterfall import Waterfall
 
 
 def spoken_turn() -> Waterfall:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from server.access.auth import new_api_key
 from server.models.catalogue import load_catalogue
 from server.models.store import ModelStore
-from server.node.auth import new_api_key
-from server.settings import Settings
+from server.settings.settings import Settings
 from tests.support.bedrock_standin import BedrockStandin
 from tests.support.cloud.deploy import running_cloud
 from tests.support.cloud.deployed import Deployed, fleet_of

@@ -7,7 +7,7 @@ in TCP: it finds the limit without knowing what else shares the device.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from server.workers.engines.chatterbox.checkpoint import TOKEN_RATE
+from server.workers.engines.chatterbox.speech_tokens import TOKEN_RATE
 
 _BUSY_AT_MOST = 0.85
 _LESS = 0.9

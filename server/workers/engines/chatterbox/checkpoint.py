@@ -25,18 +25,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 from transformers import AutoTokenizer
 
+from server.workers.engines.chatterbox.speech_tokens import SPEECH_TOKENS, STOP_TOKEN
+
 SAMPLE_RATE = 24_000
 """Of the samples that the vocoder makes."""
-
-TOKEN_RATE = 25
-"""Speech tokens a second."""
-
-SPEECH_TOKENS = 6561
-"""Ids below are sounds; the two from here on are marks."""
-
-START_TOKEN = 6561
-STOP_TOKEN = 6562
-SILENCE_TOKEN = 4299
 
 T3_FILE = "t3_turbo_v1.safetensors"
 S3GEN_FILE = "s3gen_meanflow.safetensors"

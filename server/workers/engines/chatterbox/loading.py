@@ -6,7 +6,7 @@ import structlog
 import torch
 
 from server.errors import VoicefleetError
-from server.settings import Settings
+from server.settings.settings import Settings
 from server.workers.engine import EngineFailed
 from server.workers.engines.chatterbox.checkpoint import Checkpoint, Precision, load_checkpoint
 from server.workers.engines.chatterbox.core import Core

@@ -6,7 +6,7 @@ same audio under any load.
 
 from dataclasses import dataclass, field
 
-from server.workers.engines.chatterbox.checkpoint import SILENCE_TOKEN, SPEECH_TOKENS, STOP_TOKEN
+from server.workers.engines.chatterbox.speech_tokens import SILENCE_TOKEN, SPEECH_TOKENS, STOP_TOKEN
 
 _HOPS = (19, 16, 25, 50)
 """Tokens given to the flow at a time; of the first, three are lookahead. Small, so that audio begins soon; then larger,

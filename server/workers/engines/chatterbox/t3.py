@@ -14,9 +14,9 @@ from chatterbox.models.t3 import T3
 from torch import Tensor
 from torch.nn import functional as F
 
-from server.workers.engines.chatterbox.checkpoint import START_TOKEN
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.sampler import Sampling, SamplingRows, draw
+from server.workers.engines.chatterbox.speech_tokens import START_TOKEN
 
 _ROW_STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 _ROW_STEP_BEYOND = 32

@@ -1,6 +1,6 @@
 """What a node asks of its Auto Scaling group, and when it asks again: one at a time, after failures ever less often.
 
-Pure: `now` is monotonic seconds. It sends nothing; `server.node.autoscaling` does.
+Pure: `now` is monotonic seconds. It sends nothing; `server.fleet.autoscaling` does.
 """
 
 from dataclasses import dataclass, field

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from server.addresses import is_local, is_loopback
 from server.errors import VoicefleetError
-from server.wrong_settings import explain
+from server.settings.wrong_settings import explain
 
 PREFIX = "VOICE_"
 _LLM_TAKES = "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"

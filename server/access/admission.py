@@ -8,7 +8,7 @@ import asyncio
 from typing import Literal, Self
 
 from server.errors import VoicefleetError
-from server.node import metrics
+from server.observability import metrics
 
 
 class AdmissionRefused(VoicefleetError):

@@ -12,16 +12,16 @@ from typing import Protocol
 
 import structlog
 
+from server.access.admission import Admission
 from server.errors import VoicefleetError
-from server.node import metrics
-from server.node.admission import Admission
-from server.node.autoscaling import InstanceInGroup
-from server.node.cloudwatch import PERIOD_SECONDS, Publisher
-from server.node.group_requests import Request
+from server.fleet.autoscaling import InstanceInGroup
+from server.fleet.cloudwatch import PERIOD_SECONDS, Publisher
+from server.fleet.group_requests import Request
+from server.fleet.imds import Imds, ImdsUnavailable, open_imds
+from server.fleet.lifecycle import CutCalls, Drain, DrainReason, Exit, Lifecycle
 from server.node.http import PartState, missing_parts
-from server.node.imds import Imds, ImdsUnavailable, open_imds
-from server.node.lifecycle import CutCalls, Drain, DrainReason, Exit, Lifecycle
-from server.settings import Settings
+from server.observability import metrics
+from server.settings.settings import Settings
 from server.tts_processor import TtsError
 
 log = structlog.get_logger(__name__)

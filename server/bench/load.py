@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from server.bench.load_report import LoadResult, TurnFigures
 from server.client.caller import Caller, CallFailed, CallRefused, Speech
-from server.client.load_report import LoadResult, TurnFigures
 from server.client.transcripts import word_errors, words
 
 # Callers start this far apart in all, beside the length of what they say: about as long as a short answer.

@@ -13,8 +13,8 @@ import structlog
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from server.node.aws import AWS_ERRORS, make_client
-from server.settings import HashedKeys, LongSecret, Settings, SettingsError
+from server.aws import AWS_ERRORS, make_client
+from server.settings.settings import HashedKeys, LongSecret, Settings, SettingsError
 
 AGAIN_SECONDS = 120.0
 """Between two looks at the secret: a request costs next to nothing, and a leaked key should not live long."""

@@ -22,7 +22,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from server.errors import VoicefleetError
-from server.node import metrics
+from server.observability import metrics
 
 _STDERR = 2
 _MAX_QUEUED_LINES = 10_000

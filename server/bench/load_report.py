@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from server.client.node_usage import NodeUsage
-from server.waterfall import STAGES
+from server.bench.node_usage import NodeUsage
+from server.observability.waterfall import STAGES
 
 # A caller that is later than this in one frame of a hundred is too busy to measure anyone else.
 TRUSTED_LAG_MS = 10.0

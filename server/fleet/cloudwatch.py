@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 from prometheus_client import Histogram
 
-from server.node import metrics
-from server.node.aws import AWS_ERRORS, make_client
+from server.aws import AWS_ERRORS, make_client
+from server.observability import metrics
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """The life of a node in an Auto Scaling group: joining it, protected while it has calls, drained, replaced when broken.
 
 Pure: facts come in, `now` is monotonic seconds, and `decide` says what is to be done. It asks neither AWS nor the node;
-`server.node.fleet_member` does. Warm pools are joined once per transition; an instance that goes back into the pool
+`server.fleet.member` does. Warm pools are joined once per transition; an instance that goes back into the pool
 after it had calls (an instance reuse policy) is not foreseen.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from server.node.group_requests import (
+from server.fleet.group_requests import (
     Answer,
     CompleteHook,
     Completion,

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from server.accepted import accepted
+from server.settings.accepted import accepted
 
 
 def explain(error: ValidationError, settings: type[BaseModel], prefix: str) -> str:

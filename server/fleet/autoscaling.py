@@ -4,9 +4,9 @@ from typing import Any
 
 import structlog
 
-from server.node import metrics
-from server.node.aws import AWS_ERRORS, make_client
-from server.node.group_requests import Answer, CompleteHook, Heartbeat, Protect, ReportUnhealthy, Request
+from server.aws import AWS_ERRORS, make_client
+from server.fleet.group_requests import Answer, CompleteHook, Heartbeat, Protect, ReportUnhealthy, Request
+from server.observability import metrics
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from server.node import metrics
+from server.observability import metrics
 
 _INTERVAL = 0.1
 

@@ -14,15 +14,21 @@ from pathlib import Path
 
 import torch
 
-from server.client.tts_load import SENTENCES, listen, speech_tokens
+from server.bench.chatterbox_profile import (
+    Ceilings,
+    HopProfile,
+    StepProfile,
+    ceilings,
+    hop_profile,
+    step_profile,
+)
+from server.bench.tts_load import SENTENCES, listen, speech_tokens
 from server.workers.engine import Voice
 from server.workers.engines.chatterbox.capacity import Capacity, Costs
 from server.workers.engines.chatterbox.checkpoint import (
     FULL,
     SAMPLE_RATE,
     SMALL,
-    SPEECH_TOKENS,
-    TOKEN_RATE,
     Checkpoint,
     Precision,
     load_checkpoint,
@@ -32,14 +38,7 @@ from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.loading import FLOWS, POSITIONS, chosen_device, rows_for
-from server.workers.engines.chatterbox.profile import (
-    Ceilings,
-    HopProfile,
-    StepProfile,
-    ceilings,
-    hop_profile,
-    step_profile,
-)
+from server.workers.engines.chatterbox.speech_tokens import SPEECH_TOKENS, TOKEN_RATE
 from server.workers.engines.chatterbox.t3 import T3Decoder, row_bytes
 from server.workers.engines.chatterbox.upstream import speaking_so_long, upstream_tts
 from server.workers.engines.chatterbox.vocoder import Vocoder

@@ -5,7 +5,7 @@ Pure but for the metrics that it writes. `now` is monotonic seconds.
 
 from typing import Literal, get_args
 
-from server.node import metrics
+from server.observability import metrics
 
 Stage = Literal["endpointing", "stt", "llm_first_token", "llm_first_clause", "tts_first_audio"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

@@ -1,0 +1,1 @@
+"""What measures a node and its voice: loads, reports, profiles."""

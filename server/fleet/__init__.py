@@ -1,0 +1,1 @@
+"""What makes a node a good member of a fleet: IMDS, life cycle, Auto Scaling, CloudWatch."""

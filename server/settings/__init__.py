@@ -1,0 +1,1 @@
+"""Every setting, what it accepts, and how a wrong one is explained."""
