@@ -20,10 +20,12 @@ fleet: .venv/.base ## where you deploy from: add the CDK app's packages and the 
 	npm ci --no-fund --no-audit --prefix infra
 
 test: .venv/.torch .venv/.checkov ## run every test but the boots
+	tests/support/system-packages.sh libgomp1 openssh-server packer systemd
 	$(BIN)/voicefleet models pull
-	$(BIN)/pytest --cov
+	$(BIN)/pytest --cov $(PYTEST)
 
 boot: .venv/.dev ## boot the machine image under QEMU, as root: first start, reboot, faults (half an hour)
+	tests/support/system-packages.sh mmdebstrap qemu-system-x86 qemu-utils socat
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest -m boot tests/image
 

@@ -1,4 +1,8 @@
-"""What several layers of tests share: a language model that needs no machine, and nodes that start in a second."""
+"""What several layers of tests share: a language model that needs no machine, and nodes that start in a second.
+
+A test marked `needs` is left out where the programs that it names are not installed, with a line that says how to get
+them; with `--complete`, as CI runs it, it fails there.
+"""
 
 from collections.abc import Iterator
 
@@ -7,6 +11,17 @@ import pytest
 from tests.support.in_thread import in_thread
 from tests.support.node import quick_speech
 from tests.support.openai_llm_standin import OpenAiStandin, echo
+from tests.support.programs import missing
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--complete", action="store_true", help="leave out no test for want of a program")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        if lacking := missing(marker.args):
+            (pytest.fail if item.config.getoption("--complete") else pytest.skip)(lacking)
 
 
 @pytest.fixture(scope="session")

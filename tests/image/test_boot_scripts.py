@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server.models.store import ModelStore, State
 from server.settings.settings import Settings
 from tests.support.imds import fake_imds
+from tests.support.programs import SHELLCHECK, SHFMT
 from tests.support.units import read
 
 IMAGE = Path(__file__).parents[2] / "image"
@@ -128,7 +129,7 @@ def test_a_script_says_its_job_stops_at_the_first_error_and_is_clean(script: Pat
     assert job.startswith("# ")
     assert "set -euo pipefail" in rest
     assert script.stat().st_mode & 0o111
-    for check in (["shellcheck"], ["shfmt", "-d", "-i", "2", "-ci"]):
+    for check in ([SHELLCHECK], [SHFMT, "-d", "-i", "2", "-ci"]):
         told = subprocess.run([*check, script], capture_output=True, text=True, check=False)
         assert told.returncode == 0, told.stdout + told.stderr
 

@@ -46,15 +46,18 @@ def validate(project: Path, **variables: str) -> str:
     return result.stdout
 
 
+@pytest.mark.needs("packer")
 def test_it_is_valid(project: Path) -> None:
     assert validate(project) == ""
 
 
+@pytest.mark.needs("packer")
 def test_it_is_formatted_as_packer_does(project: Path) -> None:
     result = tool.packer("fmt", "-check", "-diff", "packer.pkr.hcl", folder=project, variables={})
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.needs("packer")
 @pytest.mark.parametrize(
     ("variable", "wrong", "message"),
     [
@@ -162,6 +165,7 @@ def _committed(project: Path) -> str:
     return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.mark.needs("packer", "sshd")
 def test_a_build_makes_an_image_and_tells_the_fleet(build: Build) -> None:
     ec2 = build.cloud.client("ec2")
     (image,) = ec2.describe_images(Owners=["self"])["Images"]

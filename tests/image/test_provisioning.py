@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import SHELLCHECK, SHFMT
 from tests.support.provisioning import ROOT, ProvisioningFailed, System, system, versions
 
 BUILD_ROOT = ROOT / "tests/support/boot/build-root.sh"
@@ -153,7 +154,7 @@ def test_it_asks_before_it_changes_the_machine_it_runs_on() -> None:
 
 
 def test_the_scripts_are_clean() -> None:
-    for command in (["shellcheck", "-x", "-P", "SCRIPTDIR"], ["shfmt", "-i", "2", "-ci", "-d"]):
+    for command in ([SHELLCHECK, "-x", "-P", "SCRIPTDIR"], [SHFMT, "-i", "2", "-ci", "-d"]):
         result = subprocess.run(
             [*command, *map(str, SCRIPTS), str(BUILD_ROOT)], capture_output=True, text=True, check=False
         )

@@ -44,6 +44,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.needs("systemd-analyze")
 def test_systemd_has_nothing_to_say_against_them(image: Path) -> None:
     told = run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", f"--root={image}", *OURS, *PACKAGES)
     complaints = told.stderr.splitlines()
@@ -53,6 +54,7 @@ def test_systemd_has_nothing_to_say_against_them(image: Path) -> None:
     assert bool(complaints) == (version < 254)
 
 
+@pytest.mark.needs("systemd-analyze")
 def test_systemd_would_say_what_is_wrong(image: Path) -> None:
     unit = image / "etc/systemd/system/broken.service"
     unit.write_text("[Service]\nExecStart=/nowhere\nRestrt=always\n")
@@ -61,6 +63,7 @@ def test_systemd_would_say_what_is_wrong(image: Path) -> None:
     assert "/nowhere is not executable" in told.stderr
 
 
+@pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("unit", SERVICES)
 def test_a_unit_is_shut_in(unit: str) -> None:
     told = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(UNITS / unit))
@@ -119,6 +122,7 @@ def test_what_serves_says_so_itself_is_watched_and_comes_back_each_time_a_little
     assert read(unit)["Unit"]["StartLimitIntervalSec"] == ["0"], "it is never given up"
 
 
+@pytest.mark.needs("systemd-sysusers")
 def test_each_has_a_user_of_its_own_that_the_image_makes(tmp_path: Path) -> None:
     users = [read(unit)["Service"]["User"][0] for unit in SERVING]
     assert len(set(users)) == len(users)
