@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from infra.alarms import AlarmConfig
 from server.errors import VoicefleetError
 from server.fleet.lifecycle import HEARTBEAT_SECONDS
-from server.settings.settings import PREFIX, Settings
+from server.models.catalogue import required_models
+from server.settings.settings import PREFIX, Settings, SettingsError
 from server.settings.wrong_settings import explain
 
 _GPU_TYPES = ("g5", "g6", "g6e")
@@ -23,6 +24,10 @@ _MAX_HEARTBEATS = 100  # of a lifecycle hook: it waits no longer than so many of
 _SET_BY_THE_STACK = frozenset(
     {"host", "llm", "max_sessions", "drain_seconds", "model_s3", "fleet_group", "keys_secret", "run_dir", "model_dir"}
 )
+
+# In JSON's words; pydantic has Python's.
+_OPTIONS = "takes options by name, in braces"
+_TAKES = {"dict_type": _OPTIONS, "model_type": _OPTIONS, "tuple_type": "takes a list, in brackets"}
 
 InstanceType = Annotated[str, Field(pattern=rf"^({'|'.join(_GPU_TYPES)})\.\d*xlarge$")]
 LogDays = Literal[7, 14, 30, 60, 90, 180, 365]  # of those that CloudWatch Logs offers
@@ -92,7 +97,7 @@ class FleetConfig(_Part):
         ("g5.xlarge", "g5.2xlarge", "g6.xlarge", "g6e.xlarge"),
         min_length=1,
         max_length=20,
-        description="In order of preference; several, as one alone is often not to be had.",
+        description="In order of preference; several, as one alone is often not available.",
     )
     hourly_price: float = Field(
         1.006, gt=0, description="US dollars an hour of the first instance type: for the cost dashboard."
@@ -192,9 +197,13 @@ class NodeConfig(_Part):
         if wrong := sorted(settings.keys() - names):
             raise ValueError(f"takes {PREFIX}* variables of docs/settings.md that the stack does not set; got {wrong}")
         try:
-            Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in settings.items()})
+            required_models(
+                Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in settings.items()})
+            )
         except ValidationError as error:
             raise ValueError(explain(error, Settings, PREFIX).replace("\n", "; ")) from None
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
         return settings
 
 
@@ -236,13 +245,22 @@ class Environment(_Part):
 
 def load_environments(environments: Mapping[str, Any], name: str) -> list[Environment]:
     """The environment `name` of the `environments` of `cdk.json`, once for each region. Raises `ConfigError`."""
-    if name not in environments:
+    if name not in _options("environments", environments):
         raise ConfigError(f"env: got {name!r}; takes an environment of cdk.json: {', '.join(sorted(environments))}")
-    shared = dict(environments[name])
+    shared = dict(_options(name, environments[name]))
     regions = shared.pop("regions", None)
     if not isinstance(regions, Mapping) or not regions:
         raise ConfigError(f"{name}.regions: got {regions!r}; takes a region or more, each with what is different there")
-    return [_environment(name, region, _laid_over(shared, own)) for region, own in regions.items()]
+    return [
+        _environment(name, region, _laid_over(shared, _options(f"{name}.regions.{region}", own)))
+        for region, own in regions.items()
+    ]
+
+
+def _options(where: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: got {value!r}; {_OPTIONS}")
+    return value
 
 
 def _environment(name: str, region: str, options: Mapping[str, Any]) -> Environment:
@@ -264,7 +282,10 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 def _explain(error: ValidationError, prefix: str) -> str:
     """A line for each wrong value: where it is, what it is, what would be accepted."""
     lines = []
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems:
+        if any(other["loc"][:-1] == problem["loc"] for other in problems):
+            continue  # what is wrong is inside it; that it would be too short without that tells nobody anything
         where = prefix + ".".join(map(str, problem["loc"]))
         match problem["type"]:
             case "extra_forbidden":
@@ -272,5 +293,6 @@ def _explain(error: ValidationError, prefix: str) -> str:
             case "missing":
                 lines.append(f"{where}: has to be given")
             case _:
-                lines.append(f"{where}: got {problem['input']!r}; {problem['msg'].removeprefix('Value error, ')}")
+                takes = _TAKES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+                lines.append(f"{where}: got {problem['input']!r}; {takes}")
     return "\n".join(lines)

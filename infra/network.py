@@ -43,7 +43,7 @@ class Network(Construct):
             gateway_endpoints={"S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)},
         )
         if (found := len(vpc.availability_zones)) < config.zones:
-            message = f"network.zones: {config.zones} wanted, {found} used: without credentials no more are known."
+            message = f"network.zones: {config.zones} wanted, {found} used: the account has no more there."
             Annotations.of(self).add_warning_v2("voicefleet:zones", message)
         flow_logs = log_group(self, "FlowLogs", days=config.flow_log_days)
         vpc.add_flow_log("FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow_logs))

@@ -5,13 +5,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from server.cli import models, worker
-from server.cli.bench import bench
-from server.cli.bench_tts import tts as bench_tts
-from server.cli.call import call
-from server.cli.demo import demo
-from server.cli.serve import serve
-from server.cli.token import token
+from server.cli.stopping import silent_interrupt
+
+with silent_interrupt():  # it takes a second or two
+    from server.cli import models, worker
+    from server.cli.bench import bench
+    from server.cli.bench_tts import tts as bench_tts
+    from server.cli.call import call
+    from server.cli.demo import demo
+    from server.cli.serve import serve
+    from server.cli.token import token
 
 
 class WithDefault(TyperGroup):

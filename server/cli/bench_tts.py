@@ -1,4 +1,4 @@
-"""`voicefleet bench tts`: how many streams Chatterbox Turbo speaks at once on this machine, and what is the wall.
+"""`voicefleet bench tts`: how many streams Chatterbox Turbo speaks at once on this machine, and what limits them.
 
 It needs the extra `chatterbox`. Without trained weights it takes random ones of the same shape: right for speed (token
 counts are what real text gives, the sampler is on), and of no use to the ear.

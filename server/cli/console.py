@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from server.cli.stopping import ended_by_signals
 from server.client.caller import Turn
 from server.errors import VoicefleetError
+from server.models.errors import UnknownModel
 from server.node.node import Node
-from server.settings.settings import SettingsError
+from server.observability import logs
+from server.settings.settings import Settings, SettingsError, load_settings
 
 FAILED, MISUSED = 1, 2
 _BAR_WIDTH = 40
@@ -25,13 +30,29 @@ _STAGES = {
 
 
 @contextmanager
-def errors_shown() -> Iterator[None]:
-    """Show what goes wrong as a message on stderr: exit status 2 for a wrong setting, 1 for all else."""
+def errors_shown(*, serves: bool = False) -> Iterator[None]:
+    """Show what goes wrong as a message on stderr: exit status 2 for a wrong setting or name, 1 for all else.
+
+    SIGTERM and SIGINT end the command, which `serves` until then or not, as `ended_by_signals` says.
+    """
     try:
-        yield
+        with ended_by_signals(serves=serves):
+            yield
     except (VoicefleetError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(MISUSED if isinstance(error, SettingsError) else FAILED) from None
+        raise typer.Exit(MISUSED if isinstance(error, SettingsError | UnknownModel) else FAILED) from None
+
+
+def settings_for_node(config: Path | None, *, quiet: bool = False, **options: Any) -> Settings:
+    """The node's settings, with logs set up as they say; if `quiet`, from warnings up where they say nothing.
+
+    Raises `SettingsError`.
+    """
+    settings = load_settings(config, **options)
+    if quiet and "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "warning"})
+    logs.configure(settings.log_level)
+    return settings
 
 
 def show_turn(console: Console, turn: Turn) -> None:

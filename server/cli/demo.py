@@ -14,8 +14,9 @@ from rich.console import Console
 
 from server.access.auth import mint_token
 from server.cli.call import save_answers
-from server.cli.console import FAILED, errors_shown, show_addresses, show_turn
-from server.cli.serve import Config, HttpPort, Port, Stop, fetch_models, settings_for_node
+from server.cli.console import FAILED, errors_shown, settings_for_node, show_addresses, show_turn
+from server.cli.preflight import check_ports
+from server.cli.serve import Config, HttpPort, Port, fetch_models, until_stopped
 from server.client.caller import Turn, call, speech_from
 from server.models.store import ModelStore
 from server.node.node import Node
@@ -39,6 +40,7 @@ def demo(
     console = Console()
     with errors_shown():
         settings = settings_for_node(config, quiet=True, port=port, http_port=http_port)
+        check_ports(settings)
         store = fetch_models(settings, console)
         turn = uvloop.run(_demo(settings, store, console, save, once))
     if once and not succeeded(turn):
@@ -57,7 +59,6 @@ async def _demo(settings: Settings, store: ModelStore, console: Console, save: P
     if settings.needs_auth:
         settings = settings.model_copy(update={"token_secret": secret})
     key = mint_token(secret.get_secret_value(), "demo", 60, time.time()) if settings.needs_auth else None
-    stop = Stop()
     console.print("starting the node: speech recognition, language model, voice")
     async with Node(settings, store).running() as node:
         with as_file(files("server.demo") / "question.wav") as wav:
@@ -71,7 +72,7 @@ async def _demo(settings: Settings, store: ModelStore, console: Console, save: P
         if not once:
             console.print("[bold]serving[/]   until Ctrl-C")
             show_addresses(console, node)
-            await stop.requested(node)
+            await until_stopped(node)
         return turn
 
 

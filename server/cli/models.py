@@ -11,12 +11,13 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from server.errors import VoicefleetError
+from server.cli.console import FAILED, errors_shown, settings_for_node
+from server.models.cancellation import Cancellation
 from server.models.catalogue import load_catalogue, required_models
-from server.models.errors import ModelError, SeveralFailed, UnknownModel
+from server.models.errors import ModelError, SeveralFailed
 from server.models.sources import Report
 from server.models.store import ModelStore, State
-from server.settings.settings import SettingsError, load_settings
+from server.settings.settings import load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,13 +29,15 @@ Names = Annotated[
 ]
 
 
-def pull_with_progress(store: ModelStore, names: Sequence[str], console: Console) -> None:
+def pull_with_progress(
+    store: ModelStore, names: Sequence[str], console: Console, cancellation: Cancellation | None = None
+) -> None:
     """Fetch models at once under progress bars, or with a plain line per file where `console` is no terminal.
 
-    Raises what `ModelStore.pull` raises, of every model that failed, when the others are there.
+    Raises what `ModelStore.pull_all` raises; and, when the others are there, what it gives of every model that failed.
     """
     with _progress(console) as report:
-        failures = store.pull_all(names, report)
+        failures = store.pull_all(names, report, cancellation)
     for name in dict.fromkeys(names):
         if name not in failures:
             console.print(f"{name}: {State.READY}", soft_wrap=True)
@@ -70,7 +73,7 @@ def _progress(console: Console) -> Iterator[Report]:
 @app.command("list")
 def list_models() -> None:
     """Show every model of the catalogue: its purpose, licence and size, and how it stands on this machine."""
-    with _errors_shown():
+    with errors_shown():
         store = ModelStore.from_settings(load_settings())
         table = Table("name", "purpose", "licence", "size", "state", box=None, pad_edge=False)
         for model in load_catalogue().values():
@@ -83,7 +86,7 @@ def pull(
     names: Names = None, every: Annotated[bool, typer.Option("--all", help="Every model of the catalogue.")] = False
 ) -> None:
     """Fetch models and check their hashes; what is there and right stays."""
-    with _errors_shown():
+    with errors_shown():
         store, wanted = _store_and_names(list(load_catalogue()) if every else names)
         pull_with_progress(store, wanted, Console())
 
@@ -91,7 +94,7 @@ def pull(
 @app.command()
 def verify(names: Names = None) -> None:
     """Hash every file; exit with 1 when a model is missing or corrupt, and say which."""
-    with _errors_shown():
+    with errors_shown():
         store, wanted = _store_and_names(names)
         faulty = False
         for name in wanted:
@@ -102,21 +105,11 @@ def verify(names: Names = None) -> None:
                 faulty = True
                 typer.echo(f"{name}: {error}")
         if faulty:
-            raise typer.Exit(1)
+            raise typer.Exit(FAILED)
 
 
 def _store_and_names(names: list[str] | None) -> tuple[ModelStore, list[str]]:
     """The store of the settings, and the names given, all known; none given means those that the settings need."""
-    settings = load_settings()
+    settings = settings_for_node(None, quiet=sys.stderr.isatty())
     store = ModelStore.from_settings(settings)
     return store, [store.model(name).name for name in names or required_models(settings)]
-
-
-@contextmanager
-def _errors_shown() -> Iterator[None]:
-    """Errors as one message on stderr: exit status 2 for a wrong setting or name, 1 for all else."""
-    try:
-        yield
-    except VoicefleetError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, SettingsError | UnknownModel) else 1)

@@ -1,26 +1,29 @@
 """`voicefleet serve`: a node, until it is told to stop.
 
-SIGTERM drains: no new call is taken, those there are may finish. SIGINT, or a second SIGTERM, ends at once.
+SIGTERM drains: no new call is taken, those there are may finish. SIGINT, or a second SIGTERM, ends at once. While the
+node starts there are no calls, and the first signal, whichever it is, ends the start.
 """
 
 import asyncio
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 import uvloop
 from rich.console import Console
 
 from server.access.key_secret import with_keys
-from server.cli.console import errors_shown, show_addresses
+from server.cli.console import errors_shown, settings_for_node, show_addresses
 from server.cli.models import pull_with_progress
+from server.cli.preflight import check_ports, preflight
+from server.models.cancellation import Cancellation
 from server.models.catalogue import required_models
 from server.models.store import ModelStore
 from server.node.node import Node
-from server.observability import logs
 from server.observability.systemd import serving_under_systemd
-from server.settings.settings import Settings, load_settings
+from server.settings.settings import Settings
+from server.workers.serving import in_own_thread
 
 if TYPE_CHECKING:
     from server.fleet.member import FleetMember
@@ -47,11 +50,12 @@ def serve(
 
     Every setting is a VOICE_* variable or a line of the TOML file; docs/settings.md lists them all.
     """
-    with errors_shown():
+    with errors_shown(serves=True):
         settings = settings_for_node(
             config, host=host, port=port, http_port=http_port, tls_cert=tls_cert, tls_key=tls_key
         )
         settings = with_keys(settings)
+        check_ports(settings)
         if settings.fleet_group:
             uvloop.run(_serve_in_fleet(settings))
         else:
@@ -59,22 +63,14 @@ def serve(
             uvloop.run(_serve(settings, store))
 
 
-def settings_for_node(config: Path | None, *, quiet: bool = False, **options: Any) -> Settings:
-    """The node's settings, with logs set up as they say; if `quiet`, from warnings up where they say nothing.
+def fetch_models(settings: Settings, console: Console, cancellation: Cancellation | None = None) -> ModelStore:
+    """The store, with everything in it that the node needs.
 
-    Raises `SettingsError`.
+    Raises `SettingsError` before anything is fetched, for what can be known by then, and `ModelError`.
     """
-    settings = load_settings(config, **options)
-    if quiet and "log_level" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"log_level": "warning"})
-    logs.configure(settings.log_level)
-    return settings
-
-
-def fetch_models(settings: Settings, console: Console) -> ModelStore:
-    """The store, with everything in it that the node needs. Raises `ModelError`."""
+    preflight(settings)
     store = ModelStore.from_settings(settings)
-    pull_with_progress(store, required_models(settings), console)
+    pull_with_progress(store, required_models(settings), console, cancellation)
     return store
 
 
@@ -82,13 +78,24 @@ async def _serve_in_fleet(settings: Settings) -> None:
     from server.fleet.member import fleet_member  # noqa: PLC0415  # no other start is to be slowed by it
 
     async with fleet_member(settings) as member:
-        # In a thread, since the group has to hear meanwhile that the instance is still coming.
-        store = await asyncio.to_thread(fetch_models, settings, Console(stderr=True))
-        await _serve(settings, store, member)
+        try:
+            await _serve(settings, await _fetch_meanwhile(settings), member)
+        except asyncio.CancelledError:  # told to end while it started: there are no calls, but the group may be owed
+            if member:
+                await member.drain()
+            raise
+
+
+async def _fetch_meanwhile(settings: Settings) -> ModelStore:
+    """In a thread, since the group has to hear in the meantime that the instance is still coming."""
+    cancellation = Cancellation()
+    try:
+        return await in_own_thread(fetch_models, settings, Console(stderr=True), cancellation)
+    finally:
+        cancellation.cancel()
 
 
 async def _serve(settings: Settings, store: ModelStore, member: "FleetMember | None" = None) -> None:
-    stop = Stop()
     async with Node(settings, store).running() as node:
         if member:
             member.serves(node)
@@ -96,7 +103,7 @@ async def _serve(settings: Settings, store: ModelStore, member: "FleetMember | N
         if console.is_terminal:  # a log reader has the same in the line node_serving
             show_addresses(console, node)
         async with serving_under_systemd():
-            await stop.requested(member or node)
+            await until_stopped(member or node)
 
 
 class Drainable(Protocol):
@@ -107,24 +114,21 @@ class Drainable(Protocol):
         ...
 
 
-class Stop:
-    """Hears SIGTERM as soon as it is made: one that comes while the node starts is obeyed once it runs."""
+async def until_stopped(node: Drainable) -> None:
+    """Wait for a signal, and after SIGTERM for the calls that are in progress."""
+    drain, now = asyncio.Event(), asyncio.Event()
 
-    def __init__(self) -> None:
-        self._drain, self._now = asyncio.Event(), asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
+    def terminate() -> None:
+        (now if drain.is_set() else drain).set()
 
-    async def requested(self, node: Drainable) -> None:
-        """Wait for a signal, and after SIGTERM for the calls that are in progress."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._now.set)
-        waits = [asyncio.create_task(self._now.wait()), asyncio.create_task(self._drained(node))]
-        _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in left:
-            wait.cancel()
-
-    def _terminate(self) -> None:
-        (self._now if self._drain.is_set() else self._drain).set()
-
-    async def _drained(self, node: Drainable) -> None:
-        await self._drain.wait()
+    async def drained() -> None:
+        await drain.wait()
         await node.drain()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    loop.add_signal_handler(signal.SIGINT, now.set)
+    waits = [asyncio.create_task(now.wait()), asyncio.create_task(drained())]
+    _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in left:
+        wait.cancel()

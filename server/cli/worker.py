@@ -13,13 +13,15 @@ import typer
 from rich.console import Console
 
 from server.addresses import is_loopback, split_address
-from server.cli.console import errors_shown
+from server.cli.console import errors_shown, settings_for_node
 from server.cli.models import pull_with_progress
-from server.cli.serve import Config, settings_for_node
+from server.cli.preflight import check_listen
+from server.cli.serve import Config
 from server.models.catalogue import TTS_MODELS, is_folder
 from server.models.store import ModelStore
 from server.settings.settings import Settings, SettingsError
 from server.websocket_handler import tls_context
+from server.workers.preflight import check_stt, check_tts
 from server.workers.serving import Access
 
 app = typer.Typer(
@@ -40,11 +42,11 @@ def tts(listen: Listen, tls_cert: TlsCert = None, tls_key: TlsKey = None, config
 
     Any but a loopback address needs TLS and a VOICE_WORKER_TOKEN, which gateways then show.
     """
-    from server.workers.tts_worker import run  # noqa: PLC0415  # an engine's libraries, for this command alone
+    with errors_shown(serves=True):
+        from server.workers.tts_worker import run  # noqa: PLC0415  # an engine's libraries, for this command alone
 
-    with errors_shown():
         settings = settings_for_node(config, tls_cert=tls_cert, tls_key=tls_key)
-        _serve(settings, listen, TTS_MODELS[settings.tts], run)
+        _serve(settings, listen, TTS_MODELS[settings.tts], check_tts, run)
 
 
 @app.command()
@@ -53,23 +55,27 @@ def stt(listen: Listen, tls_cert: TlsCert = None, tls_key: TlsKey = None, config
 
     Any but a loopback address needs TLS and a VOICE_WORKER_TOKEN.
     """
-    from server.workers.stt_worker import run  # noqa: PLC0415  # an engine's libraries, for this command alone
+    with errors_shown(serves=True):
+        from server.workers.stt_worker import run  # noqa: PLC0415  # an engine's libraries, for this command alone
 
-    with errors_shown():
         settings = settings_for_node(config, tls_cert=tls_cert, tls_key=tls_key)
-        _serve(settings, listen, settings.stt_model, run)
+        _serve(settings, listen, settings.stt_model, check_stt, run)
 
 
-def _serve(settings: Settings, listen: str, model: str, run: _Run) -> None:
+def _serve(settings: Settings, listen: str, model: str, check: Callable[[Settings], None], run: _Run) -> None:
     _check_address(settings, listen)
     access = _access(settings)
+    check(settings)
     if not is_folder(model):
         pull_with_progress(ModelStore.from_settings(settings), [model], Console(stderr=True))
     asyncio.run(run(settings, listen, access))
 
 
 def _check_address(settings: Settings, listen: str) -> None:
-    """Raises `SettingsError` for what is no address, and for one that others can reach and nothing guards."""
+    """Raises `SettingsError` for what is no address, and for one that others can reach and nothing guards.
+
+    Raises `CannotListen` for one that can't be had.
+    """
     host, port = split_address(listen)
     if not (host and port.isascii() and port.isdigit() and int(port) <= 65535):
         raise SettingsError(f"--listen: got {listen!r}; takes HOST:PORT, such as 127.0.0.1:50051 or [::]:50051")
@@ -79,6 +85,7 @@ def _check_address(settings: Settings, listen: str) -> None:
             f"--listen: got {listen!r}, which others can reach; takes a loopback address such as 127.0.0.1:50051 "
             "unless there are VOICE_WORKER_TOKEN, VOICE_TLS_CERT and VOICE_TLS_KEY"
         )
+    check_listen(host, int(port), f"--listen: got {listen!r}", f"--listen: got {listen!r}")
 
 
 def _access(settings: Settings) -> Access:

@@ -5,8 +5,12 @@ Knows nothing of models. Python can't stop a thread, so whoever waits in one doe
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, as_completed, wait
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from contextlib import contextmanager
+
+_LOOK_SECONDS = 0.1  # Python hears of a signal that came just before a wait when the wait has ended
+
+_INTERRUPTED_SECONDS = 1.0
 
 
 class Cancelled(Exception):
@@ -55,17 +59,22 @@ class Cancellation:
 def run_together(pool: Executor, calls: Iterable[Callable[[Cancellation], None]], parent: Cancellation) -> None:
     """Run all `calls` in `pool` and return when all have ended; `parent` cancels them.
 
-    What the first to fail has raised is raised here, once the others, cancelled by it, have ended too.
+    What the first to fail has raised is raised here, once the others, cancelled by it, have ended too. After an
+    interrupt of this very thread that takes a second at most: one may be deep in a call that can't be woken.
     """
     cancellation = Cancellation()
+    futures: list[Future[None]] = []
     with parent.calling(cancellation.cancel):
-        futures = [pool.submit(call, cancellation) for call in calls]
         try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
+            futures.extend(pool.submit(call, cancellation) for call in calls)
+            waiting = set(futures)
+            while waiting:
+                ended, waiting = wait(waiting, _LOOK_SECONDS, FIRST_EXCEPTION)
+                for future in ended:
+                    future.result()
+        except BaseException as error:
             cancellation.cancel()
             for future in futures:
                 future.cancel()
-            wait(futures)
+            wait(futures, None if isinstance(error, Exception) else _INTERRUPTED_SECONDS)
             raise

@@ -13,8 +13,7 @@ from typing import Annotated
 import msgspec
 
 from server.addresses import is_local
-from server.models.errors import UnknownModel
-from server.settings.settings import Settings
+from server.settings.settings import Settings, SettingsError
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -72,6 +71,12 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Catalogue = Mapping[str, Model]
 
+STT_MODELS = ("tiny.en", "base", "small")
+"""The Whisper models, smallest first. One with `.en` at the end of its name knows nothing but English."""
+
+STT_MODEL_TAKES = f"{' or '.join(map(repr, STT_MODELS))}, or the path of a folder with a Whisper model for CTranslate2"
+"""What `Settings.stt_model` may be, in words."""
+
 TTS_MODELS: Mapping[str, str] = {"hibari": "hibari-heart", "chatterbox": "chatterbox-turbo"}
 """The model of each speech synthesis engine (`Settings.tts`)."""
 
@@ -101,13 +106,13 @@ def required_models(settings: Settings) -> list[str]:
 
     Nor is the voice's, where every speech synthesis worker is on another machine.
 
-    Raises `UnknownModel` for an `stt_model` that is neither in the catalogue nor a folder.
+    Raises `SettingsError` for an `stt_model` that is neither one of `STT_MODELS` nor a folder.
     """
     names = ["silero-vad"]
-    if settings.stt_model in load_catalogue():
+    if settings.stt_model in STT_MODELS:
         names.append(settings.stt_model)
     elif not is_folder(settings.stt_model):
-        raise UnknownModel(settings.stt_model, load_catalogue())
+        raise SettingsError(f"VOICE_STT_MODEL: got {settings.stt_model!r}; takes {STT_MODEL_TAKES}")
     if settings.llm == "local":
         names.append("smollm2-135m")
     if not settings.tts_address or any(map(is_local, settings.tts_address)):

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from server.errors import VoicefleetError
 
 
@@ -11,10 +13,10 @@ class ModelError(VoicefleetError):
 
 
 class UnknownModel(ModelError):
-    """The catalogue has no model of that name, and no folder is called so either."""
+    """The catalogue has no model of that name."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown model {name!r}; takes one of {', '.join(known)}, or the path of a folder")
+        super().__init__(f"unknown model {name!r}; takes one of {', '.join(known)}")
 
 
 class ModelMissing(ModelError):
@@ -56,6 +58,16 @@ class StoreUnusable(ModelError):
         where = f" ({error.filename})" if error.filename else ""
         super().__init__(
             f"can't write models to {directory}: {error.strerror}{where}; VOICE_MODEL_DIR names another folder"
+        )
+
+
+class DiskTooFull(ModelError):
+    """What is still to be fetched would not fit where models are kept."""
+
+    def __init__(self, directory: Path, needed: int, free: int) -> None:
+        super().__init__(
+            f"not enough room for models in {directory}: {decimal(free)} are free, and to fetch what is missing takes "
+            f"{decimal(needed)}; make room there, or name another folder with VOICE_MODEL_DIR"
         )
 
 

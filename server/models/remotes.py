@@ -6,9 +6,7 @@ They translate their library's errors into those that `download` acts upon, and 
 import functools
 import os
 import re
-import ssl
 import threading
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 
 from server.models.download import CHUNK_BYTES, CONNECTIONS, Broken, NotResumable, Stream, Unreachable
 from server.models.errors import SourceFailed
+from server.outbound import proxy_for, trusted_authorities
 
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 _REDIRECTS_ONLY = urllib3.Retry(total=5, connect=0, read=0, status=0, other=0)
@@ -145,19 +144,11 @@ def _chunks(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
 
 def _pool_manager(scheme: str, host: str) -> urllib3.PoolManager:
     """A connection pool that trusts and takes the detours that this machine's environment names."""
-    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
-    context = _trust()
+    proxy = proxy_for(f"{scheme}://{host}")
+    try:
+        context = trusted_authorities()
+    except OSError as error:
+        raise SourceFailed(f"the certificates in {error.filename} can't be read: {error.strerror}") from error
     if proxy:
         return urllib3.ProxyManager(proxy, maxsize=CONNECTIONS, ssl_context=context)
     return urllib3.PoolManager(maxsize=CONNECTIONS, ssl_context=context)
-
-
-def _trust() -> ssl.SSLContext:
-    """The certificate authorities that pip and others are told to trust; SSL_CERT_FILE is OpenSSL's own variable."""
-    bundle = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE")
-    if not bundle:
-        return ssl.create_default_context()
-    try:
-        return ssl.create_default_context(cafile=bundle)
-    except OSError as error:
-        raise SourceFailed(f"the certificates in {bundle} can't be read: {error.strerror}") from error

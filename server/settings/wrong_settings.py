@@ -1,5 +1,7 @@
 """Tells a person which settings are wrong, and what each takes. The value of a secret is never shown."""
 
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -17,13 +19,20 @@ def explain(error: ValidationError, settings: type[BaseModel], prefix: str) -> s
         if not name:
             lines.append(problem["msg"].removeprefix("Value error, "))
         elif field is None:
-            lines.append(f"{name}: no such setting; `voicefleet serve --help` names them all")
+            lines.append(no_such_setting(name, settings.model_fields, prefix))
         else:
             secret = name == "api_keys" or SecretStr in _types_in(field.annotation)
             got = "a value that is not shown" if secret else _shortened(repr(problem["input"]))
             takes = problem["ctx"]["error"] if problem["type"] == "value_error" else f"takes {accepted(schema[name])}"
             lines.append(f"{prefix}{name.upper()}: got {got}; {takes}")
     return "\n".join(lines)
+
+
+def no_such_setting(name: str, fields: Iterable[str], prefix: str, spelled: Callable[[str], str] = str) -> str:
+    """A line for a name that no setting has, with the nearest of `fields`, `spelled` as it is where the name stands."""
+    nearest = get_close_matches(name.lower().removeprefix(prefix.lower()), fields, n=1)
+    hint = f"did you mean {spelled(nearest[0])}? " if nearest else ""
+    return f"{name}: no such setting; {hint}docs/settings.md lists them all"
 
 
 def _shortened(text: str) -> str:

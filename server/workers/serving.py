@@ -1,6 +1,7 @@
 """What both speech workers are: a gRPC server with the standard health service, warm before it says that it serves.
 
-It ends on SIGTERM after the calls in progress, and with the process that started it, so that none is orphaned.
+Once it serves, SIGTERM ends it after the calls in progress. It ends with the process that started it, so that none is
+orphaned.
 """
 
 import argparse
@@ -11,8 +12,9 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import structlog
@@ -32,11 +34,15 @@ MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 THREADS = min(4, len(os.sched_getaffinity(0)))
 """Threads that a worker computes in on a cpu; beyond four the small models gain nothing."""
 
+REFUSES = 2
+"""Exit status of a worker that has said why it can't start: the next one would end like it."""
+
 TOKEN_KEY = "authorization"  # noqa: S105  # the metadata's name
 _HEALTH_SERVICE = "/grpc.health.v1.Health/"
 _HEALTH_SECONDS = 1.0
 _GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+_Result = TypeVar("_Result")
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -73,7 +79,17 @@ def main(description: str | None, run: Callable[[Settings, str], Coroutine[None,
         logs.configure(settings.log_level)
         asyncio.run(run(settings, options.address))
     except VoicefleetError as error:
-        raise SystemExit(str(error)) from None
+        print(error, file=sys.stderr)
+        sys.exit(REFUSES)
+
+
+async def in_own_thread(call: Callable[..., _Result], *args: object) -> _Result:
+    """What `call(*args)` gives, from a thread that the event loop, unlike for its own, does not wait for at its end."""
+    thread = ThreadPoolExecutor(1)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, call, *args)
+    finally:
+        thread.shutdown(wait=False)
 
 
 async def serve(
@@ -96,11 +112,11 @@ async def serve(
     bound = _listen(server, address, access.tls)
     await server.start()
     log.info("worker_listening", address=bound)
-    stopping = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
     try:
         await warm_up()
+        stopping = asyncio.Event()
+        for signum in (signal.SIGTERM, signal.SIGINT):  # until now there was no call to wait for
+            asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
         log.info("worker_serving", address=bound)
         async with serving_under_systemd(healthy), asyncio.TaskGroup() as tasks:
             reporting = tasks.create_task(_report_health(servicer, healthy))

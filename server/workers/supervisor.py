@@ -20,8 +20,10 @@ from server.observability import metrics
 from server.workers.client import is_serving, open_channel
 from server.workers.commands import WorkerCommand
 from server.workers.restarts import STARTS_FAILED, Watch, WorkerState
+from server.workers.serving import REFUSES
 
 _STDERR = 2
+_NOT_STARTED = 127  # as a shell says of a program that it can't start
 _CHECK_SECONDS = 1.0
 _CHECK_SECONDS_AT_START = 0.1
 _CHECK_TIMEOUT = 1.5
@@ -32,13 +34,12 @@ log = structlog.get_logger(__name__)
 
 
 class WorkerFailed(VoicefleetError):
-    """A worker ended again and again before it ever served."""
+    """A worker refused to start, or ended again and again before it ever served."""
 
     def __init__(self, name: str, exit_code: int, last_words: str) -> None:
         said = f"; it last said: {last_words}" if last_words else ""
-        super().__init__(
-            f"the {name} worker can't start: it ended {STARTS_FAILED} times, with exit code {exit_code}{said}"
-        )
+        ends = f"it ended {STARTS_FAILED} times, with exit code {exit_code}{said}"
+        super().__init__(f"the {name} worker can't start: {last_words if exit_code == REFUSES else ends}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class _Worker:
     async def run(self) -> None:
         while True:
             exit_code = await self._run_process()
-            delay = self._watch.ended(time.monotonic())
+            delay = self._watch.ended(time.monotonic(), refuses=exit_code == REFUSES)
             last_words = self._last_words()
             self._last_end = f"exit code {exit_code}" + (f": {last_words}" if last_words else "")
             self._log.warning("worker_ended", exit_code=exit_code, restart_in=delay, last_words=last_words)
@@ -107,14 +108,18 @@ class _Worker:
     async def _run_process(self) -> int:
         """Run the process to its end, or stop it if cancelled; gives its exit code."""
         self._said = ""
-        process = self._process = await asyncio.create_subprocess_exec(
-            *self.command.argv,
-            *("--parent", str(os.getpid())),
-            env=self.command.environment,
-            stdin=DEVNULL,
-            stderr=PIPE,
-            start_new_session=True,  # Ctrl-C is for the gateway alone, which lets calls finish first
-        )
+        try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self.command.argv,
+                *("--parent", str(os.getpid())),
+                env=self.command.environment,
+                stdin=DEVNULL,
+                stderr=PIPE,
+                start_new_session=True,  # Ctrl-C is for the gateway alone, which lets calls finish first
+            )
+        except OSError as error:  # no memory, or too many processes
+            self._said = str(error)
+            return _NOT_STARTED
         self._watch.started(time.monotonic())
         self._log.info("worker_started", pid=process.pid)
         try:
@@ -149,7 +154,8 @@ class _Worker:
         """Pass on what it logs, and keep the end of it for the day it dies."""
         assert process.stderr
         while said := await process.stderr.read(65536):
-            await asyncio.to_thread(os.write, _STDERR, said)  # whoever reads our log may be slow
+            with suppress(OSError):  # the disk is full, or the reader of our log is gone
+                await asyncio.to_thread(os.write, _STDERR, said)  # which may also be slow
             self._said = (self._said + said.decode(errors="replace"))[-_KEPT_CHARACTERS:]
 
     def _last_words(self) -> str:

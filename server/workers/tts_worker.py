@@ -15,7 +15,8 @@ from server.settings.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.engine import EngineBusy, EngineFailed, EngineMissing, TtsEngine, UnknownVoice, Unspeakable
 from server.workers.engines.hibari import HibariEngine
-from server.workers.serving import THREADS, Access, main, serve
+from server.workers.preflight import check_tts
+from server.workers.serving import THREADS, Access, in_own_thread, main, serve
 
 _BYTES_PER_SAMPLE = 2
 
@@ -72,6 +73,7 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
 
 def load_engine(settings: Settings) -> TtsEngine:
     """The engine that `settings.tts` names, its model checked and loaded."""
+    check_tts(settings)
     folder = ModelStore.from_settings(settings).verified(TTS_MODELS[settings.tts])
     if settings.tts == "chatterbox":
         return _chatterbox(settings, folder)
@@ -88,7 +90,7 @@ def _chatterbox(settings: Settings, folder: Path) -> TtsEngine:
 
 async def run(settings: Settings, address: str, access: Access | None = None) -> None:
     """Load the voice and serve it until told to stop."""
-    engine = load_engine(settings)
+    engine = await in_own_thread(load_engine, settings)
 
     def register(server: grpc.aio.Server) -> None:
         speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated

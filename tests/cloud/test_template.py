@@ -331,10 +331,18 @@ def test_everything_that_takes_tags_says_whose_it_is(shipped: Template) -> None:
             assert tags.items() >= {"environment": "prod", "service": "voicefleet"}.items(), kind
 
 
-def test_zones_that_can_not_be_had_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_credentials_there_are_as_many_zones_as_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CDK_DEFAULT_ACCOUNT")
     context = json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"]
     (stack,) = make_app({**context, "env": "prod"}).synth().stacks
+    Template.from_json(stack.template).resource_count_is("AWS::EC2::NatGateway", 3)
+    assert "network.zones" not in str([message.entry.data for message in stack.messages])
+
+
+def test_zones_that_can_not_be_had_are_told() -> None:
+    context = json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"]
+    found = {f"availability-zones:account={ACCOUNT}:region=us-east-1": ["us-east-1a", "us-east-1c"]}
+    (stack,) = make_app({**context, "env": "prod"} | found).synth().stacks
     assert [
         message.entry.data for message in stack.messages if "network.zones: 3 wanted, 2 used" in str(message.entry.data)
     ]

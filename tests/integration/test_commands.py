@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -93,7 +94,10 @@ def test_without_a_command_there_is_help() -> None:
         ((), {"VOICE_LLM": "gpt"}, "VOICE_LLM: got 'gpt'; takes 'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
         ((), {"VOICE_STT_DEVICE": "tpu"}, "VOICE_STT_DEVICE: got 'tpu'; takes 'auto' or 'cpu' or 'cuda'"),
         ((), {"VOICE_HOST": "0.0.0.0"}, "VOICE_HOST: got '0.0.0.0', which others can reach; takes a loopback address"),
-        ((), {"VOICE_MAX_SESION": "3"}, "VOICE_MAX_SESION: no such setting"),
+        ((), {"VOICE_MAX_SESION": "3"}, "no such setting; did you mean VOICE_MAX_SESSIONS? docs/settings.md"),
+        ((), {"VOICE_STT_MODEL": "hibari-heart"}, "VOICE_STT_MODEL: got 'hibari-heart'; takes 'tiny.en' or 'base' or"),
+        ((), {"VOICE_STT_LANGUAGE": "de"}, "VOICE_STT_LANGUAGE: got 'de', which VOICE_STT_MODEL 'tiny.en' does not"),
+        ((), {"VOICE_RUN_DIR": "/nowhere"}, "VOICE_RUN_DIR: got '/nowhere'; takes a folder that exists"),
         ((), {"VOICE_API_KEYS": "sha256:short"}, "VOICE_API_KEYS: got a value that is not shown; takes keys in plain"),
         (("--port", "70000"), {}, "VOICE_PORT: got 70000; takes a whole number from 0 up to 65535"),
         (("--config", "nowhere.toml"), {}, "config: got 'nowhere.toml', which can't be read"),
@@ -122,16 +126,47 @@ def test_a_certificate_that_is_none_is_refused() -> None:
         tls_context(settings)
 
 
+@pytest.mark.parametrize("command", ["serve", "demo"])
 @pytest.mark.parametrize("option", ["--port", "--http-port"])
-def test_a_port_in_use_is_said_in_a_line(quick: dict[str, str], option: str) -> None:
+def test_a_port_in_use_is_said_in_a_line_before_models_are_fetched(command: str, option: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ports = {"--port": "0", "--http-port": "0"} | {option: port}
-        done = voicefleet("serve", *[word for pair in ports.items() for word in pair], variables=quick)
-    assert done.returncode == 1
+        models = tmp_path / "models"
+        result = in_process(command, *[word for pair in ports.items() for word in pair], VOICE_MODEL_DIR=str(models))
+    assert result.exit_code == 1
     name = {"--port": "VOICE_PORT", "--http-port": "VOICE_HTTP_PORT"}[option]
-    assert last_line(done).startswith(f"error: {name}: got {port}, which can't be listened on")
-    assert "address already in use" in last_line(done)
+    reason = "which can't be listened on (Address already in use); takes a free port, 0 for any"
+    assert result.stderr == f"error: {name}: got {port}, {reason}\n"
+    assert not models.exists()
+
+
+@pytest.mark.parametrize("worker", ["stt", "tts"])
+def test_a_workers_address_in_use_is_said_in_a_line_before_its_model_is_fetched(worker: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = in_process("worker", worker, "--listen", f"127.0.0.1:{port}", VOICE_MODEL_DIR=str(tmp_path / "models"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: --listen: got '127.0.0.1:{port}', which can't be listened on (Address")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("worker", "variables", "says"),
+    [
+        ("stt", {"VOICE_STT_MODEL": "hibari-heart"}, "VOICE_STT_MODEL: got 'hibari-heart'; takes 'tiny.en' or"),
+        ("stt", {"VOICE_STT_LANGUAGE": "de"}, "VOICE_STT_LANGUAGE: got 'de', which VOICE_STT_MODEL 'tiny.en' does not"),
+    ],
+)
+def test_a_workers_wrong_setting_is_refused_before_its_model_is_fetched(
+    worker: str, variables: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    result = in_process(
+        "worker", worker, "--listen", "127.0.0.1:0", VOICE_MODEL_DIR=str(tmp_path / "models"), **variables
+    )
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {says}")
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_language_model_that_takes_no_key_of_ours_is_said_in_a_line(
@@ -147,14 +182,14 @@ def test_a_language_model_that_takes_no_key_of_ours_is_said_in_a_line(
     assert "401" in last_line(done)
 
 
-def test_a_worker_that_cannot_start_is_said_in_a_line(tmp_path: Path, llm: OpenAiStandin) -> None:
-    nowhere = str(tmp_path / "nowhere")
-    variables = {"VOICE_RUN_DIR": nowhere, "VOICE_LLM": f"openai:standin@{llm.url}"}
+def test_a_worker_that_cannot_start_is_said_in_a_line_and_once(tmp_path: Path, llm: OpenAiStandin) -> None:
+    too_long = tmp_path / ("x" * 120)  # for the address of a unix socket
+    too_long.mkdir()
+    variables = {"VOICE_RUN_DIR": str(too_long), "VOICE_LLM": f"openai:standin@{llm.url}"}
     done = voicefleet("serve", "--port", "0", "--http-port", "0", variables=variables)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: the ")
-    assert "worker can't start: it ended 3 times" in done.stderr.splitlines()[-1]
-    assert nowhere in done.stderr.splitlines()[-1]
+    assert re.match(r"error: the (stt|tts) worker can't start: got the address 'unix:.*', which can't", last_line(done))
+    assert done.stderr.count('"event": "worker_started"') == 2, "each once"
 
 
 # --- the demo

@@ -29,9 +29,11 @@ from tests.support.imds import fake_imds
 from tests.support.live_call import live_call, refusal, serves
 from tests.support.node import NodeProcess, running_node
 from tests.support.speech import resample
+from tests.support.starting import starting
 
 SECONDS = 20.0  # for what takes a few: two cores are shared with everything else that runs
 SIGNALLED_SECONDS = 10.0
+NO_VOICE = {"VOICE_TTS_ADDRESS": "127.0.0.1:9", "VOICE_LLM": "openai:model@http://127.0.0.1:9"}
 _NUMBERS = count()
 
 
@@ -180,6 +182,25 @@ async def test_a_second_sigterm_ends_it_at_once(instance: Instance, quick: dict[
             node.process.send_signal(signal.SIGTERM)
             assert await call.closed() == 1001
         assert node.process.wait(SIGNALLED_SECONDS) == 0
+
+
+def test_a_node_that_is_told_to_end_while_it_starts_leaves_nothing_owed(instance: Instance) -> None:
+    with starting("serve", "--port", "0", "--http-port", "0", **NO_VOICE | instance.variables) as node:
+        node.until_said("tts_worker_left_out")
+        instance.terminate()
+        node.until(lambda: instance.state == "gone")
+        assert node.ended_by(signal.SIGTERM, within=SIGNALLED_SECONDS) == 0
+
+
+@pytest.mark.parametrize("target", ["InService", "Terminated"])
+def test_a_node_that_is_told_to_end_while_it_starts_does_not_wait_for_aws(instance: Instance, target: str) -> None:
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    with starting("serve", "--port", "0", "--http-port", "0", **NO_VOICE | instance.variables | nowhere) as node:
+        node.until_said("tts_worker_left_out")
+        instance.imds.target_state = target
+        if target == "Terminated":
+            node.until_said("autoscaling_failed")
+        assert node.ended_by(signal.SIGTERM, within=SIGNALLED_SECONDS) == 0
 
 
 async def test_a_process_that_is_started_again_in_service_goes_on_and_clears_what_was_left(

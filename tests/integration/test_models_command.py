@@ -100,7 +100,8 @@ def test_verify_checks_what_the_settings_need(tmp_path: Path) -> None:
     ("arguments", "variables", "message"),
     [
         (("pull", "large-v9"), {}, "unknown model 'large-v9'; takes one of silero-vad, tiny.en, base"),
-        (("verify",), {"VOICE_STT_MODEL": "large-v9"}, "unknown model 'large-v9'"),
+        (("pull", "./own"), {}, "unknown model './own'; takes one of silero-vad, tiny.en, base"),
+        (("verify",), {"VOICE_STT_MODEL": "large-v9"}, "VOICE_STT_MODEL: got 'large-v9'; takes 'tiny.en' or 'base'"),
         (("list",), {"VOICE_MODEL_S3": "http://bucket"}, "VOICE_MODEL_S3: got 'http://bucket'"),
         (("pull", "--everything"), {}, "No such option"),
     ],

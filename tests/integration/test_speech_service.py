@@ -155,7 +155,10 @@ def test_an_address_that_is_taken_is_said_in_a_line(service: Service) -> None:
     command = [sys.executable, "-m", "server.main", "worker", "tts", "--listen", service.address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert f"error: got the address '{service.address}', which can't be listened on" in done.stderr
+    assert done.stderr == (
+        f"error: --listen: got '{service.address}', which can't be listened on (Address already in use); takes a free "
+        "port, 0 for any\n"
+    )
 
 
 # --- several of them

@@ -129,11 +129,19 @@ def test_no_worker_outlives_a_gateway_that_was_killed() -> None:
         time.sleep(0.02)
 
 
-async def test_a_worker_that_cannot_start_is_an_error_that_says_why() -> None:
+async def test_a_worker_that_says_why_it_cannot_start_is_not_started_again() -> None:
     command = worker_commands("stt")[0]
-    bad = replace(command, environment=command.environment | {"VOICE_STT_MODEL": "enormous"})
-    with pytest.raises(WorkerFailed, match=r"stt worker can't start.*exit code 1.*unknown model 'enormous'"):
-        await asyncio.wait_for(Supervisor([bad]).run(), 30)
+    bad = Supervisor([replace(command, environment=command.environment | {"VOICE_STT_MODEL": "enormous"})])
+    with pytest.raises(WorkerFailed, match=r"^the stt worker can't start: VOICE_STT_MODEL: got 'enormous'; takes"):
+        await asyncio.wait_for(bad.run(), 30)
+    assert bad.status()["stt"].restarts == 0
+
+
+async def test_a_worker_that_dies_at_every_start_is_given_up() -> None:
+    command = worker_commands("stt")[0]
+    bad = Supervisor([replace(command, argv=(sys.executable, "-c", "raise SystemExit('a fault')", "--"))])
+    with pytest.raises(WorkerFailed, match=r"can't start: it ended 3 times, with exit code 1; it last said: a fault"):
+        await asyncio.wait_for(bad.run(), 30)
 
 
 def _lives(pid: int) -> bool:

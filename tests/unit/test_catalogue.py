@@ -5,9 +5,16 @@ from typing import get_args
 import msgspec
 import pytest
 
-from server.models.catalogue import TTS_MODELS, Hub, Wheels, load_catalogue, parse_catalogue, required_models
-from server.models.errors import UnknownModel
-from server.settings.settings import Settings
+from server.models.catalogue import (
+    STT_MODELS,
+    TTS_MODELS,
+    Hub,
+    Wheels,
+    load_catalogue,
+    parse_catalogue,
+    required_models,
+)
+from server.settings.settings import Settings, SettingsError
 
 SHA = "0" * 64
 
@@ -127,8 +134,13 @@ def test_a_folder_of_the_users_own_is_not_fetched(tmp_path: Path) -> None:
     assert required_models(settings(stt_model=str(tmp_path))) == ["silero-vad", "smollm2-135m", "hibari-heart"]
 
 
-def test_an_unknown_model_is_told_the_names_that_are_known() -> None:
-    with pytest.raises(
-        UnknownModel, match=r"'large-v9'; takes one of silero-vad, tiny\.en, .*, or the path of a folder"
-    ):
-        required_models(settings(stt_model="large-v9"))
+@pytest.mark.parametrize("name", ["large-v9", "hibari-heart"])
+def test_what_is_no_whisper_model_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^VOICE_STT_MODEL: got '{name}'; takes 'tiny\.en' or 'base' or"):
+        required_models(settings(stt_model=name))
+
+
+def test_the_whisper_models_are_those_that_recognise_speech() -> None:
+    purposes = {model.name: model.purpose for model in load_catalogue().values()}
+    assert list(STT_MODELS) == [name for name, purpose in purposes.items() if purpose.startswith("speech recognition")]
+    assert [name for name in STT_MODELS if "languages" not in purposes[name]] == ["tiny.en"]

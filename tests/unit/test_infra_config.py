@@ -91,12 +91,46 @@ def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
         ({"log_days": 31}, "log_days: got 31"),
         ({"account": "1"}, "account: got '1'"),
         ({"regions": {}}, "test.regions: got {}; takes a region or more"),
+        ({"regions": {"us-east-1": None}}, "test.regions.us-east-1: got None; takes options by name, in braces"),
+        ({"network": "vpc-1"}, r"network: got 'vpc-1'; takes options by name, in braces$"),
+        ({"scaling": {"schedule": [5]}}, r"scaling.schedule.0: got 5; takes options by name, in braces$"),
+        ({"notify": "me@example.com"}, "notify: got 'me@example.com'; takes a list, in brackets"),
+        ({"node": {"settings": {"VOICE_STT_MODEL": "hibari-heart"}}}, "VOICE_STT_MODEL: got 'hibari-heart'; takes"),
         ({"regions": {"moon": {}}}, "region: got 'moon'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"fleet": {"instance_types": ["p4d.24xlarge"]}}, ["fleet.instance_types.0: got 'p4d.24xlarge'"]),
+        ({"fleet": {"instance_types": ["g5.xlarge", "p4d.24xlarge"]}}, ["fleet.instance_types.1: got 'p4d.24xlarge'"]),
+        ({"load_balancer": {"tls_clients": ["all"]}}, ["load_balancer.tls_clients.0: got 'all'"]),
+        ({"notify": ["me", "you"]}, ["notify.0: got 'me'", "notify.1: got 'you'"]),
+        ({"fleet": {"min_nodes": "two", "max_nodes": 0}}, ["fleet.min_nodes: got 'two'", "fleet.max_nodes: got 0"]),
+    ],
+)
+def test_each_wrong_value_is_told_in_one_line(options: dict[str, Any], wrong: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(**options)
+    told = [line.removeprefix("test (us-east-1): ").partition(";")[0] for line in str(refused.value).splitlines()]
+    assert told == wrong
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["test"], r"environments: got \['test'\]; takes options by name, in braces"),
+        ({"test": None}, "test: got None; takes options by name, in braces"),
+    ],
+)
+def test_what_is_no_environment_is_refused(given: Any, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load_environments(given, "test")
 
 
 def test_what_has_to_be_given_is_asked_for() -> None:

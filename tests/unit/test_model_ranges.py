@@ -1,5 +1,7 @@
 """How a file is cut into ranges, what of them has arrived, and threads that end together."""
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -112,6 +114,25 @@ def test_what_has_not_begun_when_one_fails_never_does() -> None:
             run_together(pool, [partial(call, number) for number in range(3)], parent)
         blocked.set()
     assert begun == []
+
+
+def test_an_interrupt_is_not_held_up_by_a_call_that_can_not_be_woken() -> None:
+    over, cancelled = threading.Event(), threading.Event()
+
+    def call(cancellation: Cancellation) -> None:
+        with cancellation.calling(cancelled.set):
+            os.kill(os.getpid(), signal.SIGINT)
+            over.wait(60)
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_together(pool, [call], Cancellation())
+        assert cancelled.is_set()
+        assert not over.is_set()
+    finally:
+        over.set()
+        pool.shutdown()
 
 
 def test_who_is_called_when_cancelled_is_called_once_and_not_after_its_block() -> None:

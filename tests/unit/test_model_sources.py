@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import zipfile
 from collections import deque
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from server.models.cancellation import Cancellation, Cancelled
 from server.models.catalogue import Wheels
 from server.models.download import CHUNK_BYTES
 from server.models.errors import ModelUnavailable
+from server.models.sources import wheel_addresses
 from tests.support.file_server import Drop, FileServer, serving
 from tests.support.models import (
     CONFIG,
@@ -194,3 +197,24 @@ def test_a_wheel_that_the_index_lacks_is_a_failed_source(tmp_path: Path, links: 
 
     with pytest.raises(ModelUnavailable, match=r"registry no-such-thing==1\.0: pip found no address: .*no-such-thing"):
         store_of(tmp_path, entry).pull("voice")
+
+
+def test_pip_is_ended_when_its_answer_is_wanted_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancellation, over = Cancellation(), threading.Event()
+
+    class Cancels:
+        """What happens once pip has asked; it gets no answer."""
+
+        def wait(self, timeout: float) -> None:
+            cancellation.cancel()
+            over.wait(timeout)
+
+    with serving(FileServer({}, gate=Cancels())) as index:
+        monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/simple")
+        monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+        try:
+            with pytest.raises(Cancelled):
+                wheel_addresses(["no-such-thing==1.0"], cancellation)
+        finally:
+            over.set()
+    assert len(index.requests) == 1

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from server.models.errors import ModelCorrupt, ModelMissing, ModelUnavailable, StoreUnusable, UnknownModel
+from server.models.catalogue import Model
+from server.models.errors import DiskTooFull, ModelCorrupt, ModelMissing, ModelUnavailable, StoreUnusable, UnknownModel
 from server.models.store import ModelStore, State
 from tests.support.file_server import FileServer
 from tests.support.models import (
@@ -111,7 +113,7 @@ def test_a_folder_of_the_users_own_is_taken_as_it_is(tmp_path: Path, monkeypatch
 
     assert store.verified(str(own)) == own
     assert store.verified("~/own") == own
-    with pytest.raises(UnknownModel, match="takes one of voice, or the path of a folder"):
+    with pytest.raises(UnknownModel, match="takes one of voice"):
         store.verified(str(tmp_path / "nowhere"))
     with pytest.raises(UnknownModel, match="takes one of voice"):
         store.pull("other")
@@ -206,6 +208,36 @@ def test_a_model_that_may_not_be_read_is_not_handed_out(tmp_path: Path, local: P
             store.verified("voice")
     finally:
         os.seteuid(user)
+
+
+def test_what_would_not_fit_is_refused_before_anything_is_fetched(tmp_path: Path, hub: FileServer) -> None:
+    huge = structs.replace(file("model.bin", WEIGHTS), size=10**15)
+    store = store_of(tmp_path / "not" / "there", model(HUB, files=(huge,)))
+
+    says = r"there/models: .+ are free, and to fetch what is missing takes 1\.0 PB; make room there, .* VOICE_MODEL_DIR"
+    with pytest.raises(DiskTooFull, match=says):
+        store.pull("voice")
+    with pytest.raises(DiskTooFull, match=says):
+        store.pull_all(["voice"])
+    assert hub.requests == []
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_disk_that_runs_full_is_told_once_whatever_is_fetched(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk."""
+    names = ("one", "two", "three")
+    catalogue = {name: Model(name, "", "", (file("w", WEIGHTS),), ()) for name in names}
+    for name in names:
+        (tmp_path / "mirror" / name).mkdir(parents=True)
+        (tmp_path / "mirror" / name / "w").write_bytes(WEIGHTS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StoreUnusable) as told:
+            ModelStore(tmp_path / "models", local=tmp_path / "mirror", catalogue=catalogue).pull_all(names)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(told.value).count("VOICE_MODEL_DIR") == 1
 
 
 def test_a_disk_that_runs_full_is_a_typed_error_and_leaves_no_model(tmp_path: Path, local: Path) -> None:

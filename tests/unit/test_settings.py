@@ -82,6 +82,7 @@ def test_a_long_value_is_shown_in_short(monkeypatch: pytest.MonkeyPatch) -> None
         ({"host": "0.0.0.0"}, "VOICE_HOST: got '0.0.0.0', which others can reach; takes a loopback address"),
         ({"host": "::"}, "VOICE_HOST: got '::'"),
         ({"host": "voice.example.com"}, "VOICE_HOST: got 'voice.example.com'"),
+        ({"port": 9100, "http_port": 9100}, "VOICE_HTTP_PORT: got 9100, which is VOICE_PORT too; takes another port"),
         ({"tls_cert": Path("cert.pem")}, "VOICE_TLS_CERT and VOICE_TLS_KEY go together"),
         ({"tls_key": Path("key.pem")}, "VOICE_TLS_CERT and VOICE_TLS_KEY go together"),
         (
@@ -168,6 +169,10 @@ def test_a_good_secret_is_not_shown_either() -> None:
     assert "sk-1234" not in repr(settings)
 
 
+def test_both_ports_may_be_any_that_is_free() -> None:
+    assert load_settings(port=0, http_port=0).port == 0
+
+
 def test_the_command_line_overrides_a_variable_and_that_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -205,6 +210,35 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: str, named: str) -> No
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"config: got '.*nowhere.toml', which can't be read \(No such file"):
         load_settings(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "suggests"),
+    [
+        ("VOICE_PROT", "did you mean VOICE_PORT? "),
+        ("VOICE_MAX_SESION", "did you mean VOICE_MAX_SESSIONS? "),
+        ("VOICE_API_KEY", "did you mean VOICE_API_KEYS? "),
+        ("VOICE_CONFIGS", "did you mean VOICE_CONFIG? "),
+        ("VOICE_QUIETLY", ""),
+    ],
+)
+def test_a_misspelled_variable_is_told_the_nearest_and_where_all_are(
+    monkeypatch: pytest.MonkeyPatch, name: str, suggests: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert str(refused.value) == f"{name}: no such setting; {suggests}docs/settings.md lists them all"
+
+
+@pytest.mark.parametrize(
+    ("key", "suggests"),
+    [("porto", "did you mean port? "), ("VOICE_PORT", "did you mean port? "), ("colour", ""), ("config", "")],
+)
+def test_a_misspelled_line_is_told_the_nearest_as_a_file_has_it(tmp_path: Path, key: str, suggests: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(toml(tmp_path, f"{key} = 'x'"))
+    assert str(refused.value) == f"{key}: no such setting; {suggests}docs/settings.md lists them all"
 
 
 def test_a_misspelled_variable_is_refused_and_its_value_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,8 +83,15 @@ def test_a_worker_that_cannot_start_is_given_up_at_the_third_time() -> None:
     assert watch.state is WorkerState.STOPPED
 
 
+def test_a_worker_that_refuses_to_start_is_given_up_at_once() -> None:
+    watch = Watch()
+    watch.started(0.0)
+    assert watch.ended(1.0, refuses=True) is None
+    assert watch.state is WorkerState.STOPPED
+
+
 def test_a_worker_that_has_served_is_never_given_up() -> None:
     watch = _serving()
     for now in range(50):
-        assert watch.ended(float(now)) is not None
+        assert watch.ended(float(now), refuses=True) is not None
         watch.started(float(now))
