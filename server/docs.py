@@ -6,28 +6,34 @@ A test says that the committed files are what the code makes.
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from prometheus_client.metrics import MetricWrapperBase
 
 from server.observability import metrics
+from server.observability.waterfall import STAGES
 from server.settings.accepted import accepted
 from server.settings.settings import PREFIX, Settings
 
 FOLDER = Path(__file__).parents[1] / "docs"
 _MADE = "<!-- Made by `make docs`; edit the code it names instead. -->\n"
+_VALUES = {"stage": STAGES}  # of labels whose values are declared elsewhere than beside their metric
 _SETTING = re.compile(r"^    (?:# --- (?P<group>.+)|(?P<name>\w+): .*)$", re.MULTILINE)
 
 
 def metrics_page() -> str:
     """The page of every metric, in the order of their declaration."""
-    rows = [_metric_row(declared) for declared in vars(metrics).values() if isinstance(declared, MetricWrapperBase)]
+    declared = vars(_as_at_the_start(metrics)).values()
+    rows = [_metric_row(metric) for metric in declared if isinstance(metric, MetricWrapperBase)]
     return (
         f"# Metrics\n\n{_MADE}\n"
         "What `/metrics` on the HTTP port exports, as declared in `server/observability/metrics.py`. Dashboards,\n"
-        "alarms and scaling use nothing else. A histogram exports `_bucket`, `_sum` and `_count` under its name. The\n"
-        "process itself adds `process_*` (CPU seconds, resident memory, open files).\n\n"
+        "alarms and scaling use nothing else. A histogram exports `_bucket`, `_sum` and `_count` under its name. A\n"
+        "label is followed by its values, where they are known before a node runs. The process itself adds\n"
+        "`process_*` (CPU seconds, resident memory, open files).\n\n"
         + _table(("Name", "Type", "Labels", "Meaning", "Buckets"), rows)
     )
 
@@ -60,15 +66,32 @@ def write(folder: Path = FOLDER) -> None:
 def _metric_row(declared: MetricWrapperBase) -> tuple[str, ...]:
     (family,) = declared.describe()
     name = f"{family.name}_total" if family.type == "counter" else family.name
-    labels = declared._labelnames  # the library shows neither these nor the bounds by a public name
+    labels = [_label(declared, name, place) for place, name in enumerate(declared._labelnames)]
+    # The library shows neither labels, nor their values, nor the bounds by a public name.
     bounds = getattr(declared, "_upper_bounds", [])[:-1]  # without infinity
     return (
         f"`{name}`",
         family.type,
-        ", ".join(f"`{label}`" for label in labels),
+        "; ".join(labels),
         family.documentation,
         ", ".join(f"{bound:g}" for bound in bounds),
     )
+
+
+def _label(declared: MetricWrapperBase, name: str, place: int) -> str:
+    values = dict.fromkeys(values[place] for values in declared._metrics) or _VALUES.get(name, ())
+    return f"`{name}`" + (": " if values else "") + ", ".join(values)
+
+
+def _as_at_the_start(module: ModuleType) -> ModuleType:
+    """A copy of the module of metrics that nothing has been observed in: labels have the values it declares."""
+    assert module.__file__
+    spec = spec_from_file_location(module.__name__, module.__file__)
+    assert spec
+    assert spec.loader
+    copy = module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    return copy
 
 
 def _setting_groups() -> dict[str, list[str]]:

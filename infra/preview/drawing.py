@@ -19,60 +19,85 @@ from infra.preview.template import Widget
 _COLUMNS = 24
 _COLUMN_INCHES = 0.68
 _ROW_INCHES = 0.52
+_THIN = 0.45  # how much of its height a row of panels keeps that all have no data
+_GAP = 0.06  # in columns and rows, around a panel
 _DOTS_PER_INCH = 72
 _SMALL, _NORMAL, _TITLE = 7, 8, 9
 _LETTERS_PER_COLUMN = 9.5
+_BELOW_ZERO = 0.03  # of the axis: a line at zero is to be seen
 _LARGE = 100_000
 _ENGINEERING = EngFormatter(places=1, sep="")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_NO_DATA = "no data in this recording"
 
 
 def draw(name: str, widgets: Sequence[Widget], recorded: Recorded, file: Path) -> None:
     """Draw the dashboard of that name into a PNG."""
-    rows = max(widget.y + widget.height for widget in widgets)
-    figure = Figure(figsize=(_COLUMNS * _COLUMN_INCHES, rows * _ROW_INCHES), dpi=_DOTS_PER_INCH, facecolor="#f2f3f3")
-    for widget in widgets:
-        _panel(figure, widget, rows)
-        place = _place(figure, widget, rows)
+    picture(widgets, recorded).savefig(file, metadata={"Title": name}, pil_kwargs={"optimize": True})
+
+
+def picture(widgets: Sequence[Widget], recorded: Recorded) -> Figure:
+    """A dashboard. Each panel is two axes: its card, whose label is the panel's title, and what is drawn on it."""
+    drawn = [curves(widget, recorded) if widget.kind == "metric" else [] for widget in widgets]
+    grid = _Grid([(w, w.kind == "metric" and not lines) for w, lines in zip(widgets, drawn, strict=True)])
+    figure = Figure(figsize=(_COLUMNS * _COLUMN_INCHES, grid.inches), dpi=_DOTS_PER_INCH, facecolor="#f2f3f3")
+    for widget, lines in zip(widgets, drawn, strict=True):
+        card = _card(figure, grid, widget)
         match widget.kind:
             case "text":
-                _text(place, widget)
+                _text(_place(figure, grid, widget), widget)
             case "alarm":
-                _alarms(place, widget)
+                _alarms(_place(figure, grid, widget), widget)
+            case _ if lines:
+                _graph(_place(figure, grid, widget), widget, lines, recorded.seconds)
             case _:
-                _graph(place, widget, recorded)
-    figure.savefig(file, metadata={"Title": name}, pil_kwargs={"optimize": True})
+                _empty(card, widget)
+    return figure
 
 
-def _panel(figure: Figure, widget: Widget, rows: int) -> None:
-    """The white card that a panel stands on."""
-    gap = 0.06
-    card = figure.add_axes(
-        (
-            (widget.x + gap) / _COLUMNS,
-            1 - (widget.y + widget.height - gap) / rows,
-            (widget.width - 2 * gap) / _COLUMNS,
-            (widget.height - 2 * gap) / rows,
+class _Grid:
+    """Where panels stand, as parts of the picture. Rows in which no panel has data are thin."""
+
+    def __init__(self, panels: Sequence[tuple[Widget, bool]]) -> None:
+        """`panels` are the widgets, each with whether it is empty."""
+        heights = np.full(max(widget.y + widget.height for widget, _ in panels), _THIN)
+        for widget, empty in panels:
+            if not empty:
+                heights[widget.y : widget.y + widget.height] = 1.0
+        self._tops = np.concatenate(([0.0], np.cumsum(heights)))
+        self.inches = float(self._tops[-1]) * _ROW_INCHES
+
+    def inside(
+        self, widget: Widget, left: float, right: float, top: float, bottom: float
+    ) -> tuple[float, float, float, float]:
+        """Left, bottom, width and height of a panel without these margins, which are in columns and rows."""
+        above, below = self._tops[widget.y] + top, self._tops[widget.y + widget.height] - bottom
+        return (
+            (widget.x + left) / _COLUMNS,
+            1 - below / self._tops[-1],
+            (widget.width - left - right) / _COLUMNS,
+            (below - above) / self._tops[-1],
         )
-    )
+
+
+def _card(figure: Figure, grid: _Grid, widget: Widget) -> Axes:
+    """The white card that a panel stands on."""
+    card = figure.add_axes(grid.inside(widget, _GAP, _GAP, _GAP, _GAP), label=_title(widget))
     card.set(xticks=[], yticks=[])
     for spine in card.spines.values():
         spine.set_color("#d5dbdb")
+    return card
 
 
-def _place(figure: Figure, widget: Widget, rows: int) -> Axes:
+def _place(figure: Figure, grid: _Grid, widget: Widget) -> Axes:
     """Room inside the card, with space for a title and labels."""
-    left, right, top, bottom = (1.0, 0.8, 0.75, 0.6) if widget.kind == "metric" else (0.25, 0.2, 0.2, 0.1)
-    if widget.kind == "alarm":
-        top = 0.75
-    return figure.add_axes(
-        (
-            (widget.x + left) / _COLUMNS,
-            1 - (widget.y + widget.height - bottom) / rows,
-            (widget.width - left - right) / _COLUMNS,
-            (widget.height - top - bottom) / rows,
-        )
-    )
+    if widget.kind == "metric":
+        return figure.add_axes(grid.inside(widget, 1.0, 0.8, 0.75, 0.6))
+    return figure.add_axes(grid.inside(widget, 0.25, 0.2, 0.75 if widget.kind == "alarm" else 0.2, 0.1))
+
+
+def _title(widget: Widget) -> str:
+    return str(widget.properties.get("title", ""))
 
 
 def _text(place: Axes, widget: Widget) -> None:
@@ -89,7 +114,7 @@ def _text(place: Axes, widget: Widget) -> None:
 def _alarms(place: Axes, widget: Widget) -> None:
     """Each alarm as a grey field, for only a fleet knows its colour."""
     place.axis("off")
-    place.set_title(widget.properties.get("title", ""), fontsize=_TITLE, loc="left", weight="bold")
+    place.set_title(_title(widget), fontsize=_TITLE, loc="left", weight="bold")
     names = [_short(alarm) for alarm in widget.properties["alarms"]]
     columns = max(1, widget.width // 4)
     rows = max(3, -(-len(names) // columns))
@@ -105,12 +130,8 @@ def _alarms(place: Axes, widget: Widget) -> None:
         )
 
 
-def _graph(place: Axes, widget: Widget, recorded: Recorded) -> None:
-    place.set_title(widget.properties.get("title", ""), fontsize=_TITLE, loc="left", weight="bold")
-    drawn = curves(widget, recorded)
-    if not drawn:
-        _empty(place, widget)
-        return
+def _graph(place: Axes, widget: Widget, drawn: Sequence[Curve], seconds: float) -> None:
+    place.set_title(_title(widget), fontsize=_TITLE, loc="left", weight="bold")
     left = [curve for curve in drawn if not curve.right]
     right = [curve for curve in drawn if curve.right]
     colors = iter(f"C{number}" for number in range(10))
@@ -123,8 +144,8 @@ def _graph(place: Axes, widget: Widget, recorded: Recorded) -> None:
     _axis(place, axes.get("left", {}).get("label", ""), len(handles))
     if second:
         _axis(second, axes.get("right", {}).get("label", ""), len(handles))
-    place.set_xlim(0, recorded.seconds)
-    minutes = np.arange(0, recorded.seconds + 1, 120 if recorded.seconds > 300 else 60)
+    place.set_xlim(0, seconds)
+    minutes = np.arange(0, seconds + 1, 120 if seconds > 300 else 60)
     place.set_xticks(minutes, [f"{minute / 60:.0f} min" for minute in minutes])
     place.tick_params(labelsize=_SMALL)
     place.grid(visible=True, color="#eaeded", linewidth=0.6)
@@ -138,16 +159,16 @@ def _graph(place: Axes, widget: Widget, recorded: Recorded) -> None:
     )
 
 
-def _empty(place: Axes, widget: Widget) -> None:
-    """The thresholds, and who would have to report."""
-    highest = max((line["value"] for line in _horizontal(widget)), default=1.0)
-    place.set(xticks=[], ylim=(0, highest * 1.25))
-    place.set_ylabel(widget.properties.get("yAxis", {}).get("left", {}).get("label", ""), fontsize=_SMALL)
-    place.yaxis.set_major_formatter(FuncFormatter(_number))
-    place.tick_params(labelsize=_SMALL)
-    _thresholds(place, widget)
-    words = "nothing recorded here\nwould come from " + ", ".join(exporters(widget))
-    place.text(0.5, 0.45, words, transform=place.transAxes, fontsize=_NORMAL, color="#687078", ha="center", va="center")
+def _empty(card: Axes, widget: Widget) -> None:
+    """In place of a graph: that there is no data, who would have to report it, and from where on an alarm is red."""
+    card.set_facecolor("#f8f9f9")
+    alarms = [f"{line.get('label', '')} at {_number(line['value'])}" for line in _horizontal(widget)]
+    lines = [_NO_DATA, f"it comes from {', '.join(exporters(widget))}", *dict.fromkeys(alarms)]
+    letters = int((widget.width - 0.5) * _LETTERS_PER_COLUMN)
+    title = textwrap.fill(_title(widget), int(letters * 0.8))  # its letters are larger
+    words = "\n".join(textwrap.fill(line, letters) for line in lines)
+    card.text(0.5, 0.55, title, fontsize=_TITLE, color="#687078", weight="bold", ha="center", va="bottom")
+    card.text(0.5, 0.5, words, fontsize=_NORMAL, color="#687078", ha="center", va="top")
 
 
 def _second_axis(place: Axes) -> Axes:
@@ -194,12 +215,13 @@ def _horizontal(widget: Widget) -> list[dict[str, Any]]:
 
 
 def _axis(place: Axes, unit: str, lines: int) -> None:
-    """From zero up, with room for the legend above."""
+    """From just below zero up, with room for the legend above."""
     rows = -(-lines // 2) if lines > 2 else lines
     top = place.get_ylim()[1]
     if place.dataLim.y1 <= 0:  # nothing but zeros
         top = 1.0
-    place.set_ylim(0, top * (1 + 0.11 * rows))
+    top *= 1 + 0.11 * rows
+    place.set_ylim(-_BELOW_ZERO * top, top)
     place.set_ylabel(unit, fontsize=_SMALL)
     place.yaxis.set_major_formatter(FuncFormatter(_number))
 

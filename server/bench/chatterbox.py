@@ -1,4 +1,4 @@
-"""How many streams this machine speaks at once, and what is the wall: the measurements behind `voicefleet bench tts`.
+"""How many streams this machine speaks at once, and what limits them: the measurements behind `voicefleet bench tts`.
 
 With random weights the token counts are what real text gives and the sampler is on, so speed is that of trained ones;
 what is spoken is noise.

@@ -23,7 +23,7 @@ from server.client.transcripts import words
 from tests.support import node_js
 from tests.support.live_call import live_call
 from tests.support.node import NodeProcess, running_node
-from tests.support.openai_llm_standin import Answer, OpenAiStandin, ToolCallAnswer, by_rules
+from tests.support.openai_llm_standin import Answer, OpenAiStandin, Refusal, ToolCallAnswer, by_rules
 from tests.support.speech import resample, speak
 
 CLIENTS = Path(__file__).parent / "node_clients"
@@ -228,3 +228,23 @@ async def test_the_example_calls_again_when_the_node_is_full(
         stdout = await call
     assert "(completed)" in stdout
     assert is_audible(read_wav(heard)[0])
+
+
+async def test_the_example_says_why_a_call_is_refused(guarded: Guarded, example: Path, tmp_path: Path) -> None:
+    spoken = a_call(tmp_path, pause=0.0)
+    variables = guarded.variables | {"VOICEFLEET_KEY": "vf_wrong.0123456789"}
+    with pytest.raises(AssertionError, match=r"call refused: HTTP 401: .*key"):
+        await node_js.run(
+            node_js.newest_node(), example, guarded.node.websocket, spoken, tmp_path / "heard.wav", **variables
+        )
+
+
+async def test_the_example_says_why_an_answer_failed(
+    guarded: Guarded, answers: OpenAiStandin, example: Path, tmp_path: Path
+) -> None:
+    answers.answer = by_rules({"name": Refusal(400, "model_not_found")})
+    spoken = a_call(tmp_path, await speak(NAME), pause=0.0)
+    with pytest.raises(AssertionError, match=r"assistant: +\(failed, invalid_request: .+\)"):
+        await node_js.run(
+            node_js.newest_node(), example, guarded.node.websocket, spoken, tmp_path / "heard.wav", **guarded.variables
+        )

@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.node_js import newest_node
 
 os.environ["JSII_NODE"] = str(newest_node())  # before aws_cdk starts one
-os.environ["CDK_DEFAULT_ACCOUNT"] = "123456789012"  # the `cdk` program sets it; without, there are two zones at most
+os.environ["CDK_DEFAULT_ACCOUNT"] = "123456789012"  # the `cdk` program sets it, if it has credentials
 
 REPOSITORY = Path(__file__).parents[2]
 

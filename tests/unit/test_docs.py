@@ -8,6 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from server.docs import FOLDER, metrics_page, settings_page
 from server.observability import metrics
+from server.observability.waterfall import STAGES
 from server.settings.settings import Settings
 
 DECLARED = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
@@ -54,3 +55,21 @@ def test_a_metric_has_our_prefix_a_unit_and_one_sentence(metric: MetricWrapperBa
 
 def test_a_counter_is_shown_under_the_name_it_is_exported_by() -> None:
     assert "| `voice_sessions_total` | counter |" in metrics_page()
+
+
+def test_a_label_is_shown_with_the_values_that_are_known() -> None:
+    rows = {line.split("`")[1]: line.split(" | ")[2] for line in metrics_page().splitlines() if line.startswith("| `")}
+    assert rows["voice_turn_stage_seconds"] == "`stage`: " + ", ".join(STAGES)
+    assert rows["voice_turns_total"] == "`status`: completed, cancelled, incomplete, failed"
+    assert rows["voice_tts_worker_up"] == "`worker`", "an address, which only a node knows"
+
+
+def test_what_a_process_has_observed_does_not_change_the_page() -> None:
+    before = metrics_page()
+    metrics.client_errors.labels("made_up").inc()
+    metrics.turns.labels("made_up").inc()
+    try:
+        assert metrics_page() == before
+    finally:
+        metrics.client_errors.remove("made_up")
+        metrics.turns.remove("made_up")

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.transforms import BboxBase
 
 from infra.metrics import exported_name
-from infra.preview.drawing import draw
+from infra.preview.drawing import draw, picture
 from infra.preview.expressions import evaluate
 from infra.preview.panels import curves, exporters
 from infra.preview.recording import Scrape, read, record
@@ -124,6 +127,56 @@ def test_a_dashboard_becomes_a_picture(tmp_path: Path) -> None:
     widgets = dashboards(fleet_template())["latency"]
     draw("latency", widgets, Recorded(read(RECORDING)), tmp_path / "latency.png")
     assert (tmp_path / "latency.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> dict[str, Figure]:
+    """Each dashboard of the recording, by its name, with everything at its place."""
+    recorded = Recorded(read(RECORDING))
+    found = {name: picture(widgets, recorded) for name, widgets in dashboards(fleet_template()).items()}
+    for figure in found.values():
+        figure.draw_without_rendering()
+    return found
+
+
+def test_a_graph_without_data_says_so_and_has_no_frame(pictures: dict[str, Figure]) -> None:
+    (card,) = [axes for axes in pictures["gpu"].axes if axes.get_label() == "Temperature"]
+    assert [text.get_text() for text in card.texts] == [
+        "Temperature",
+        "no data in this recording\nit comes from dcgm-exporter\nalarm gpu-hot at 85",
+    ]
+    over = [axes for axes in pictures["gpu"].axes if axes is not card and card.bbox.overlaps(axes.bbox)]
+    assert over == []
+
+
+def test_a_line_at_zero_is_seen_above_the_axis(pictures: dict[str, Figure]) -> None:
+    graphs = [axes for figure in pictures.values() for axes in figure.axes if axes.lines and axes.get_legend()]
+    assert {"Gaps in answers", "Draining"} <= {axes.get_title(loc="left") for axes in graphs}
+    for axes in graphs:
+        bottom, top = axes.get_ylim()
+        assert 0.02 < -bottom / (top - bottom) < 0.05, axes.get_title(loc="left")
+
+
+@pytest.mark.parametrize("name", ["bedrock", "cost", "fleet", "gpu", "latency", "nodes"])
+def test_no_text_leaves_its_panel(pictures: dict[str, Figure], name: str) -> None:
+    axes = pictures[name].axes
+    cards = [one for one in axes if one.axison and not one.get_xticks().size]
+    for one in axes:
+        (card,) = [card for card in cards if inside(one.bbox, card.bbox)]
+        drawn = one.get_tightbbox()
+        assert drawn is not None
+        assert inside(drawn, card.bbox.padded(1)), card.get_label() or one.texts[0]
+
+
+def inside(box: BboxBase, other: BboxBase) -> bool:
+    return other.x0 <= box.x0 <= box.x1 <= other.x1 and other.y0 <= box.y0 <= box.y1 <= other.y1
+
+
+def test_the_pictures_of_the_documents_have_the_layout_that_is_deployed(pictures: dict[str, Figure]) -> None:
+    for name, figure in pictures.items():
+        height, width, _ = imread(RECORDING.with_name(f"{name}.png")).shape
+        drawn = (int(figure.bbox.width), int(figure.bbox.height))
+        assert (width, height) == drawn, f"{name}.png: draw it again (docs/dashboards.md)"
 
 
 def test_widgets_stay_inside_the_grid_and_off_each_other() -> None:

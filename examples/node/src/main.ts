@@ -3,35 +3,58 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { FRAME_MS, VoiceCall } from "./call.js";
 import { readWav, writeWav } from "./wav.js";
 
-const HANG_UP_AFTER_MS = 3000; // of silence on both sides
+const HANG_UP_AFTER_MS = 3_000; // of silence on both sides, once what was heard has been answered
+const GIVE_UP_AFTER_MS = 15_000; // of silence without an answer
 
-const [url, spokenPath, heardPath] = process.argv.slice(2);
-if (!url || !spokenPath || !heardPath) throw new Error("usage: npm start -- URL SPOKEN.wav HEARD.wav");
+async function main(url: string, spokenPath: string, heardPath: string): Promise<void> {
+  const { rate, pcm } = readWav(spokenPath);
+  const frameBytes = (2 * rate * FRAME_MS) / 1000;
+  const apiKey = process.env["VOICEFLEET_KEY"];
+  const call = await VoiceCall.connect({ url, rate, ...(apiKey && { apiKey }) });
 
-const { rate, pcm } = readWav(spokenPath);
-const frameBytes = (2 * rate * FRAME_MS) / 1000;
-const apiKey = process.env["VOICEFLEET_KEY"];
-const call = await VoiceCall.connect({ url, rate, ...(apiKey && { apiKey }) });
+  let open = true;
+  let waiting = true; // for an answer
+  process.once("SIGINT", () => (open = waiting = false)); // Ctrl-C hangs up, and what was heard is saved
+  call.on("heard", (text) => {
+    waiting = true;
+    console.log(`caller:    ${text}`);
+  });
+  call.on("answered", ({ text, status, reason }) => {
+    waiting = false;
+    console.log(`assistant: ${text} (${status}${reason && status !== "cancelled" ? `, ${reason}` : ""})`);
+    if (status === "failed") process.exitCode = 1;
+  });
+  call.on("refused", (message) => console.error(`refused:   ${message}`));
+  call.on("ended", (code, reason) => {
+    if (!open) return;
+    console.error(`the node hung up with code ${code} ${reason}`);
+    process.exitCode = 1;
+    open = false;
+  });
 
-let open = true;
-call.on("heard", (text) => console.log(`caller:    ${text}`));
-call.on("answered", (text, status) => console.log(`assistant: ${text} (${status})`));
-call.on("error", (error) => console.error(`error:     ${error.message}`));
-call.on("ended", (code) => {
-  if (open) console.error(`the node hung up with code ${code}`);
-  process.exitCode = open ? 1 : 0;
+  const heard: Buffer[] = [];
+  const start = performance.now();
+  for (let frame = 0, silentMs = 0; open && silentMs < (waiting ? GIVE_UP_AFTER_MS : HANG_UP_AFTER_MS); frame++) {
+    const spoken = Buffer.alloc(frameBytes); // silence, once everything is said: a telephone line never stops
+    const speaking = pcm.subarray(frame * frameBytes).copy(spoken) > 0 || call.speaking;
+    silentMs = speaking ? 0 : silentMs + FRAME_MS;
+    heard.push(call.exchange(spoken));
+    await sleep(Math.max(0, start + (frame + 1) * FRAME_MS - performance.now()));
+  }
   open = false;
-});
-
-const heard: Buffer[] = [];
-const start = performance.now();
-for (let frame = 0, silentMs = 0; open && silentMs < HANG_UP_AFTER_MS; frame++) {
-  const spoken = Buffer.alloc(frameBytes);
-  const speaking = pcm.subarray(frame * frameBytes).copy(spoken) > 0 || call.speaking;
-  silentMs = speaking ? 0 : silentMs + FRAME_MS;
-  heard.push(call.exchange(spoken));
-  await sleep(start + (frame + 1) * FRAME_MS - performance.now());
+  await call.hangUp();
+  writeWav(heardPath, rate, Buffer.concat(heard));
+  if (waiting) {
+    console.error("the node gave no answer");
+    process.exitCode = 1;
+  }
 }
-open = false;
-call.hangUp();
-writeWav(heardPath, rate, Buffer.concat(heard));
+
+const [url, spoken, heard] = process.argv.slice(2);
+try {
+  if (!url || !spoken || !heard) throw new Error("usage: npm start -- URL SPOKEN.wav HEARD.wav");
+  await main(url, spoken, heard);
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}

@@ -33,7 +33,7 @@ export class Microphone {
       const frame = Buffer.alloc(FRAME_BYTES);
       this.#speech = this.#speech.subarray(this.#speech.copy(frame));
       send(frame);
-      await sleep(start + frames * FRAME_MS - performance.now());
+      await sleep(Math.max(0, start + frames * FRAME_MS - performance.now()));
     }
   }
 }
