@@ -1,8 +1,8 @@
-"""One answer on its way to the caller: LLM → clauses → TTS → pacer.
+"""One answer on its way to the caller: LLM → filter → clauses → TTS → pacer.
 
 The model is read as fast as it writes; what it writes is spoken clause by clause; audio leaves on absolute deadlines,
-never further ahead of playout than the cushion allows. Cancelling the task that
-gives an answer frees model and voice.
+never further ahead of playout than the cushion allows. Cancelling the task that gives an answer frees model and voice.
+An answer that ends without anything for the caller ends with a reason.
 """
 
 import asyncio
@@ -10,16 +10,27 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
 from server.audio.formats import AudioFormat, Encoder
+from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.events import Generate
 from server.conversation.response import Failure, Response
 from server.dialects.dialect import DialectOutput, TurnTimings
 from server.llm.clauses import ClauseCutter
-from server.llm.interface import ChatRequest, Finished, LlmError, TextDelta, ToolCallDelta, ToolCallStarted
+from server.llm.interface import (
+    ChatRequest,
+    Finished,
+    LlmError,
+    Shortened,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+)
+from server.llm.output_filter import OutputFilter
 from server.llm_processor import LlmProcessor
 from server.observability import metrics
 from server.observability.waterfall import Waterfall
@@ -40,7 +51,15 @@ class Clause:
     text: str
 
 
-Piece = Clause | TextDelta | ToolCallStarted | ToolCallDelta | Finished | LlmError
+Piece = Clause | TextDelta | ToolCallStarted | ToolCallDelta | Shortened | Finished | LlmError
+Silence = Literal["empty", "hidden", "unspeakable", "length", "content_filter"]
+"""Why an answer holds nothing for the caller."""
+
+_SILENCES: dict[Silence, str] = {
+    "empty": "the language model ended its answer without a word",
+    "hidden": "the language model's answer holds only thoughts and markup, and nothing for the caller",
+    "unspeakable": "the voice has no sounds for the script of the answer; its text is in the transcript",
+}
 
 
 class Answer:
@@ -61,13 +80,16 @@ class Answer:
         self._waterfall = waterfall
         # The model's output tokens bound it; a bound of its own would let a slow voice stall the model's stream.
         self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
+        self._wrote = False  # the model, anything at all
+        self._unspeakable = False  # a clause
+        self._uttered = False  # anything that reached the client
 
     async def give(self, generate: Generate, output: AudioFormat, send_ahead: float) -> None:
         """Give the whole answer, in the client's format, at most `send_ahead` seconds before it is played."""
         response = generate.response
         speaker = _Speaker(self._tts, self._conversation, self._perform, response, output, send_ahead, self._waterfall)
         async with asyncio.TaskGroup() as tasks:
-            thinking = tasks.create_task(self._think(generate.request, response.config.modality == "audio"))
+            thinking = tasks.create_task(self._think(generate.request, response.config))
             try:
                 finished = await self._utter(response.id, speaker)
             except (LlmError, TtsError) as error:
@@ -75,12 +97,32 @@ class Answer:
                 failure = Failure(error.failure, str(error))
                 self._perform(self._conversation.fail(response.id, failure, time.monotonic()))
             else:
-                self._perform(self._conversation.finish(response.id, finished, time.monotonic()))
+                self._perform(self._end(response.id, finished))
             thinking.cancel()
 
-    async def _think(self, request: ChatRequest, aloud: bool) -> None:
+    def _end(self, response_id: str, finished: Finished) -> Iterable[DialectOutput]:
+        """The model has written everything, and all of it has been uttered; or there was nothing to utter."""
+        now, silence = time.monotonic(), self._silence(finished)
+        if silence:
+            metrics.silent_answers.labels(silence).inc()
+            log.warning("answer_silent", reason=silence)
+        if silence in _SILENCES:
+            failure = Failure(f"{silence}_answer", _SILENCES[silence])
+            return self._conversation.fail(response_id, failure, now, finished.usage)
+        return self._conversation.finish(response_id, finished, now)
+
+    def _silence(self, finished: Finished) -> Silence | None:
+        if self._uttered:
+            return None
+        if finished.reason in ("length", "content_filter"):
+            return finished.reason
+        return "unspeakable" if self._unspeakable else "hidden" if self._wrote else "empty"
+
+    async def _think(self, request: ChatRequest, config: ResponseConfig) -> None:
         """Read the model's answer into pieces to be uttered; its failure comes after what it wrote before."""
-        cutter = ClauseCutter()
+        aloud = config.modality == "audio"
+        # Text that the application asked for beside the conversation is its own, and may be markup.
+        for_caller, cutter = OutputFilter(markup=aloud or config.in_conversation), ClauseCutter()
         put = self._pieces.put_nowait
 
         def say(clauses: list[str]) -> None:
@@ -88,18 +130,43 @@ class Answer:
                 self._waterfall.mark("llm_first_clause", time.monotonic())
                 put(Clause(clause))
 
+        def write(text: str) -> None:
+            if aloud:
+                say(cutter.push(text))
+            elif text:
+                put(TextDelta(text))
+
+        def write_rest() -> None:
+            write(for_caller.flush())
+            say(cutter.flush())
+
         try:
             async with aclosing(self._llm.stream(request)) as events:
                 async for event in events:
-                    self._waterfall.mark("llm_first_token", time.monotonic())
-                    if isinstance(event, TextDelta) and aloud:
-                        say(cutter.push(event.text))
+                    if isinstance(event, Shortened):
+                        put(event)
                         continue
-                    say(cutter.flush())
+                    self._waterfall.mark("llm_first_token", time.monotonic())
+                    if isinstance(event, TextDelta):
+                        self._wrote = True
+                        text = for_caller.push(event.text)
+                        if for_caller.takes_back:
+                            cutter = ClauseCutter()
+                            self._take_back()
+                        write(text)
+                        continue
+                    write_rest()
                     put(event)
         except LlmError as error:
-            say(cutter.flush())
+            write_rest()
             put(error)
+
+    def _take_back(self) -> None:
+        """What was written so far and is not uttered yet is not to be."""
+        pieces = [self._pieces.get_nowait() for _ in range(self._pieces.qsize())]
+        for piece in pieces:
+            if not isinstance(piece, Clause | TextDelta):
+                self._pieces.put_nowait(piece)
 
     async def _utter(self, response_id: str, speaker: "_Speaker") -> Finished:
         conversation = self._conversation
@@ -107,12 +174,21 @@ class Answer:
             await asyncio.sleep(0)  # `get` gives nobody a turn while it has something, and the writer needs one
             match await self._pieces.get():
                 case Clause(text):
-                    await speaker.say(text)
+                    if await speaker.say(text):
+                        self._uttered = True
+                    else:
+                        self._unspeakable = True
+                        metrics.unspoken_clauses.inc()
+                        log.warning("clause_unspoken", characters=len(text))
                 case TextDelta(text):
+                    self._uttered = True
                     self._perform(conversation.write(response_id, text))
                 case ToolCallStarted(call_id, name):
+                    self._uttered = True
                     speaker.stop()
                     self._perform(conversation.call(response_id, call_id, name))
+                case Shortened(gone):
+                    self._perform(conversation.shortened(response_id, gone))
                 case ToolCallDelta(_, arguments):
                     self._perform(conversation.call_arguments(response_id, arguments))
                 case Finished() as finished:
@@ -147,8 +223,8 @@ class _Speaker:
         self._said = ""
         self._left = self._left_on_time = time.monotonic()  # the frame before; when it did and when it should have
 
-    async def say(self, clause: str) -> None:
-        """Synthesize a clause and send its audio when it is due. Raises `TtsError`."""
+    async def say(self, clause: str) -> bool:
+        """Synthesize a clause and send its audio when it is due; whether there was any. Raises `TtsError`."""
         config = self._response.config
         started = False
         async with aclosing(self._tts.synthesize(clause, config.voice, config.speed)) as chunks:
@@ -157,6 +233,9 @@ class _Speaker:
                     started = True
                     await self._begin(clause)
                 await self._send(self._encoder.encode(pcm))
+        if not started:
+            self._perform(self._conversation.unspoken(self._response.id, clause))
+        return started
 
     def stop(self) -> None:
         """Nothing is spoken after this for now: send the last samples, which the resampler still holds."""

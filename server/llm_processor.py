@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -12,23 +12,35 @@ import structlog
 
 from server.llm.bedrock import BedrockProvider
 from server.llm.converse import ConverseOptions
-from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, LlmProvider, Usage
+from server.llm.interface import (
+    ChatRequest,
+    Finished,
+    LlmError,
+    LlmEvent,
+    LlmProvider,
+    Shortened,
+    ToolCallDelta,
+    ToolCallStarted,
+    Usage,
+)
 from server.llm.local import LocalProvider
 from server.llm.openai_compatible import OpenAiCompatibleProvider
+from server.llm.shortening import left_out, message_tokens
 from server.observability import metrics
 from server.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 LOCAL_MODEL = "smollm2-135m"  # its name in the catalogue
+_LONGEST_SILENCE_SECONDS = 120.0  # between two events of a model that gives signs of life and no answer
 _RETRY_SECONDS = (0.05, 0.25)  # a random wait in between, so that calls that failed together do not return together
 
 
 class LlmProcessor:
-    """Streams answers from `provider` with a deadline for each event and one retry before the first."""
+    """Streams answers from `provider` with a deadline for each sign of life and one retry before the first event."""
 
     def __init__(self, provider: LlmProvider, *, timeout_seconds: float, max_tokens: int) -> None:
-        """`timeout_seconds` is the longest wait for an event, `max_tokens` the limit of a request that sets none."""
+        """`timeout_seconds` is the longest wait for bytes, `max_tokens` the limit of a request that sets none."""
         self._provider = provider
         self._timeout = timeout_seconds
         self._max_tokens = max_tokens
@@ -65,26 +77,31 @@ class LlmProcessor:
         """Answer `request`; see `LlmProvider.stream`."""
         if request.max_output_tokens is None:
             request = replace(request, max_output_tokens=self._max_tokens)
+        deadline = _Deadline(self._timeout)
+        request = replace(request, heartbeat=deadline.prolong)
+        calls: list[str] = []
         try:
-            async with contextlib.aclosing(self._tried_twice(request)) as events:
-                while (event := await self._in_time(events)) is not None:
+            async with contextlib.aclosing(self._tried_again(request)) as events:
+                while (event := await deadline.keep(anext(events, None))) is not None:
                     if isinstance(event, Finished):
                         self._answered(event.usage)
+                    if isinstance(event, ToolCallStarted):
+                        calls.append(event.call_id)
+                    # Not every model obeys, and not every service can be told.
+                    if request.parallel_tool_calls is False and _belongs_to_another(event, calls[:1]):
+                        continue
                     yield event
         except LlmError as error:
             self._failed(error)
             raise
 
-    async def _in_time(self, events: AsyncGenerator[LlmEvent, None]) -> LlmEvent | None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await anext(events, None)
-        except TimeoutError:
-            raise LlmError("timeout", f"the language model sent nothing for {self._timeout:g} s") from None
+    async def _tried_again(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
+        """The answer, asked for once more when it fails before its first event, shortened if it is too long.
 
-    async def _tried_twice(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
-        """The answer, asked for again when it fails before its first event. A timeout has used up the caller's time."""
-        for is_last_try in (False, True):
+        A timeout has used up the caller's time.
+        """
+        tried, shortened = False, False
+        while True:
             started = False
             try:
                 async with contextlib.aclosing(self._provider.stream(request)) as events:
@@ -92,10 +109,20 @@ class LlmProcessor:
                         started = True
                         yield event
             except LlmError as error:
-                if is_last_try or started or not error.retryable or error.failure == "timeout":
+                if started:
                     raise
-                self._failed(error)
-                await asyncio.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311  # jitter is no secret
+                if error.failure == "context_length_exceeded" and not shortened and (gone := _half(request)):
+                    shortened = True
+                    self._failed(error)
+                    yield Shortened(gone)
+                    kept = [message for index, message in enumerate(request.messages) if index not in gone]
+                    request = replace(request, messages=kept)
+                elif error.retryable and error.failure != "timeout" and not tried:
+                    tried = True
+                    self._failed(error)
+                    await asyncio.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311  # jitter is no secret
+                else:
+                    raise
             else:
                 return
 
@@ -132,3 +159,41 @@ def _provider(settings: Settings, model_path_for: Callable[[str], Path]) -> LlmP
         return OpenAiCompatibleProvider(model, f"http{url}", key)
     folder = model_path_for(LOCAL_MODEL)
     return LocalProvider(next(folder.glob("*.gguf"), folder / "model.gguf"), settings.instructions)
+
+
+class _Deadline:
+    """The longest wait for an event; every sign of life prolongs it, within reason."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends_at = 0.0
+        self._running: asyncio.Timeout | None = None
+
+    async def keep(self, event: Awaitable[LlmEvent | None]) -> LlmEvent | None:
+        """Wait for `event`. Raises `LlmError`."""
+        now = asyncio.get_running_loop().time()
+        self._ends_at = now + max(self._seconds, _LONGEST_SILENCE_SECONDS)
+        try:
+            async with asyncio.timeout_at(now + self._seconds) as self._running:
+                return await event
+        except TimeoutError:
+            raise LlmError("timeout", f"the language model sent nothing for {self._seconds:g} s") from None
+        finally:
+            self._running = None
+
+    def prolong(self) -> None:
+        """Something came: the model is at work."""
+        if self._running and not self._running.expired():
+            now = asyncio.get_running_loop().time()
+            self._running.reschedule(min(now + self._seconds, self._ends_at))
+
+
+def _half(request: ChatRequest) -> frozenset[int]:
+    """The oldest messages that make up half of the conversation, as far as they may go."""
+    if not request.may_be_shortened:
+        return frozenset()
+    return left_out(request.messages, sum(map(message_tokens, request.messages)) / 2)
+
+
+def _belongs_to_another(event: LlmEvent, call_ids: list[str]) -> bool:
+    return isinstance(event, ToolCallStarted | ToolCallDelta) and event.call_id not in call_ids

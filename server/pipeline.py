@@ -14,10 +14,11 @@ import structlog
 
 from server.access.rate_limit import AudioAllowance, AudioRateExceeded
 from server.answer import Answer
-from server.audio.formats import AudioFormatError, Decoder
+from server.audio.formats import Decoder
 from server.conversation.conversation import Conversation
 from server.conversation.events import (
     Generate,
+    ItemsLeftOut,
     PlayoutRanDry,
     ResponseDone,
     StopGenerating,
@@ -27,7 +28,7 @@ from server.conversation.events import (
     TranscriptionFailed,
     TurnEnded,
 )
-from server.dialects.dialect import AudioReceived, Dialect, DialectOutput, Reply, Told
+from server.dialects.dialect import AudioReceived, Dialect, DialectOutput, FieldsIgnored, Reply, Told
 from server.errors import VoicefleetError
 from server.llm_processor import LlmProcessor
 from server.observability import metrics
@@ -43,6 +44,7 @@ log = structlog.get_logger(__name__)
 _MAX_OUTGOING = 256
 # Longer audio is decoded and resampled in steps, and other sessions have their turn between two of them.
 _STEP_SECONDS = 0.1
+_TICK_SECONDS = 0.25
 
 
 class SlowClient(VoicefleetError):
@@ -78,6 +80,7 @@ class Session:
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(_MAX_OUTGOING)
         self._vad = parts.vad.stream()
         self._decoder = Decoder(dialect.input_format)
+        self._half_sample = b""  # clients cut audio anywhere
         self._allowance = AudioAllowance(settings.audio_rate, settings.audio_burst_seconds)
         self._transcriptions: dict[str, asyncio.Task[None]] = {}
         self._answer: asyncio.Task[None] | None = None
@@ -86,7 +89,7 @@ class Session:
     async def run(self, messages: AsyncIterator[str | bytes]) -> None:
         """Serve the call until `messages` ends. Raises an exception group, perhaps with `SlowClient` in it."""
         async with asyncio.TaskGroup() as self._tasks:
-            ending = [self._tasks.create_task(self._write()), self._tasks.create_task(self._take_turns())]
+            ending = [self._tasks.create_task(work) for work in (self._write(), self._take_turns(), self._keep_time())]
             self._perform(self._dialect.greet())
             async for message in messages:
                 for output in self._dialect.receive(message, time.monotonic()):
@@ -103,14 +106,15 @@ class Session:
     async def _hear(self, received: AudioReceived) -> None:
         wire = self._dialect.input_format
         if self._decoder.format != wire:
-            self._decoder = Decoder(wire)
-        audio = received.audio
+            self._decoder, self._half_sample = Decoder(wire), b""
         try:
-            wire.check(len(audio))
-            self._allowance.take(wire.duration(len(audio)), time.monotonic())
-        except (AudioFormatError, AudioRateExceeded) as error:
+            self._allowance.take(wire.duration(len(received.audio)), time.monotonic())
+        except AudioRateExceeded as error:
             self._perform([self._dialect.refuse(error, received.event_id)])
             return
+        audio = self._half_sample + received.audio
+        whole = len(audio) - len(audio) % wire.sample_bytes
+        audio, self._half_sample = audio[:whole], audio[whole:]
         step = round(wire.rate * _STEP_SECONDS) * wire.sample_bytes
         for offset in range(0, len(audio), step):
             if offset:
@@ -126,6 +130,11 @@ class Session:
         async for heard in self._vad:
             now = time.monotonic()
             self._perform(self._conversation.voice_activity(heard.start, heard.end, heard.probability, now))
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self._perform(self._conversation.tick(time.monotonic()))
 
     async def _transcribe(self, command: Transcribe) -> None:
         config = self._conversation.config
@@ -160,8 +169,8 @@ class Session:
                     now = time.monotonic()
                     self._waterfall = Waterfall(now - output.silence)
                     self._waterfall.mark("endpointing", now)
-                case PlayoutRanDry():
-                    metrics.audio_underruns.inc()
+                case PlayoutRanDry() | ItemsLeftOut() | FieldsIgnored():
+                    _note(output)
                 case AudioReceived():
                     raise AssertionError("audio is heard, not performed")
                 case _:
@@ -196,3 +205,15 @@ class Session:
         waterfall, self._waterfall = self._waterfall or Waterfall(time.monotonic()), None
         answer = Answer(self._parts.llm, self._parts.tts, self._conversation, self._perform, waterfall)
         await answer.give(generate, self._dialect.output_format, self._settings.send_ahead_seconds)
+
+
+def _note(output: PlayoutRanDry | ItemsLeftOut | FieldsIgnored) -> None:
+    """What only an operator is to know."""
+    match output:
+        case PlayoutRanDry():
+            metrics.audio_underruns.inc()
+        case ItemsLeftOut(count):
+            metrics.context_items_left_out.inc(count)
+            log.info("conversation_shortened", count=count)
+        case FieldsIgnored(names):
+            log.info("fields_ignored", names=names)

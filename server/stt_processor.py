@@ -18,6 +18,7 @@ Failure = Literal["busy", "unavailable", "invalid_audio", "timeout"]
 _BYTES_PER_SECOND = 32_000
 _START_SECONDS = 120.0  # a large model on a cold disk
 _RESTART_SECONDS = 10.0
+_LIST_SECONDS = 5.0
 _DEADLINE_SECONDS = 10.0  # of an utterance, beside its own length
 
 _FAILURES: dict[grpc.StatusCode, Failure] = {
@@ -53,6 +54,8 @@ class SttProcessor:
         self._address = address
         self._language = language
         self._prompt = prompt
+        self.languages: frozenset[str] | None = None
+        """ISO 639-1 codes of those that the worker understands; None: it does not say."""
 
     async def connect(self) -> None:
         """Wait until the worker serves, two minutes at most. Raises `SttError`."""
@@ -60,6 +63,7 @@ class SttProcessor:
         self._stub = speech_pb2_grpc.SpeechToTextStub(self._channel)  # type: ignore[no-untyped-call] # generated
         if not await wait_until_serving(self._channel, _START_SECONDS):
             raise SttError("unavailable", f"no worker serves at {self._address}")
+        self.languages = await self._list_languages()
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -73,7 +77,10 @@ class SttProcessor:
         await self.close()
 
     async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "") -> Transcript:
-        """Text of 16-bit little-endian mono PCM at 16 kHz. Cancelling takes it out of the queue. Raises `SttError`."""
+        """Text of 16-bit little-endian mono PCM at 16 kHz. Cancelling takes it out of the queue. Raises `SttError`.
+
+        `language` may be several, comma-separated, of which one is detected.
+        """
         request = speech_pb2.TranscribeRequest(
             pcm=pcm, language=language or self._language, prompt=prompt or self._prompt
         )
@@ -88,6 +95,13 @@ class SttProcessor:
         if reply.batch_size:
             metrics.stt_batch_size.observe(reply.batch_size)
         return Transcript(reply.text, reply.refused_by, reply.queue_seconds, reply.inference_seconds)
+
+    async def _list_languages(self) -> frozenset[str] | None:
+        try:
+            reply = await self._stub.ListLanguages(speech_pb2.ListLanguagesRequest(), timeout=_LIST_SECONDS)
+        except grpc.aio.AioRpcError:  # a worker from before it could be asked
+            return None
+        return frozenset(reply.languages)
 
     async def _transcribe(self, request: speech_pb2.TranscribeRequest) -> speech_pb2.TranscribeReply:
         try:
@@ -108,4 +122,6 @@ class SttProcessor:
             if failure == "busy":
                 metrics.queue_refused.labels("stt").inc()
             raise SttError(failure, error.details() or error.code().name) from None
+        except Exception as error:
+            raise SttError("unavailable", type(error).__name__) from None
         return reply

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import structlog
 
 from server.observability import metrics
+
+log = structlog.get_logger(__name__)
 
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 512
@@ -151,7 +154,12 @@ class VadProcessor:
         frames = audio.reshape(len(streams), -1).astype(np.float32) / np.float32(32768)
         states = np.stack([stream.state for stream in streams], axis=1)
         metrics.vad_batch_size.observe(len(streams))
-        probabilities, new_states = await loop.run_in_executor(thread, self._infer, frames, states)
+        try:
+            probabilities, new_states = await loop.run_in_executor(thread, self._infer, frames, states)
+        except Exception as error:  # these frames count as silence; the next ones may be judged again
+            log.exception("vad_failed", kind=type(error).__name__)
+            metrics.vad_errors.inc()
+            probabilities, new_states = np.zeros((len(streams), 1), np.float32), np.zeros_like(states)
         for index, (stream, probability) in enumerate(zip(streams, probabilities[:, 0].tolist(), strict=True)):
             stream.deliver(probability, new_states[:, index])
         behind = [stream for stream in streams if self.enqueue(stream)]

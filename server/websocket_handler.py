@@ -21,6 +21,7 @@ from server.access.admission import Admission, AdmissionRefused, Lease
 from server.access.auth import Authenticator, InvalidCredentials, Principal, credential_from
 from server.addresses import is_loopback
 from server.conversation.conversation import Conversation
+from server.dialects.dialect import Abilities
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session as OpenAiSession
 from server.observability import metrics
@@ -180,8 +181,12 @@ class Gateway:
         assert connection.request is not None, "a call begins after the handshake"
         model = parse_qs(connection.request.path.partition("?")[2]).get("model", [_DEFAULT_MODEL])[0]
         wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
-        conversation = Conversation(wire.config(), _new_id)
-        dialect = OpenAiDialect(wire, conversation, _new_id)
+        conversation = Conversation(wire.config(), _new_id, self._settings.llm_context_tokens)
+        abilities = Abilities(
+            calls_functions=self._settings.llm != "local",  # a model of that size fills them with nonsense
+            languages=self._parts.stt.languages,
+        )
+        dialect = OpenAiDialect(wire, conversation, _new_id, abilities)
 
         async def send(message: bytes) -> None:
             await connection.send(message, text=True)

@@ -13,7 +13,7 @@ import structlog
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from server.aws import AWS_ERRORS, make_client
+from server.aws import make_client
 from server.settings.settings import HashedKeys, LongSecret, Settings, SettingsError
 
 AGAIN_SECONDS = 120.0
@@ -79,7 +79,7 @@ def _read(secret: str) -> str:
     try:
         client = make_client("secretsmanager", os.environ.get("AWS_REGION"))
         return str(client.get_secret_value(SecretId=secret)["SecretString"])
-    except (*AWS_ERRORS, KeyError) as error:
+    except Exception as error:
         reason = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
         raise _wrong(secret, f"can't be read ({reason})") from None
 

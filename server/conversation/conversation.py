@@ -10,6 +10,7 @@ from functools import partial
 
 from server.conversation import events as e
 from server.conversation.config import ResponseConfig, SessionConfig
+from server.conversation.context import Context
 from server.conversation.errors import DuplicateItem, NoActiveResponse, ResponseActive
 from server.conversation.history import History, Item, Message, Part, chat_messages
 from server.conversation.playback import Playback
@@ -19,6 +20,10 @@ from server.conversation.utterances import Utterances, commit_item
 from server.conversation.writer import ResponseWriter
 from server.llm.interface import ChatMessage, ChatRequest, Finished, SystemText, Usage
 
+# So much longer than the silence that ends a turn a caller's audio has to be away, before that counts as silence: a
+# network that stalls for a moment ends no turn.
+_AUDIO_GONE_SECONDS = 1.0
+_CONTEXT_TOKENS = 28_000  # of a hosted realtime model with a context of 32k, less what it may answer
 _STILL_THERE = SystemText("The caller has been silent for a while. Ask briefly whether they are still there.")
 _STATUS_OF: dict[str, tuple[ResponseStatus, EndReason | None]] = {
     "stop": ("completed", None),
@@ -29,21 +34,29 @@ _STATUS_OF: dict[str, tuple[ResponseStatus, EndReason | None]] = {
 
 
 class Conversation:
-    """One caller's conversation. `new_id` makes a unique id from a prefix ("item", "resp")."""
+    """One caller's conversation. `new_id` makes a unique id from a prefix ("item", "resp").
 
-    def __init__(self, config: SessionConfig, new_id: Callable[[str], str]) -> None:
+    `context_tokens` is how much the language model can read: instructions, tools and conversation.
+    """
+
+    def __init__(
+        self, config: SessionConfig, new_id: Callable[[str], str], context_tokens: int = _CONTEXT_TOKENS
+    ) -> None:
         self.config = config
         self.history = History()
         self.playback = Playback()
         self._spoken = Spoken(self.history, self.playback)
+        self._context = Context(context_tokens)
         self._new_id = new_id
         self._utterances = Utterances(config.turn_detection, self.history, new_id)
         self._unanswered: list[str] = []  # items of committed turns that want an answer
         self._writer: ResponseWriter | None = None
         self._again: Callable[[], Iterator[e.Output]] | None = None  # gives the active response once more
         self._owed: Callable[[], Iterator[e.Output]] | None = None  # gives one again that was interrupted unheard
-        self._ask: Callable[[], ChatRequest] | None = None  # the model is asked once all words are known
+        self._ask: Callable[[], Iterator[e.Output]] | None = None  # the model is asked once all words are known
         self._idle_since: float | None = None
+        self._audio_ends = 0.0  # on the caller's audio clock
+        self._audio_came = 0.0  # by our own clock
 
     @property
     def active_response(self) -> Response | None:
@@ -63,8 +76,19 @@ class Conversation:
 
     def voice_activity(self, start: float, end: float, probability: float, now: float) -> list[e.Output]:
         """The probability that the caller speaks between `start` and `end`, in seconds of their audio."""
+        self._audio_ends, self._audio_came = end, now
         outputs = list(self._follow(self._utterances.voice_activity(start, end, probability), now))
-        return outputs or list(self._follow_silence(end, now))
+        return outputs or list(self._follow_silence(now))
+
+    def tick(self, now: float) -> list[e.Output]:
+        """Time has passed, with audio or without: what is due by the clock is done. To be called a few times a second.
+
+        A microphone that is muted in the middle of a word sends nothing more, not even silence.
+        """
+        turns, away = self.config.turn_detection, now - self._audio_came
+        if turns and self._utterances.speaking and away >= turns.silence + _AUDIO_GONE_SECONDS:
+            return list(self._follow(self._utterances.audio_stopped(self._audio_ends, away), now))
+        return list(self._follow_silence(now))
 
     def commit_audio(self) -> list[e.Output]:
         """End the caller's turn by hand; no answer is given unless the client asks. Raises `BufferTooShort`."""
@@ -150,6 +174,15 @@ class Conversation:
         self.playback.clause(writer.place.item_id, clause)
         return outputs
 
+    def unspoken(self, response_id: str, clause: str) -> list[e.Output]:
+        """The voice can't say `clause`; it is part of the answer all the same, as text."""
+        writer = self._writing(response_id)
+        if writer is None:
+            return []
+        outputs = self.say(response_id, clause)
+        self.playback.finish(writer.place.item_id)
+        return outputs
+
     def speak(self, response_id: str, audio: bytes, seconds: float, now: float) -> list[e.Output]:
         """Audio for the client, in its own format: `seconds` long, spoken after what was sent before."""
         writer = self._writing(response_id)
@@ -177,18 +210,26 @@ class Conversation:
         writer = self._writing(response_id)
         return list(writer.arguments(delta)) if writer else []
 
+    def shortened(self, response_id: str, gone: frozenset[int]) -> list[e.Output]:
+        """The request was too long for the model; it answers one without the messages at `gone`."""
+        if self._writing(response_id) is None:
+            return []
+        self._context.refused(gone)
+        return [e.ItemsLeftOut(len(gone))]
+
     def finish(self, response_id: str, finished: Finished, now: float) -> list[e.Output]:
         """Everything that the model said has been sent."""
         if self._writing(response_id) is None:
             return []
+        self._context.counted(finished.usage.input_tokens)
         status, reason = _STATUS_OF[finished.reason]
         return [*self._end(now, status, finished.usage, reason), *self._answer_if_due()]
 
-    def fail(self, response_id: str, failure: Failure, now: float) -> list[e.Output]:
-        """The answer can't be made, or not to its end."""
+    def fail(self, response_id: str, failure: Failure, now: float, usage: Usage | None = None) -> list[e.Output]:
+        """The answer can't be made, or not to its end; `usage` is what it cost, where that is known."""
         if self._writing(response_id) is None:
             return []
-        return [*self._end(now, "failed", failure=failure), *self._answer_if_due()]
+        return [*self._end(now, "failed", usage, failure=failure), *self._answer_if_due()]
 
     # --- turn-taking
 
@@ -231,7 +272,7 @@ class Conversation:
         elif owed:
             yield from owed()
 
-    def _follow_silence(self, end: float, now: float) -> Iterator[e.Output]:
+    def _follow_silence(self, now: float) -> Iterator[e.Output]:
         """Nobody speaks; after the idle timeout the assistant does."""
         turns = self.config.turn_detection
         if not turns or turns.idle_timeout is None or self._idle_since is None:
@@ -241,7 +282,8 @@ class Conversation:
         if now - max(self._idle_since, self.playback.ends_at) < turns.idle_timeout:
             return
         item = Message(self._new_id("item"), "user", [Part("input_audio", "")])
-        yield e.IdleTimedOut(item.id, round((end - turns.idle_timeout) * 1000), round(end * 1000))
+        start = max(0.0, self._audio_ends - turns.idle_timeout)  # there may have been no audio
+        yield e.IdleTimedOut(item.id, round(start * 1000), round((start + turns.idle_timeout) * 1000))
         yield from commit_item(self.history, item)
         yield from self._respond(self.config.response, self.history, _STILL_THERE)
 
@@ -251,28 +293,42 @@ class Conversation:
         history = self.history if config.in_conversation else None
         self._writer = ResponseWriter(Response(self._new_id("resp"), config), history, self._new_id)
         self._again = partial(self._respond, config, items, *asides)
-        self._ask = partial(self._request, config, items, *asides)
+        self._ask = partial(self._generate, config, items, *asides)
         self._idle_since = None
         yield from self._writer.start()
         yield from self._ask_if_heard()
 
-    def _request(self, config: ResponseConfig, items: Iterable[Item], *asides: ChatMessage) -> ChatRequest:
+    def _generate(self, config: ResponseConfig, items: Iterable[Item], *asides: ChatMessage) -> Iterator[e.Output]:
+        """Ask the model: for an answer to the conversation as far as it can read it, or to all of other `items`."""
+        assert self._writer is not None, "the model is asked for the answer under way"
         if config.in_conversation and items is self.history:
             self._unanswered, self._owed = [], None  # whoever asked, everything said so far is answered
-        return ChatRequest(
+        truncation = self.config.truncation
+        if items is self.history:
+            messages, left_out = self._context.shown(items, config.instructions, config.tools, truncation)
+            if left_out:
+                yield e.ItemsLeftOut(left_out)
+        else:
+            messages = chat_messages(items)
+            self._context.other_request()
+        request = ChatRequest(
             instructions=config.instructions,
-            messages=[*chat_messages(items), *asides],
+            messages=[*messages, *asides],
             tools=config.tools,
             tool_choice=config.tool_choice,
             max_output_tokens=config.max_output_tokens,
             temperature=config.temperature,
+            parallel_tool_calls=config.parallel_tool_calls,
+            reasoning_effort=config.reasoning_effort,
+            may_be_shortened=truncation is not None,
         )
+        yield e.Generate(self._writer.response, request)
 
     def _ask_if_heard(self) -> Iterator[e.Output]:
         """The model is asked once the words of everything that was said are known."""
         if self._writer and self._ask and self._utterances.all_heard:
-            yield e.Generate(self._writer.response, self._ask())
-            self._ask = None
+            ask, self._ask = self._ask, None
+            yield from ask()
 
     def _end(
         self,

@@ -82,6 +82,13 @@ class Endpointer:
         self._silent_since: float | None = None
         self._paused = False
 
+    def stop(self, end: float) -> Stopped:
+        """The open utterance is over: no more of it comes after `end`."""
+        stopped = Stopped(end if self._silent_since is None else self._silent_since, end)
+        self._end_of_previous = end
+        self.reset()
+        return stopped
+
     def push(self, start: float, end: float, probability: float) -> Endpoint | None:
         """Take the next frame, which lasts from `start` to `end`, and say what it changes."""
         return self._within(start, end, probability) if self._open else self._before(start, end, probability)
@@ -110,10 +117,7 @@ class Endpointer:
             self._silent_since = start
         silence = end - self._silent_since
         if silence >= self.settings.silence:
-            stopped = Stopped(self._silent_since, end)
-            self._end_of_previous = end
-            self.reset()
-            return stopped
+            return self.stop(end)
         if silence >= PAUSE_SECONDS and not self._paused:
             self._paused = True
             return Paused(self._silent_since)

@@ -256,6 +256,13 @@ class TurnEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsLeftOut:
+    """The conversation has outgrown what the model can read: so many more of its oldest items are not shown to it."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlayoutRanDry:
     """The client had nothing to play in the middle of the answer: an underrun, to be counted."""
 
@@ -285,5 +292,5 @@ Event = (
     | ArgumentsDone
     | PlaybackCleared
 )
-Command = Transcribe | StopTranscribing | Generate | StopGenerating | TurnEnded | PlayoutRanDry
+Command = Transcribe | StopTranscribing | Generate | StopGenerating | TurnEnded | ItemsLeftOut | PlayoutRanDry
 Output = Event | Command

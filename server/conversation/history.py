@@ -119,11 +119,12 @@ class History:
 
 def chat_messages(items: Iterable[Item]) -> list[ChatMessage]:
     """The items as a language model takes them; what has no words yet, or never had any, is left out."""
-    messages = (_chat_message(item) for item in items)
+    messages = (chat_message(item) for item in items)
     return [message for message in messages if message is not None]
 
 
-def _chat_message(item: Item) -> ChatMessage | None:
+def chat_message(item: Item) -> ChatMessage | None:
+    """The item as a language model takes it; None for what has no words."""
     match item:
         case Message(role=role) if text := item.text:
             return _SAID_BY[role](text)

@@ -4,7 +4,7 @@ Pure. Holds what has not been committed yet, at 16 kHz, with a bound; finds utte
 detection is on. Times are seconds on the caller's own audio clock.
 """
 
-from server.conversation.endpointing import Endpoint, Endpointer, TurnDetection
+from server.conversation.endpointing import Endpoint, Endpointer, Stopped, TurnDetection
 
 SAMPLE_RATE = 16_000
 _BYTES_PER_SECOND = 2 * SAMPLE_RATE
@@ -48,6 +48,11 @@ class Listener:
         if endpoint is None and not self.speaking:
             self.drop_before(end - self.endpointer.settings.prefix_padding - 1.0)
         return endpoint
+
+    def stop(self, end: float) -> Stopped:
+        """The open utterance is over: no more audio comes after `end`."""
+        assert self.endpointer is not None, "what is open was found by endpointing"
+        return self.endpointer.stop(end)
 
     def audio(self, start: float, end: float) -> bytes:
         """The audio between two times, as far as it is held."""

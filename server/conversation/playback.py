@@ -13,12 +13,16 @@ _CHARACTERS_PER_SECOND = 15.0
 
 @dataclass(slots=True)
 class _Clause:
-    """A clause of an item, the audio sent of it, and the stretches `(start, seconds)` of time in which it is played."""
+    """A clause of an item, the audio sent of it, and the stretches `(start, seconds)` of time in which it is played.
+
+    `played` is what the client says that it has played, besides those.
+    """
 
     text: str
     sent: float = 0.0
     whole: bool = False
     stretches: list[tuple[float, float]] = field(default_factory=list)
+    played: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -58,6 +62,8 @@ class Playback:
         Returns whether the client's playout had run dry in the middle of the item (an underrun).
         """
         clauses = self._items[item_id]
+        if not clauses:  # all that was sent of it is cut off, and what still comes says nothing that was kept
+            clauses.append(_Clause(""))
         mid_item = any(clause.stretches for clause in clauses)
         dry = now > self.ends_at
         start = now if dry else self.ends_at
@@ -75,9 +81,8 @@ class Playback:
     def heard(self, item_id: str, now: float) -> float:
         """Seconds of the item that the client has played by `now`."""
         return sum(
-            min(max(0.0, now - start), seconds)
+            clause.played + sum(min(max(0.0, now - start), seconds) for start, seconds in clause.stretches)
             for clause in self._items[item_id]
-            for start, seconds in clause.stretches
         )
 
     def sent(self, item_id: str) -> float:
@@ -89,19 +94,20 @@ class Playback:
 
         Inside a clause the text is taken to be spoken at an even pace.
         """
-        return " ".join(self._texts(item_id, heard))
+        return " ".join(text for _, text, _ in self._heard(item_id, heard))
 
-    def _texts(self, item_id: str, heard: float) -> Iterator[str]:
+    def _heard(self, item_id: str, heard: float) -> Iterator[tuple[_Clause, str, float]]:
+        """The clauses that the item's first `heard` seconds reach, of each the text and the seconds of it."""
         left = heard
         for clause in self._items[item_id]:
             if clause.seconds <= left + 1e-3:  # a millisecond: truncate speaks in whole ones
-                yield clause.text
+                yield clause, clause.text, clause.seconds
                 left = max(0.0, left - clause.seconds)
                 continue
             # One character more than was spoken: the space that shows a word to be complete.
             cut = clause.text[: int(len(clause.text) * left / clause.seconds) + 1]
             if " " in cut:
-                yield cut.rsplit(" ", 1)[0]
+                yield clause, cut.rsplit(" ", 1)[0], left
             return
 
     def unfinished(self, now: float) -> list[str]:
@@ -116,6 +122,18 @@ class Playback:
             self.cut(now)
         for clause in self._items[item_id]:
             clause.stretches = []
+
+    def truncate(self, item_id: str, heard: float, now: float) -> None:
+        """The client says that it has played the item's first `heard` seconds, and plays no more of what was sent.
+
+        What is cut off is gone: the item's text grows again only by what is still to be said.
+        """
+        self.stop(item_id, now)
+        kept = []
+        for clause, text, seconds in self._heard(item_id, heard):
+            clause.text, clause.sent, clause.played, clause.whole = text, seconds, seconds, True
+            kept.append(clause)
+        self._items[item_id] = kept
 
     def cut(self, now: float) -> None:
         """The client stops playing: what it has not played by `now` it never will."""

@@ -19,22 +19,23 @@ class Spoken:
     def truncate(self, item_id: str, content_index: int, heard: float, now: float) -> None:
         """The client says that the caller heard only the first `heard` seconds of the item, and hears no more.
 
-        A time past the end of the audio cuts nothing. Raises `ItemNotFound` or `NotTruncatable`.
+        A time past the end of the audio, or past that of an earlier cut, cuts nothing. Raises `ItemNotFound` or
+        `NotTruncatable`.
         """
         item = self._history.get(item_id)
         if not isinstance(item, Message) or not self._playback.knows(item_id):
             raise NotTruncatable(f"item {item_id!r} was not spoken; only the assistant's audio can be cut", "item_id")
         if content_index != 0:
             raise NotTruncatable(f"item {item_id!r} has one part; content_index takes 0", "content_index")
-        item.parts[0].text = self._playback.text(item_id, heard)
-        self._playback.stop(item_id, now)
+        self._playback.truncate(item_id, heard, now)
+        self._keep(item, heard)
 
     def silence(self, now: float) -> None:
         """The client plays nothing any more of what it has been sent."""
         for item_id in self._playback.unfinished(now):
             item = self._history.get(item_id)
             assert isinstance(item, Message), "only messages are spoken"
-            item.parts[0].text = self._playback.text(item_id, self._playback.heard(item_id, now))
+            self._keep(item, self._playback.heard(item_id, now))
             item.status = "incomplete"
         self._playback.cut(now)
 
@@ -52,7 +53,7 @@ class Spoken:
         if not self._playback.knows(message.id):
             return
         if broken_off:
-            message.parts[0].text = self._playback.text(message.id, self._playback.sent(message.id))
+            self._keep(message, self._playback.sent(message.id))
         else:
             self._playback.finish(message.id)
 
@@ -61,3 +62,6 @@ class Spoken:
         for item in items:
             if item.id not in self._history:
                 self._playback.forget(item.id)
+
+    def _keep(self, message: Message, heard: float) -> None:
+        message.parts[0].text = self._playback.text(message.id, heard).strip()

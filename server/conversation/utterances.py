@@ -102,9 +102,13 @@ class Utterances:
                 case Resumed():
                     yield from self._stop_recognising(utterance)
                 case _:
-                    yield SpeechStopped(utterance.item_id, round(end * 1000))
-                    yield TurnEnded(end - endpoint.speech_end)
-                    yield from self._stopped(utterance, end)
+                    yield from self._stopped(utterance, end, end - endpoint.speech_end)
+
+    def audio_stopped(self, end: float, silence: float) -> Iterator[Output]:
+        """The caller's audio stopped at `end`, `silence` seconds ago, and the open utterance ends with it."""
+        assert self._spoken is not None, "the caller was speaking"
+        stopped = self._listener.stop(end)
+        yield from self._stopped(self._spoken, end, end - stopped.speech_end + silence)
 
     def commit(self) -> Iterator[Output]:
         """End the utterance by hand: all that is held is committed. Raises `BufferTooShort`."""
@@ -145,7 +149,10 @@ class Utterances:
         if not being_spoken:
             yield from self._deliver(utterance, answer)
 
-    def _stopped(self, utterance: _Utterance, end: float) -> Iterator[Output]:
+    def _stopped(self, utterance: _Utterance, end: float, silence: float) -> Iterator[Output]:
+        """The utterance is over: at `end` of the caller's audio, `silence` seconds after their last speech."""
+        yield SpeechStopped(utterance.item_id, round(end * 1000))
+        yield TurnEnded(silence)
         yield from self._commit(utterance)
         if not utterance.asked:  # it was too long, or the silence that ends a turn is set shorter than a pause
             yield self._recognise(utterance, self._listener.audio(utterance.start, end))

@@ -36,8 +36,26 @@ class TurnTimings:
     stages_ms: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class FieldsIgnored:
+    """The client set fields that mean nothing here; their names, for the log."""
+
+    names: tuple[str, ...]
+
+
 Told = Event | Reply | TurnTimings
-DialectOutput = Output | AudioReceived | Reply | TurnTimings
+DialectOutput = Output | AudioReceived | Reply | TurnTimings | FieldsIgnored
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the node can do of what clients ask for, so that a dialect refuses the rest by name.
+
+    `languages` are the codes of those that it understands; None: not known, and none is refused.
+    """
+
+    calls_functions: bool = True
+    languages: frozenset[str] | None = None
 
 
 class Dialect(Protocol):

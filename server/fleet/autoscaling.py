@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from server.aws import AWS_ERRORS, make_client
+from server.aws import make_client, what_failed
 from server.fleet.group_requests import Answer, CompleteHook, Heartbeat, Protect, ReportUnhealthy, Request
 from server.observability import metrics
 
@@ -30,13 +30,13 @@ class InstanceInGroup:
         try:
             self._client = self._client or make_client("autoscaling", self._region)
             self._call(request)
-        except AWS_ERRORS as error:
+        except Exception as error:
             if _NOT_OUTSTANDING in str(error):
                 log.info("hook_not_outstanding", request=name)
                 return Answer.NOT_OUTSTANDING
             metrics.fleet_errors.labels(name).inc()
             if name not in self._failing:
-                log.warning("autoscaling_failed", request=name, error=str(error))
+                log.warning("autoscaling_failed", request=name, error=what_failed(error))
             self._failing.add(name)
             return Answer.FAILED
         self._failing.discard(name)

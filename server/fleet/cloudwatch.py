@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from prometheus_client import Histogram
 
-from server.aws import AWS_ERRORS, make_client
+from server.aws import make_client, what_failed
 from server.observability import metrics
 
 log = structlog.get_logger(__name__)
@@ -84,10 +84,10 @@ class Publisher:
         try:
             self._client = self._client or make_client("cloudwatch", self._region)
             self._client.put_metric_data(Namespace=NAMESPACE, MetricData=data)
-        except AWS_ERRORS as error:
+        except Exception as error:
             metrics.fleet_errors.labels("PutMetricData").inc()
             if not self._failing:
-                log.warning("cloudwatch_failed", error=str(error))
+                log.warning("cloudwatch_failed", error=what_failed(error))
             self._failing = True
         else:
             if self._failing:

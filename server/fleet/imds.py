@@ -102,7 +102,7 @@ class Imds:
         try:
             async with self._session.request(method, path, headers=headers) as response:
                 return response.status, await response.text()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except Exception as error:  # such as LookupError, for a charset that nobody knows
             raise ImdsUnavailable(f"the instance metadata service gives no answer ({type(error).__name__})") from None
 
 

@@ -34,6 +34,7 @@ from urllib3.exceptions import ReadTimeoutError as StreamReadTimeoutError
 from server.llm.converse import ConverseOptions, ConverseReader, converse_arguments
 from server.llm.interface import ChatRequest, LlmError, LlmEvent, LlmFailure, UserText
 from server.llm.interruptible import Interrupted, InterruptibleRequest, make_interruptible
+from server.llm.refusals import is_too_long
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +56,19 @@ _FAILURES: dict[str, LlmFailure] = {
 _SETUP_ERRORS = (
     NoCredentialsError,
     PartialCredentialsError,
-    CredentialRetrievalError,
     NoRegionError,
     ParamValidationError,
+)
+# What AWS says of keys that are no longer, or not yet, valid: a file or a helper may give others by now.
+_STALE_KEYS = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
 )
 _BROKEN = (BotoCoreError, HTTPError, ParserError, OSError)
 
@@ -79,10 +90,12 @@ class BedrockProvider:
         self._timeout = timeout_seconds
         self._keep_warm_seconds = keep_warm_seconds
         self._prompt_cache = prompt_cache
+        self._model_specific = True
         self._threads = max_requests + _SPARE_THREADS
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="bedrock")
         self._making_client = threading.Lock()
         self._made_client: Any = None
+        self._client_has_answered = False
         self._last_request = time.monotonic()
         self._keeping_warm: asyncio.Task[None] | None = None
         self._calls: set[_Call] = set()
@@ -107,17 +120,39 @@ class BedrockProvider:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
         """Answer `request`; see `LlmProvider.stream`."""
         self._last_request = time.monotonic()
-        arguments = converse_arguments(request, self._options, self._prompt_cache)
+        arguments = converse_arguments(request, self._options, self._prompt_cache, self._model_specific)
+        try:
+            async with contextlib.aclosing(self._answer(request, arguments)) as events:
+                async for event in events:
+                    yield event
+        except LlmError as error:
+            if error.failure != "invalid_request" or "additionalModelRequestFields" not in arguments:
+                raise
+        else:
+            return
+        # The model may be one that takes no such field, by whatever name it goes.
+        del arguments["additionalModelRequestFields"]
+        async with contextlib.aclosing(self._answer(request, arguments)) as events:
+            async for event in events:
+                if self._model_specific:
+                    self._model_specific = False
+                    log.warning("bedrock_model_fields_refused", model=self._options.model_id)
+                yield event
+
+    async def _answer(self, request: ChatRequest, arguments: dict[str, Any]) -> AsyncGenerator[LlmEvent, None]:
         reader, call, started = ConverseReader(request), _Call(asyncio.get_running_loop()), False
         self._calls.add(call)
         running = self._pool.submit(self._converse, arguments, call)
         try:
             while (event := await call.next_event()) is not None:
+                request.heartbeat()
                 for part in reader.push(event):
                     started = True
                     yield part
             yield reader.finish()
-        except (ClientError, *_SETUP_ERRORS, *_BROKEN) as error:
+        except LlmError:
+            raise
+        except Exception as error:
             raise self._failure(error, started) from None
         finally:
             self._calls.discard(call)
@@ -129,6 +164,7 @@ class BedrockProvider:
         try:
             client = self._client()
             with call.request, contextlib.closing(client.converse_stream(**arguments)["stream"]) as events:
+                self._client_has_answered = True
                 for event in events:
                     call.put(event)
             call.put(None)
@@ -152,6 +188,11 @@ class BedrockProvider:
                 )
                 make_interruptible(self._made_client)
             return self._made_client
+
+    def _forget_client(self) -> None:
+        """The next request makes another client, which reads the credentials anew."""
+        with self._making_client:
+            self._made_client, self._client_has_answered = None, False
 
     async def _wake(self) -> None:
         try:
@@ -190,14 +231,25 @@ class BedrockProvider:
         model = self._options.model_id
         if isinstance(error, ClientError):
             code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            return LlmError(_client_failure(error, code, started), f"Bedrock answered {code} for the model {model}")
+            failure = _client_failure(error, code, started)
+            if code in _STALE_KEYS:
+                failure = "unavailable" if self._client_has_answered else failure
+                self._forget_client()
+            return LlmError(failure, f"Bedrock answered {code} for the model {model}")
         if isinstance(error, _SETUP_ERRORS):
+            if not isinstance(error, ParamValidationError):
+                self._forget_client()  # whatever gives the credentials may have recovered by the next request
             return LlmError("invalid_request", f"Bedrock can't be asked for the model {model}: {_setup_hint(error)}")
         if isinstance(error, ReadTimeoutError | StreamReadTimeoutError):
             return LlmError("timeout", f"Bedrock sent nothing for {self._timeout:g} s for the model {model}")
+        if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
+            return LlmError("invalid_request", f"{_endpoint_setting()}; takes an address such as https://HOST:PORT")
         kind = type(error).__name__
         if started:
             return LlmError("interrupted", f"the connection to Bedrock broke off ({kind})")
+        if isinstance(error, CredentialRetrievalError) or not isinstance(error, _BROKEN):
+            # A credential helper that fails, or prints no JSON, for which boto3 has no error of its own.
+            self._forget_client()
         return LlmError("unavailable", f"Bedrock can't be reached ({kind})")
 
 
@@ -234,9 +286,19 @@ class _Call:
 def _client_failure(error: ClientError, code: str, started: bool) -> LlmFailure:
     if started and isinstance(error, EventStreamError):
         return "interrupted"
+    if is_too_long(str(error.response.get("Error", {}).get("Message", ""))):
+        return "context_length_exceeded"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     by_status: LlmFailure = "throttled" if status == 429 else "unavailable" if status >= 500 else "invalid_request"
     return _FAILURES.get(code.lower(), by_status)
+
+
+def _endpoint_setting() -> str:
+    """Where boto3 found the endpoint, and what it is."""
+    for name in ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"):
+        if value := os.environ.get(name):
+            return f"{name}: got {value!r}"
+    return "endpoint_url in the AWS configuration file"
 
 
 def _setup_hint(error: Exception) -> str:

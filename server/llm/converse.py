@@ -1,17 +1,18 @@
 """The wire format of Bedrock's ConverseStream, both ways: a request's arguments, and the reader of its answer.
 
 Pure. Converse is strict where other services are lenient: roles alternate and begin with the user, no text is blank,
-every tool use has its result in the next message, and a history with tool uses needs a tool configuration.
+every tool use has its result in the next message (`server.llm.history` sees to these), and a history with tool uses
+needs a tool configuration.
 """
 
-import json
-import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from server.llm.history import well_formed
+import msgspec
+
+from server.llm.characters import CharacterJoiner
+from server.llm.history import dialogue, wire_call_id, wire_name
 from server.llm.interface import (
     AssistantText,
     ChatMessage,
@@ -29,12 +30,9 @@ from server.llm.interface import (
     Usage,
     UserText,
 )
+from server.llm.model_fields import model_fields
 
 _CACHE_POINT = {"cachePoint": {"type": "default"}}
-_OPENING = "(The call begins.)"
-_GO_ON = "(Go on.)"
-_TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 _REASONS: dict[str, FinishReason] = {
@@ -43,6 +41,7 @@ _REASONS: dict[str, FinishReason] = {
     "model_context_window_exceeded": "length",
     "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter",
+    "refusal": "content_filter",
 }
 
 
@@ -56,20 +55,34 @@ class ConverseOptions:
     guardrail_version: str = "DRAFT"
 
 
-def converse_arguments(request: ChatRequest, options: ConverseOptions, prompt_cache: bool) -> dict[str, Any]:
-    """The keyword arguments of `converse_stream` that ask for an answer to `request`."""
-    messages = well_formed(request.messages)
+def converse_arguments(
+    request: ChatRequest, options: ConverseOptions, prompt_cache: bool, model_specific: bool = True
+) -> dict[str, Any]:
+    """The keyword arguments of `converse_stream` that ask for an answer to `request`.
+
+    `model_specific` False leaves out what only some families of models take.
+    """
+    shaped = dialogue(request.instructions, request.messages)
     arguments: dict[str, Any] = {"modelId": options.model_id}
-    if system := _system(request.instructions, messages):
+    if shaped.instructions:
+        system: list[dict[str, Any]] = [{"text": text} for text in shaped.instructions]
         arguments["system"] = [*system, _CACHE_POINT] if prompt_cache else system
-    arguments["messages"] = _alternating(messages)
-    if tool_config := _tool_config(request, messages, prompt_cache and _caches_tools(options.model_id)):
+    arguments["messages"] = [
+        {"role": "assistant" if index % 2 else "user", "content": [_block(message) for message in turn]}
+        for index, turn in enumerate(shaped.turns)
+    ]
+    used = {message.name for turn in shaped.turns for message in turn if isinstance(message, ToolCall)}
+    if tool_config := _tool_config(request, used, prompt_cache and _caches_tools(options.model_id)):
         arguments["toolConfig"] = tool_config
     inference: dict[str, Any] = {}
     if request.max_output_tokens is not None:
         inference["maxTokens"] = request.max_output_tokens
     if request.temperature is not None:
         inference["temperature"] = min(request.temperature, 1.0)  # the most that Converse takes
+    if fields := model_fields(options.model_id, request) if model_specific else {}:
+        arguments["additionalModelRequestFields"] = fields
+    if fields.get("reasoningConfig", {}).get("maxReasoningEffort") == "high":
+        inference = {}  # Nova 2 refuses any beside its highest effort
     if inference:
         arguments["inferenceConfig"] = inference
     if options.latency != "standard":
@@ -84,68 +97,19 @@ def converse_arguments(request: ChatRequest, options: ConverseOptions, prompt_ca
     return arguments
 
 
-def _system(instructions: str, messages: list[ChatMessage]) -> list[dict[str, str]]:
-    """`instructions` and the system texts that open the conversation, which are taken out of `messages`."""
-    texts = [SystemText(instructions)] if instructions.strip() else []
-    while messages and isinstance(message := messages[0], SystemText):
-        texts.append(message)
-        del messages[0]
-    return [{"text": message.text} for message in texts]
-
-
-def _alternating(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-    """Converse messages: neighbours of one role are merged, the first and the last are the user's."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        role = "assistant" if isinstance(message, AssistantText | ToolCall) else "user"
-        if not turns and role == "assistant":
-            turns.append({"role": "user", "content": [{"text": _OPENING}]})
-        if not turns or turns[-1]["role"] != role:
-            turns.append({"role": role, "content": []})
-        turns[-1]["content"].append(_block(message))
-    if not turns or turns[-1]["role"] == "assistant":
-        turns.append({"role": "user", "content": [{"text": _GO_ON if turns else _OPENING}]})
-    return turns
-
-
 def _block(message: ChatMessage) -> dict[str, Any]:
     match message:
-        case UserText(text) | AssistantText(text):
+        case UserText(text) | AssistantText(text) | SystemText(text):
             return {"text": text}
-        case SystemText(text):
-            return {"text": f"(Instruction: {text})"}
         case ToolCall(call_id, name, arguments):
-            return {
-                "toolUse": {
-                    "toolUseId": _tool_use_id(call_id),
-                    "name": _tool_name(name),
-                    "input": _json_object(arguments),
-                }
-            }
+            use = {"toolUseId": wire_call_id(call_id), "name": wire_name(name), "input": msgspec.json.decode(arguments)}
+            return {"toolUse": use}
         case ToolResult(call_id, output):
-            return {"toolResult": {"toolUseId": _tool_use_id(call_id), "content": [{"text": output}]}}
+            return {"toolResult": {"toolUseId": wire_call_id(call_id), "content": [{"text": output}]}}
 
 
-def _tool_use_id(call_id: str) -> str:
-    """`call_id`, or where a client chose one that Converse refuses, another that is always the same."""
-    return call_id if _TOOL_USE_ID.fullmatch(call_id) else f"call_{zlib.crc32(call_id.encode()):08x}"
-
-
-def _tool_name(name: str) -> str:
-    return name if _TOOL_NAME.fullmatch(name) else re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "_"
-
-
-def _json_object(arguments: str) -> dict[str, Any]:
-    """The arguments of an earlier call; a call that was cut off in the middle of its JSON counts as one without."""
-    try:
-        value = json.loads(arguments)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _tool_config(request: ChatRequest, messages: Sequence[ChatMessage], prompt_cache: bool) -> dict[str, Any] | None:
-    used = {message.name for message in messages if isinstance(message, ToolCall)}
+def _tool_config(request: ChatRequest, used: set[str], prompt_cache: bool) -> dict[str, Any] | None:
+    """`used` names the tools that the history calls; Converse wants those to be described too."""
     offered = () if request.tool_choice == "none" and not used else request.tools
     forgotten = used - {tool.name for tool in offered}
     tools = [_tool(tool) for tool in [*offered, *(Tool(name, "", {"type": "object"}) for name in sorted(forgotten))]]
@@ -154,14 +118,14 @@ def _tool_config(request: ChatRequest, messages: Sequence[ChatMessage], prompt_c
     config: dict[str, Any] = {"tools": [*tools, _CACHE_POINT] if prompt_cache else tools}
     if request.tool_choice == "required":
         config["toolChoice"] = {"any": {}}
-    elif request.tool_choice not in ("auto", "none"):
-        config["toolChoice"] = {"tool": {"name": _tool_name(request.tool_choice)}}
+    elif request.tool_choice in {tool.name for tool in offered}:
+        config["toolChoice"] = {"tool": {"name": wire_name(request.tool_choice)}}
     return config
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
     specification: dict[str, Any] = {
-        "name": _tool_name(tool.name),
+        "name": wire_name(tool.name),
         "inputSchema": {"json": dict(tool.parameters) or {"type": "object"}},
     }
     if tool.description:
@@ -183,7 +147,8 @@ class ConverseReader:
 
     def __init__(self, request: ChatRequest) -> None:
         offered = request.tools if request.tool_choice != "none" else ()
-        self._names = {_tool_name(tool.name): tool.name for tool in offered}
+        self._names = {wire_name(tool.name): tool.name for tool in offered}
+        self._text, self._arguments = CharacterJoiner(), CharacterJoiner()
         self._call_id = ""
         self._has_arguments = False
         self._called = False
@@ -193,16 +158,18 @@ class ConverseReader:
     def push(self, event: Mapping[str, Any]) -> Iterator[LlmEvent]:
         """The events in `event`, as botocore parsed it."""
         match event:
-            case {"contentBlockDelta": {"delta": {"text": text}}} if text:
-                yield TextDelta(text)
+            case {"contentBlockDelta": {"delta": {"text": str(piece)}}}:
+                if text := self._text.push(piece):
+                    yield TextDelta(text)
             case {"contentBlockStart": {"start": {"toolUse": {"toolUseId": call_id, "name": name}}}} if (
                 name in self._names
             ):
                 self._call_id, self._has_arguments, self._called = call_id, False, True
                 yield ToolCallStarted(call_id, self._names[name])
-            case {"contentBlockDelta": {"delta": {"toolUse": {"input": text}}}} if text and self._call_id:
-                self._has_arguments = True
-                yield ToolCallDelta(self._call_id, text)
+            case {"contentBlockDelta": {"delta": {"toolUse": {"input": str(piece)}}}} if self._call_id:
+                if text := self._arguments.push(piece):
+                    self._has_arguments = True
+                    yield ToolCallDelta(self._call_id, text)
             case {"contentBlockStop": _} if self._call_id:
                 if not self._has_arguments:
                     yield ToolCallDelta(self._call_id, "{}")

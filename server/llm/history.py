@@ -1,22 +1,62 @@
-"""Brings a conversation's history into the shape that every model's wire format asks for: each call with its result.
+"""Brings a conversation's history into the shape that the strictest service takes.
 
-Pure. A conversation may hold calls that nobody has answered yet, answers that came late and answers to calls that were
-deleted; the services refuse all of these.
+Pure. A conversation may hold calls that nobody has answered yet, answers that came late, answers to calls that were
+deleted, arguments that are no JSON, two turns of the caller in a row and instructions in the middle. Services and chat
+templates refuse each of these, so every provider sends what is made here.
 """
 
+import re
+import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
+
+import msgspec
 
 from server.llm.interface import AssistantText, ChatMessage, SystemText, ToolCall, ToolResult, UserText
 
 _NO_RESULT = "No result yet."
+_NO_OUTPUT = "No output."
+_OPENING = UserText("(The call begins.)")
+_GO_ON = UserText("(Go on.)")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A history in shape: the instructions, and turns of which the first, the third ... and the last are the user's.
+
+    A user's turn holds first the results of all calls of the turn before it, then texts; an assistant's first texts,
+    then calls. No text is blank, and all texts of a user's turn are `UserText`s.
+    """
+
+    instructions: list[str]
+    turns: list[list[ChatMessage]]
+
+
+def dialogue(instructions: str, messages: Sequence[ChatMessage]) -> Dialogue:
+    """`messages` under `instructions`, in shape. System texts that open the conversation are instructions too."""
+    shaped = well_formed(messages)
+    system = [instructions] if instructions.strip() else []
+    while shaped and isinstance(opening := shaped[0], SystemText):
+        system.append(opening.text)
+        del shaped[0]
+    turns: list[list[ChatMessage]] = []
+    for by_assistant, turn in groupby(map(_inside, shaped), key=_is_assistants):
+        if by_assistant and not turns:
+            turns.append([_OPENING])
+        turns.append(list(turn))
+    if len(turns) % 2 == 0:
+        turns.append([_GO_ON if turns else _OPENING])
+    return Dialogue(system, turns)
 
 
 def well_formed(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """`messages` with blank texts dropped and each run of calls followed by exactly their results, in their order.
 
     A call without a result gets a placeholder. A result that does not directly follow its call becomes a `UserText`
-    at its place, so that nothing the application told the model is lost.
+    at its place, so that nothing the application told the model is lost. Arguments that are no JSON object (a call
+    that was cut off, say) become an empty one.
     """
     shaped: list[ChatMessage] = []
     names: dict[str, str] = {}
@@ -29,13 +69,32 @@ def well_formed(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
             open_calls = []
         if kind == "assistant":
             calls = {message.call_id: message for message in run if isinstance(message, ToolCall)}
-            open_calls = [call for call_id, call in calls.items() if call_id not in names]
+            open_calls = [_with_json_object(call) for call_id, call in calls.items() if call_id not in names]
             names |= {call.call_id: call.name for call in open_calls}
             shaped += [message for message in run if isinstance(message, AssistantText)]
             shaped += open_calls
         elif kind != "results":
             shaped += run
     return shaped + _answers(open_calls, [], names)
+
+
+def wire_name(name: str) -> str:
+    """A tool's name as services take it: up to 64 letters, digits, `_` and `-`."""
+    return name if _NAME.fullmatch(name) else re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "_"
+
+
+def wire_call_id(call_id: str) -> str:
+    """`call_id`, or where a client chose one that services refuse, another that is always the same."""
+    return call_id if _NAME.fullmatch(call_id) else f"call_{zlib.crc32(call_id.encode()):08x}"
+
+
+def _inside(message: ChatMessage) -> ChatMessage:
+    """A system text in the middle of a conversation, where services take none, is the user's word."""
+    return UserText(f"(Instruction: {message.text})") if isinstance(message, SystemText) else message
+
+
+def _is_assistants(message: ChatMessage) -> bool:
+    return isinstance(message, AssistantText | ToolCall)
 
 
 def _says_something(message: ChatMessage) -> bool:
@@ -52,10 +111,16 @@ def _kind(message: ChatMessage) -> str:
             return "user"
 
 
+def _with_json_object(call: ToolCall) -> ToolCall:
+    try:
+        is_object = isinstance(msgspec.json.decode(call.arguments), dict)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        is_object = False
+    return call if is_object else replace(call, arguments="{}")
+
+
 def _answers(calls: Iterable[ToolCall], results: Iterable[ToolResult], names: dict[str, str]) -> list[ChatMessage]:
-    given = {result.call_id: result for result in results}
-    paired: list[ChatMessage] = [given.pop(call.call_id, ToolResult(call.call_id, _NO_RESULT)) for call in calls]
-    late = [
-        UserText(f"Result of {names.get(call_id, 'a function')}: {result.output}") for call_id, result in given.items()
-    ]
+    given = {result.call_id: result.output if result.output.strip() else _NO_OUTPUT for result in results}
+    paired: list[ChatMessage] = [ToolResult(call.call_id, given.pop(call.call_id, _NO_RESULT)) for call in calls]
+    late = [UserText(f"Result of {names.get(call_id, 'a function')}: {output}") for call_id, output in given.items()]
     return paired + late

@@ -4,7 +4,7 @@ Three providers stand behind it (`bedrock`, `openai_compatible`, `local`); none 
 border.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -61,9 +61,22 @@ class Tool:
     parameters: Mapping[str, Any]
 
 
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+
+
+def _unheard() -> None:
+    """Nobody asks whether the provider lives."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One answer asked for. `tool_choice` is "auto", "none", "required" or a tool's name."""
+    """One answer asked for. `tool_choice` is "auto", "none", "required" or a tool's name.
+
+    `parallel_tool_calls` False lets the answer call one function at most, `reasoning_effort` says how long a model that
+    reasons may think; None leaves both to the model. `may_be_shortened` False: a request that is too long for the model
+    is to fail. A provider calls `heartbeat` whenever bytes of the answer arrive, whatever they hold: thoughts and
+    comments show that the model is at work.
+    """
 
     instructions: str
     messages: Sequence[ChatMessage]
@@ -71,6 +84,10 @@ class ChatRequest:
     tool_choice: str = "auto"
     max_output_tokens: int | None = None
     temperature: float | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    may_be_shortened: bool = True
+    heartbeat: Callable[[], None] = field(default=_unheard, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +130,23 @@ class Finished:
     usage: Usage = field(default_factory=Usage)
 
 
-LlmEvent = TextDelta | ToolCallStarted | ToolCallDelta | Finished
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """The request was too long for the model, which now answers one without the messages at the indexes `gone`."""
 
-LlmFailure = Literal["throttled", "timeout", "unavailable", "invalid_request", "interrupted"]
+    gone: frozenset[int]
+
+
+LlmEvent = TextDelta | ToolCallStarted | ToolCallDelta | Finished | Shortened
+
+LlmFailure = Literal["throttled", "timeout", "unavailable", "invalid_request", "interrupted", "context_length_exceeded"]
 
 
 class LlmError(VoicefleetError):
     """The model gave no answer, or broke off.
 
-    `failure` says how: "interrupted" means that the stream broke after it had begun; `retryable` that the same request
-    may succeed if sent again.
+    `failure` says how: "interrupted" means that the stream broke after it had begun, "context_length_exceeded" that the
+    request holds more than the model can read; `retryable` that the same request may succeed if sent again.
     """
 
     def __init__(self, failure: LlmFailure, message: str) -> None:
@@ -132,14 +156,14 @@ class LlmError(VoicefleetError):
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed if it is sent again."""
-        return self.failure != "invalid_request"
+        return self.failure not in ("invalid_request", "context_length_exceeded")
 
 
 class LlmProvider(Protocol):
     """A language model behind one of the three wire protocols."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
-        """Answer `request`: text and tool calls as they come, then exactly one `Finished`.
+        """Answer `request`: text and tool calls as they come, then exactly one `Finished`. It does not shorten it.
 
         Closing the generator (or cancelling the task that reads it) frees the connection at once. Raises `LlmError`.
         """

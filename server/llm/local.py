@@ -1,8 +1,8 @@
 """SmolLM2 inside this process, for a conversation without any account.
 
 llama.cpp's own threads serve it on a loopback port behind a random key, outside Python's lock; answers travel as
-OpenAI-compatible events. It offers no tools (a model of this size fills them with nonsense) and forgets the oldest
-messages of a conversation that outgrows its context.
+OpenAI-compatible events. It offers no tools (a model of this size fills them with nonsense; a session that has some is
+refused) and forgets the oldest messages of a conversation that outgrows its context.
 """
 
 import asyncio
@@ -20,16 +20,17 @@ from server.llm.interface import (
     ChatRequest,
     LlmError,
     LlmEvent,
+    SystemText,
     ToolCall,
     ToolResult,
     UserText,
 )
 from server.llm.openai_compatible import OpenAiCompatibleProvider
+from server.llm.shortening import message_tokens, text_tokens
 
 _SLOTS = 4  # answers written at a time; others wait
 _MAX_PROMPT_TOKENS = 768  # a prompt that is not cached is read at about 100 tokens a second
 _MAX_ANSWER_TOKENS = 160  # a minute of speech: small models ramble
-_MESSAGE_TOKENS = 8  # what the chat template puts around a message
 _MARGIN_TOKENS = 96
 _PROMPT_CACHE_MIB = 256
 _TEMPERATURE = 0.2  # more makes a model of this size talk nonsense
@@ -95,9 +96,12 @@ def _serve(model: Path, key: str) -> Any:
     params.ui = False
     params.verbosity = -1
     try:
-        return xllamacpp.Server(params)
+        server = xllamacpp.Server(params)
     except RuntimeError:
         raise LlmError("unavailable", f"the local language model can't be loaded from {model.name!r}") from None
+    # A server that has answered once can be ended at any time; one that was only loaded may wait for itself for ever.
+    server.handle_completions({"prompt": "a", "n_predict": 1})
+    return server
 
 
 def fit(request: ChatRequest) -> ChatRequest:
@@ -107,17 +111,17 @@ def fit(request: ChatRequest) -> ChatRequest:
     beginning, which llama.cpp need not read again.
     """
     instructions = _shortened(request.instructions, _MAX_PROMPT_TOKENS // 2)
-    room = _MAX_PROMPT_TOKENS - _MESSAGE_TOKENS - _tokens(instructions)
+    room = _MAX_PROMPT_TOKENS - message_tokens(SystemText(instructions))
     # A result whose call is gone becomes the user's words in `well_formed`.
     messages = well_formed([message for message in request.messages if not isinstance(message, ToolCall)])
-    sizes = [_MESSAGE_TOKENS + _tokens(_text(message)) for message in messages]
+    sizes = [message_tokens(message) for message in messages]
     block = room // 2
     surplus = math.ceil(max(0, sum(sizes) - room) / block) * block
     while surplus > 0 and len(messages) > 1:
         surplus -= sizes.pop(0)
         del messages[0]
     if sizes and sizes[0] > room:
-        messages = [UserText(_shortened(_text(messages[0]), room - _MESSAGE_TOKENS))]
+        messages = [UserText(_shortened(_text(messages[0]), room - message_tokens(UserText(""))))]
     return replace(
         request,
         instructions=instructions,
@@ -126,18 +130,13 @@ def fit(request: ChatRequest) -> ChatRequest:
         tool_choice="auto",
         max_output_tokens=min(request.max_output_tokens or _MAX_ANSWER_TOKENS, _MAX_ANSWER_TOKENS),
         temperature=_TEMPERATURE if request.temperature is None else request.temperature,
+        reasoning_effort=None,
     )
-
-
-def _tokens(text: str) -> int:
-    """At least as many tokens as `text` has, but for oddities: 3 letters a token, any other byte one of its own."""
-    plain = sum(1 for character in text if character.isascii() and (character.isalpha() or character == " "))
-    return math.ceil(plain / 3) + len(text.encode()) - plain
 
 
 def _shortened(text: str, tokens: int) -> str:
     """The beginning of `text` that fits into `tokens`."""
-    while (size := _tokens(text)) > tokens:
+    while (size := text_tokens(text)) > tokens:
         text = text[: len(text) * tokens // size]
     return text
 

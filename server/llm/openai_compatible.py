@@ -6,19 +6,30 @@ and the second try.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+import structlog
 
-from server.llm.chat_completions import AnswerReader, ServerSentEvents, error_code, request_body
-from server.llm.interface import ChatRequest, LlmError, LlmEvent, LlmFailure
+from server.llm.chat_completions import request_body
+from server.llm.chat_stream import AnswerReader, ServerSentEvents
+from server.llm.interface import ChatRequest, LlmError, LlmEvent
+from server.llm.refusals import decoded, failure_of, refused_field
+from server.outbound import proxy_for, trusted_authorities
+
+log = structlog.get_logger(__name__)
 
 _CONNECT_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 60.0
 _DRAIN_SECONDS = 0.1
 _MAX_ERROR_BYTES = 65_536
+# What not every server takes. One that refuses such a field by name is asked again without it, then and from then on.
+_OPTIONAL = ("reasoning_effort", "parallel_tool_calls", "temperature", "stream_options")
+_LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
 
 class OpenAiCompatibleProvider:
@@ -29,8 +40,10 @@ class OpenAiCompatibleProvider:
         self._model = model
         self._url = url.rstrip("/")
         self._host = urlsplit(url).netloc.rpartition("@")[2]
+        self._proxy = _web_proxy(url)
         # OpenAI's newer models refuse the old name, most other servers know only that.
-        self._limit_name = "max_completion_tokens" if self._host == "api.openai.com" else "max_tokens"
+        self._limit_name = _LIMIT_NAMES[self._host == "api.openai.com"]
+        self._not_taken: set[str] = set()
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._reuse_connections = reuse_connections
         self._open_session: aiohttp.ClientSession | None = None
@@ -38,11 +51,12 @@ class OpenAiCompatibleProvider:
     async def warm_up(self) -> None:
         """Connect, and see that the server takes the key. Raises `LlmError`."""
         try:
-            async with self._session.get(f"{self._url}/models") as response:
-                if response.status in (401, 403) or response.status >= 500:
-                    raise await self._refusal(response)
-        except (aiohttp.ClientError, TimeoutError) as error:
+            async with self._session.get(f"{self._url}/models", proxy=self._proxy) as response:
+                status, body = response.status, await _body(response)
+        except Exception as error:
             raise self._failure(error, started=False) from None
+        if status in (401, 403) or status >= 500:
+            raise self._refusal(status, body)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -51,57 +65,113 @@ class OpenAiCompatibleProvider:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
         """Answer `request`; see `LlmProvider.stream`."""
-        events, reader, started = ServerSentEvents(), AnswerReader(), False
+        reader = AnswerReader(request)
         try:
             # Leaving this block before the answer's end closes the connection: the server sees it at once.
+            async with (
+                self._ask(request) as response,
+                contextlib.aclosing(_events(response, reader, request.heartbeat)) as events,
+            ):
+                async for data in events:
+                    for event in reader.push(data):
+                        yield event
+            for event in reader.finish():
+                yield event
+        except Exception as error:
+            raise self._failure(error, reader.started) from None
+
+    @contextlib.asynccontextmanager
+    async def _ask(self, request: ChatRequest) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response to `request`, of status 200. Raises `LlmError`."""
+        while True:
+            body = request_body(self._model, request, self._limit_name, self._not_taken)
             async with self._session.post(
                 f"{self._url}/chat/completions",
-                data=msgspec.json.encode(request_body(self._model, request, self._limit_name)),
+                data=msgspec.json.encode(body),
                 headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
+                proxy=self._proxy,
             ) as response:
-                if response.status != 200:
-                    raise await self._refusal(response)
-                while not reader.ended and (block := await response.content.readany()):
-                    for data in events.push(block):
-                        for event in reader.push(data):
-                            started = True
-                            yield event
-                # A connection can be used again only once its last bytes, a chunk of length 0, have been read.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_DRAIN_SECONDS):
-                        await response.content.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._failure(error, started) from None
-        for event in reader.finish():
-            yield event
+                if response.status == 200:
+                    yield response
+                    return
+                refusal = await _body(response)
+            if response.status not in (400, 422) or not self._learn(refusal, body):
+                raise self._refusal(response.status, refusal)
+
+    def _learn(self, refusal: Any, body: dict[str, Any]) -> bool:
+        """Whether the server minds a field of `body` without which, or by another name, it can be asked again."""
+        field = refused_field(refusal, [name for name in (*_OPTIONAL, self._limit_name) if name in body])
+        if not field:
+            return False
+        if field == self._limit_name:
+            if self._limit_name == _LIMIT_NAMES[1]:
+                return False
+            self._limit_name = _LIMIT_NAMES[1]
+        else:
+            self._not_taken.add(field)
+        log.warning("llm_field_refused", field=field, host=self._host)
+        return True
 
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._open_session is None:
             self._open_session = aiohttp.ClientSession(
-                # No limit of connections: admission bounds the calls, and with them the connections.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS)
-                if self._reuse_connections
-                else aiohttp.TCPConnector(limit=0, force_close=True),
+                connector=self._connector(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
                 headers=self._headers,
             )
         return self._open_session
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> LlmError:
-        status, code = response.status, error_code(await response.content.read(_MAX_ERROR_BYTES))
-        failure: LlmFailure
-        if status == 429:
-            failure = "throttled"
-        elif status in (408, 504):
-            failure = "timeout"
-        else:
-            failure = "unavailable" if status >= 500 else "invalid_request"
+    def _connector(self) -> aiohttp.TCPConnector:
+        trusted: ssl.SSLContext | bool = trusted_authorities() if self._url.startswith("https:") else True
+        # No limit of connections: admission bounds the calls, and with them the connections.
+        if self._reuse_connections:
+            return aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=_KEEP_ALIVE_SECONDS)
+        return aiohttp.TCPConnector(limit=0, ssl=trusted, force_close=True)
+
+    def _refusal(self, status: int, body: Any) -> LlmError:
+        failure, code = failure_of(body, status)
         return LlmError(failure, f"the language model at {self._host} answered {status} ({code})")
 
     def _failure(self, error: Exception, started: bool) -> LlmError:
+        """For whatever the libraries below raise: not all of it is an `aiohttp.ClientError`."""
+        if isinstance(error, LlmError):
+            return error
         if isinstance(error, TimeoutError):
             return LlmError("timeout", f"the language model at {self._host} did not answer in time")
         if started:
             return LlmError("interrupted", f"the connection to the language model at {self._host} broke off")
         return LlmError("unavailable", f"the language model at {self._host} can't be reached ({type(error).__name__})")
+
+
+async def _events(
+    response: aiohttp.ClientResponse, reader: AnswerReader, heartbeat: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
+    """The `data` of each event until the answer ends. An answer that is not streamed is one event."""
+    events, content = ServerSentEvents(), response.content
+    while not reader.ended and (block := await content.readany()):
+        heartbeat()
+        for data in events.push(block):
+            yield data
+    for data in events.finish():
+        yield data
+    # A connection can be used again only once its last bytes, a chunk of length 0, have been read.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            await content.read()
+
+
+async def _body(response: aiohttp.ClientResponse) -> Any:
+    return decoded(await response.content.read(_MAX_ERROR_BYTES))
+
+
+def _web_proxy(url: str) -> str | None:
+    """The proxy that the environment names for `url`. Raises `LlmError` for one that aiohttp can't use."""
+    proxy = proxy_for(url)
+    if proxy and urlsplit(proxy).scheme not in ("http", "https"):
+        raise LlmError(
+            "invalid_request",
+            f"{urlsplit(url).scheme.upper()}_PROXY: got a proxy of the kind {urlsplit(proxy).scheme!r}; the language "
+            "model takes http://HOST:PORT, or its host in NO_PROXY",
+        )
+    return proxy

@@ -48,7 +48,7 @@ class Node:
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
-        self._parts: dict[str, PartState] = dict.fromkeys(("vad", "stt", "llm", "tts"), PartState(False, "starting"))
+        self._parts = dict.fromkeys(("vad", "stt", "llm", "tts", "gateway"), PartState(False, "starting"))
         self._supervisor = Supervisor([])
         self._llm: LlmProcessor | None = None
         self._tts: TtsProcessor | None = None
@@ -76,7 +76,10 @@ class Node:
         try:
             async with AsyncExitStack() as stack:
                 await self._start(stack)
-                yield self
+                try:
+                    yield self
+                finally:  # not ready any more before the port is closed
+                    self._parts["gateway"] = PartState(False, "stopping")
                 log.info("node_stopping")
         except* (VoicefleetError, OSError) as group:  # of the parts that failed, the first says why
             raise group.exceptions[0] from None
@@ -121,6 +124,7 @@ class Node:
             background.append(tasks.create_task(follow_keys(settings, gateway.take_keys)))
         scheme = "wss" if tls else "ws"
         self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
+        self._parts["gateway"] = PartState(True, f"port {port}")  # ready only now: before, callers would be refused
         log.info("node_serving", websocket=self.websocket, http=self.http)
 
     async def drain(self) -> None:
@@ -141,6 +145,7 @@ class Node:
         """Close every call there still is with 1001 (going away), and the port."""
         log.warning("node_drain_timed_out", sessions=self.admission.active)
         metrics.drain_cut_calls.inc(self.admission.active)
+        self._parts["gateway"] = PartState(False, "closed")
         await self._calls.aclose()
 
     async def try_voice(self) -> None:

@@ -65,12 +65,14 @@ turns = _counter(
 )
 interruptions = Counter("voice_interruptions", "Answers that the caller cut off by speaking.", registry=REGISTRY)
 audio_underruns = Counter(
-    "voice_audio_underruns", "Times a caller's playout ran dry in the middle of an answer.", registry=REGISTRY
+    "voice_audio_underruns",
+    "Times that a caller's playback ran out of audio in the middle of an answer.",
+    registry=REGISTRY,
 )
 frame_lateness_seconds = Histogram(
     "voice_frame_lateness_seconds",
-    "How long after it was due an audio frame left for the caller. Frames that fill the cushion, or that the voice "
-    "brings too late for it, have no due time; a gateway that falls behind excuses none.",
+    "How long after it was due an audio frame left for the caller. Frames that fill the caller's buffer, or for which "
+    "the voice was too late, have no due time; delays of the gateway itself always count.",
     buckets=_LAG_SECONDS,
     registry=REGISTRY,
 )
@@ -97,11 +99,36 @@ vad_batch_size = Histogram(
     buckets=(1, 2, 4, 8, 16, 32),
     registry=REGISTRY,
 )
+vad_errors = Counter(
+    "voice_vad_errors", "Batches of frames that the VAD failed to judge; they count as silence.", registry=REGISTRY
+)
 llm_errors = _counter(
     "voice_llm_errors",
     "Requests the language model failed, by failure.",
     "failure",
-    ("throttled", "timeout", "unavailable", "invalid_request", "interrupted"),
+    ("throttled", "timeout", "unavailable", "invalid_request", "interrupted", "context_length_exceeded"),
+)
+context_items_left_out = Counter(
+    "voice_context_items_left_out",
+    "Items of conversations that the language model is no longer shown, since they hold more than it can read.",
+    registry=REGISTRY,
+)
+silent_answers = _counter(
+    "voice_silent_answers",
+    "Answers that ended with nothing for the caller, by reason: empty (the model wrote nothing), hidden (only thoughts "
+    "and markup), unspeakable (in a script that the voice lacks), length, content_filter.",
+    "reason",
+    ("empty", "hidden", "unspeakable", "length", "content_filter"),
+)
+transliterated_clauses = Counter(
+    "voice_transliterated_clauses",
+    "Clauses with letters of a script that the voice lacks, spoken by Latin ones.",
+    registry=REGISTRY,
+)
+unspoken_clauses = Counter(
+    "voice_unspoken_clauses",
+    "Clauses of answers that the voice made no sound of; they are in the transcript all the same.",
+    registry=REGISTRY,
 )
 llm_tokens = _counter(
     "voice_llm_tokens", "Tokens of the language model, by kind.", "kind", ("input", "cached", "output")
@@ -142,7 +169,7 @@ event_loop_lag_seconds = Histogram(
     registry=REGISTRY,
 )
 log_lines_dropped = Counter(
-    "voice_log_lines_dropped", "Log lines lost because nobody took them, or the disk was full.", registry=REGISTRY
+    "voice_log_lines_dropped", "Log lines lost because the reader was too slow or the disk was full.", registry=REGISTRY
 )
 
 reported_unhealthy = Gauge(
@@ -156,7 +183,7 @@ interruption_notices = _counter(
 )
 fleet_errors = _counter(
     "voice_fleet_errors",
-    "Requests to AWS for the fleet's sake that failed: CompleteHook, Heartbeat, Protect, ReportUnhealthy (Auto "
+    "Requests to AWS for fleet management that failed: CompleteHook, Heartbeat, Protect, ReportUnhealthy (Auto "
     "Scaling), PutMetricData (CloudWatch).",
     "request",
     ("CompleteHook", "Heartbeat", "Protect", "ReportUnhealthy", "PutMetricData"),

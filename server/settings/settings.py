@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from server.addresses import is_local, is_loopback
 from server.errors import VoicefleetError
-from server.settings.wrong_settings import explain
+from server.settings.wrong_settings import explain, no_such_setting
 
 PREFIX = "VOICE_"
 _LLM_TAKES = "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"
@@ -129,14 +129,24 @@ class Settings(BaseSettings):
         1.0,
         ge=0.1,
         le=30.0,
-        description="How far audio may run ahead of playout: a cushion for the network, lost on barge-in.",
+        description="How far audio may be sent ahead of its playback: a buffer for the network.",
     )
 
     # --- language model
     llm: Annotated[str, AfterValidator(_llm)] = Field("local", description=f"The language model: {_LLM_TAKES}.")
     llm_api_key: SecretStr | None = Field(None, description="Bearer key for `openai:MODEL@URL`.")
     llm_timeout_seconds: float = Field(
-        10.0, gt=0.0, le=120.0, description="Longest wait for the model's next event before the answer fails."
+        10.0,
+        gt=0.0,
+        le=120.0,
+        description="Longest wait for a sign of life from the model (text, thoughts, comments); then the answer fails.",
+    )
+    llm_context_tokens: int = Field(
+        28_000,
+        ge=256,
+        le=10_000_000,
+        description="Tokens that the model can read: instructions, tools and conversation. Of a conversation that "
+        "outgrows them the oldest turns are no longer shown to it (see truncation in docs/protocol.md).",
     )
     llm_max_tokens: int = Field(
         512, ge=1, le=100_000, description="Output tokens of an answer, where the session sets no limit."
@@ -191,7 +201,7 @@ class Settings(BaseSettings):
     )
     tts_flow: Literal["windowed", "chunked"] = Field(
         "windowed",
-        description="chatterbox: how a hop sees what was before; chunked is cheaper, but the weights never saw it.",
+        description="chatterbox: how a hop sees what was before; chunked costs less, but is not what the weights know.",
     )
     tts_watermark: bool = Field(True, description="chatterbox: mark what is spoken as synthetic (Perth), inaudibly.")
     tts_address: InOrder = Field(
@@ -219,7 +229,7 @@ class Settings(BaseSettings):
     fleet_group: str = Field(
         "",
         max_length=255,
-        description="Auto Scaling group that this node lives in; empty: none, and its life cycle is off.",
+        description="Auto Scaling group that this node lives in; empty: not in a group, and its life cycle is off.",
     )
 
     # --- running
@@ -239,6 +249,8 @@ class Settings(BaseSettings):
                 f"VOICE_HOST: got {self.host!r}, which others can reach; takes a loopback address such as 127.0.0.1 "
                 "unless there are VOICE_API_KEYS, a VOICE_TOKEN_SECRET or a VOICE_KEYS_SECRET"
             )
+        if self.port and self.port == self.http_port:
+            raise ValueError(f"VOICE_HTTP_PORT: got {self.http_port}, which is VOICE_PORT too; takes another port")
         bare = [address for address in self.tts_address if not is_local(address)]
         if bare and self.worker_token is not None and self.tts_ca_file is None:
             raise ValueError(
@@ -294,9 +306,11 @@ def _read_toml(path: Path | None) -> dict[str, Any]:
 
 def _refuse_unknown_variables() -> None:
     """A misspelled variable would silently be a default otherwise."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {"VOICE_CONFIG"}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    fields = [*Settings.model_fields, "config"]
+    unknown = sorted({name for name in os.environ if name.startswith(PREFIX)} - set(map(_variable, fields)))
     if unknown:
-        raise SettingsError(
-            "\n".join(f"{name}: no such setting; `voicefleet serve --help` names them all" for name in unknown)
-        )
+        raise SettingsError("\n".join(no_such_setting(name, fields, PREFIX, _variable) for name in unknown))
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()

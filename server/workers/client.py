@@ -78,7 +78,7 @@ async def is_serving(channel: grpc.aio.Channel, timeout: float) -> bool:
     """Whether the worker says within `timeout` seconds that it serves."""
     try:
         return await says_serving(channel, timeout)
-    except grpc.aio.AioRpcError:
+    except Exception:  # gRPC has more errors than AioRpcError, and none of them is a worker that serves
         return False
 
 

@@ -65,13 +65,16 @@ class Watch:
         self._missed += 1
         return self._missed >= CHECKS_MISSED
 
-    def ended(self, now: float) -> float | None:
-        """Its process is gone. Seconds until it is to be started again; None: never, it can't even start."""
+    def ended(self, now: float, *, refuses: bool = False) -> float | None:
+        """Its process is gone. Seconds until it is to be started again; None: never, it can't even start.
+
+        `refuses`: it said so itself, and the next one would end like it.
+        """
         if self.state is WorkerState.SERVING and now - self._since >= STABLE_SECONDS:
             self._failures = 0
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._failures)
         self._failures += 1
-        if not self._ever_served and self._failures >= STARTS_FAILED:
+        if not self._ever_served and (refuses or self._failures >= STARTS_FAILED):
             self.state = WorkerState.STOPPED
             return None
         self.state = WorkerState.RESTARTING

@@ -30,6 +30,16 @@ class TranscribeReply(_message.Message):
     batch_size: int
     def __init__(self, text: _Optional[str] = ..., refused_by: _Optional[str] = ..., queue_seconds: _Optional[float] = ..., inference_seconds: _Optional[float] = ..., batch_size: _Optional[int] = ...) -> None: ...
 
+class ListLanguagesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListLanguagesReply(_message.Message):
+    __slots__ = ("languages",)
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, languages: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class SynthesizeRequest(_message.Message):
     __slots__ = ("text", "voice", "speed", "skip_samples")
     TEXT_FIELD_NUMBER: _ClassVar[int]

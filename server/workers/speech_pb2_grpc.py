@@ -39,6 +39,11 @@ class SpeechToTextStub:
                 request_serializer=server_dot_workers_dot_speech__pb2.TranscribeRequest.SerializeToString,
                 response_deserializer=server_dot_workers_dot_speech__pb2.TranscribeReply.FromString,
                 _registered_method=True)
+        self.ListLanguages = channel.unary_unary(
+                '/voicefleet.speech.v1.SpeechToText/ListLanguages',
+                request_serializer=server_dot_workers_dot_speech__pb2.ListLanguagesRequest.SerializeToString,
+                response_deserializer=server_dot_workers_dot_speech__pb2.ListLanguagesReply.FromString,
+                _registered_method=True)
 
 
 class SpeechToTextServicer:
@@ -52,6 +57,12 @@ class SpeechToTextServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLanguages(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SpeechToTextServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +70,11 @@ def add_SpeechToTextServicer_to_server(servicer, server):
                     servicer.Transcribe,
                     request_deserializer=server_dot_workers_dot_speech__pb2.TranscribeRequest.FromString,
                     response_serializer=server_dot_workers_dot_speech__pb2.TranscribeReply.SerializeToString,
+            ),
+            'ListLanguages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLanguages,
+                    request_deserializer=server_dot_workers_dot_speech__pb2.ListLanguagesRequest.FromString,
+                    response_serializer=server_dot_workers_dot_speech__pb2.ListLanguagesReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +104,33 @@ class SpeechToText:
             '/voicefleet.speech.v1.SpeechToText/Transcribe',
             server_dot_workers_dot_speech__pb2.TranscribeRequest.SerializeToString,
             server_dot_workers_dot_speech__pb2.TranscribeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLanguages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/voicefleet.speech.v1.SpeechToText/ListLanguages',
+            server_dot_workers_dot_speech__pb2.ListLanguagesRequest.SerializeToString,
+            server_dot_workers_dot_speech__pb2.ListLanguagesReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,15 +4,19 @@ A gRPC shell around `Recognizer`: it turns requests into calls and errors into s
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc
 
+from server.errors import VoicefleetError
+from server.models.catalogue import STT_MODEL_TAKES, STT_MODELS
 from server.models.store import ModelStore
-from server.settings.settings import Settings
+from server.settings.settings import Settings, SettingsError
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.batching import QueueFull
 from server.workers.engines.utterance import InvalidAudio
 from server.workers.engines.whisper import UnknownLanguage, WhisperEngine
+from server.workers.preflight import check_stt
 from server.workers.recognizer import Recognizer
 from server.workers.serving import THREADS, Access, main, serve
 
@@ -20,8 +24,9 @@ from server.workers.serving import THREADS, Access, main, serve
 class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
     """The service of `speech.proto`."""
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    def __init__(self, recognizer: Recognizer, languages: Sequence[str]) -> None:
         self._recognizer = recognizer
+        self._languages = languages
 
     async def Transcribe(
         self,
@@ -43,20 +48,52 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
             batch_size=transcript.batch_size,
         )
 
+    async def ListLanguages(
+        self,
+        request: speech_pb2.ListLanguagesRequest,
+        context: "grpc.aio.ServicerContext[speech_pb2.ListLanguagesRequest, speech_pb2.ListLanguagesReply]",
+    ) -> speech_pb2.ListLanguagesReply:
+        """Every language that an utterance may be in."""
+        return speech_pb2.ListLanguagesReply(languages=self._languages)
+
+
+def load_engine(settings: Settings) -> WhisperEngine:
+    """The settings' model, checked and loaded. Raises `SettingsError` where it is not what they want of it."""
+    check_stt(settings)
+    folder = ModelStore.from_settings(settings).verified(settings.stt_model)
+    try:
+        engine = WhisperEngine(folder, settings.stt_device, threads=THREADS)
+    except Exception as error:  # of two libraries, each with its own
+        if settings.stt_model in STT_MODELS:
+            raise
+        # A folder of the user's own, whose content nobody has checked.
+        raise SettingsError(
+            f"VOICE_STT_MODEL: got {settings.stt_model!r}, which can't be loaded ({error}); takes {STT_MODEL_TAKES}"
+        ) from None
+    try:
+        engine.check_language(settings.stt_language)
+    except UnknownLanguage as error:
+        raise SettingsError(f"VOICE_STT_LANGUAGE: {error}") from None
+    return engine
+
 
 async def run(settings: Settings, address: str, access: Access | None = None) -> None:
     """Load the model and serve it until told to stop."""
-    folder = ModelStore.from_settings(settings).verified(settings.stt_model)
-    engine = WhisperEngine(folder, settings.stt_device, threads=THREADS)
+    # Here and in no other thread: a model that was loaded in another one takes a fifth more of the processor for each
+    # utterance (OpenMP keeps a team of threads for each thread that has asked for one).
+    engine = load_engine(settings)
     recognizer = Recognizer(engine, settings.stt_language, settings.stt_prompt)
 
     def register(server: grpc.aio.Server) -> None:
-        speech_pb2_grpc.add_SpeechToTextServicer_to_server(SpeechToText(recognizer), server)  # type: ignore[no-untyped-call] # generated
+        speech_pb2_grpc.add_SpeechToTextServicer_to_server(SpeechToText(recognizer, engine.languages), server)  # type: ignore[no-untyped-call] # generated
 
-    async with asyncio.TaskGroup() as tasks:
-        working = tasks.create_task(recognizer.run())
-        await serve(address, register, recognizer.warm_up, access=access)
-        working.cancel()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(recognizer.run())
+            await serve(address, register, recognizer.warm_up, access=access)
+            working.cancel()
+    except* VoicefleetError as group:
+        raise group.exceptions[0] from None
 
 
 if __name__ == "__main__":

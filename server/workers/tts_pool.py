@@ -155,6 +155,8 @@ class TtsPool:
             link.trouble = error.details() or error.code().name
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 healthy = None
+        except Exception as error:
+            link.trouble = f"it can't be asked ({type(error).__name__})"
         self.balancer.checked(link.address, asked_at, healthy, streams)
         self._tell(link)
 

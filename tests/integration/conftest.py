@@ -20,7 +20,7 @@ def answers(llm: OpenAiStandin) -> Iterator[OpenAiStandin]:
     """The language model, whose `answer` and `token_seconds` the test may set; it echoes again afterwards."""
     llm.requests.clear()
     yield llm
-    llm.answer, llm.token_seconds = by_rules({}), 0.0
+    llm.answer, llm.token_seconds, llm.strict, llm.context_tokens = by_rules({}), 0.0, False, None
 
 
 @pytest.fixture

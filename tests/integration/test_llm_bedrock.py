@@ -253,3 +253,84 @@ async def test_a_model_without_prompt_caching_is_served_without(connect: Connect
         await provider.warm_up()
         assert (await everything(provider))[0] == TextDelta("Hello.")
     assert len(standin.requests) == 3
+
+
+async def test_a_request_that_is_too_long_is_told_as_such(connect: Connect) -> None:
+    answer = ServiceError(400, "ValidationException", "Input is too long for requested model.")
+    async with BedrockStandin(answer=lambda _: answer) as standin, connect(standin) as provider:
+        with pytest.raises(LlmError) as caught:
+            await everything(provider)
+    assert caught.value.failure == "context_length_exceeded"
+
+
+async def test_fields_that_the_model_does_not_take_are_left_out_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(request: dict[str, Any]) -> str | ServiceError:
+        return ServiceError(400, "ValidationException") if "additionalModelRequestFields" in request else "Hello."
+
+    async with BedrockStandin(answer=answer) as standin:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", standin.url)
+        options = ConverseOptions("us.amazon.nova-2-lite-v1:0")
+        provider = BedrockProvider(options, max_requests=4, timeout_seconds=5.0)
+        for _ in range(2):
+            events = await everything(provider, ChatRequest("", [UserText("Hi.")], reasoning_effort="low"))
+            assert events[0] == TextDelta("Hello.")
+        await provider.close()
+    assert ["additionalModelRequestFields" in request for request in standin.requests] == [True, False, False]
+
+
+async def test_a_request_that_is_wrong_without_them_too_is_refused_and_says_nothing_of_them(connect: Connect) -> None:
+    request = ChatRequest("", [UserText("Hi.")], tools=[WEATHER], parallel_tool_calls=False)
+    answer: Any = ServiceError(400, "ValidationException")
+    async with BedrockStandin(answer=lambda _: answer) as standin, connect(standin) as provider:
+        with pytest.raises(LlmError):
+            await everything(provider, request)
+        answer = "Hello."
+        await everything(provider, request)
+    assert "additionalModelRequestFields" in standin.requests[-1]
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"])
+async def test_an_endpoint_without_a_scheme_is_refused_by_its_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "localhost:4566")
+    provider = BedrockProvider(ConverseOptions(MODEL), max_requests=4, timeout_seconds=5.0)
+    with pytest.raises(LlmError, match=rf"^{name}: got 'localhost:4566'; takes an address such as https://") as caught:
+        await provider.warm_up()
+    assert not caught.value.retryable
+    await provider.close()
+
+
+async def test_every_event_of_an_answer_is_a_sign_of_life(connect: Connect) -> None:
+    beats: list[None] = []
+    async with BedrockStandin(answer=lambda _: "Hello there.") as standin, connect(standin) as provider:
+        request = ChatRequest("", [UserText("Hi.")], heartbeat=lambda: beats.append(None))
+        events = await everything(provider, request)
+    assert len(beats) > len(events)
+
+
+async def test_keys_that_have_expired_are_read_anew_for_the_next_request(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """openclaw#77551: static keys are rotated in the credentials file."""
+    async with BedrockStandin() as standin, connect(standin) as provider:
+        standin.key_ids = {"AKIDEXAMPLE"}
+        await everything(provider)
+        standin.key_ids = {"AKIDNEW"}
+        with pytest.raises(LlmError) as caught:
+            await everything(provider)
+        assert caught.value.retryable
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEW")
+        assert (await everything(provider))[0] == TextDelta("Hello")
+
+
+async def test_keys_that_never_worked_are_refused_and_those_that_come_after_them_are_used(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with BedrockStandin() as standin, connect(standin) as provider:
+        standin.key_ids = {"AKIDNEW"}
+        with pytest.raises(LlmError) as caught:
+            await everything(provider)
+        assert not caught.value.retryable
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEW")
+        assert (await everything(provider))[0] == TextDelta("Hello")

@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import trustme
 
 from server.llm.interface import (
     AssistantText,
@@ -24,7 +28,18 @@ from server.llm.interface import (
     UserText,
 )
 from server.llm.openai_compatible import OpenAiCompatibleProvider
-from tests.support.openai_llm_standin import CutOff, OpenAiStandin, Raw, Refusal, Stall, ToolCallAnswer, by_rules
+from tests.support.openai_llm_standin import (
+    Answer,
+    CutOff,
+    OpenAiStandin,
+    Raw,
+    Refusal,
+    Stall,
+    ToolCallAnswer,
+    Verbatim,
+    by_rules,
+)
+from tests.support.proxy import Proxy
 
 SECRET = "my password is tulip"
 HELLO = ChatRequest("Be brief.", [UserText(SECRET)])
@@ -272,3 +287,139 @@ async def test_the_limits_of_the_request_reach_the_server(
     assert said(events) == "one two"
     assert events[-1] == Finished("length", Usage(input_tokens=1, output_tokens=2))
     assert standin.requests[0]["temperature"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("refused", "request_", "left"),
+    [
+        ("reasoning_effort", ChatRequest("", [UserText("Hi.")], reasoning_effort="low"), set()),
+        ("temperature", ChatRequest("", [UserText("Hi.")], temperature=0.5), set()),
+        ("stream_options", ChatRequest("", [UserText("Hi.")]), set()),
+        ("max_tokens", ChatRequest("", [UserText("Hi.")], max_output_tokens=9), {"max_completion_tokens"}),
+    ],
+)
+async def test_a_field_that_the_server_refuses_by_name_is_left_out_from_then_on(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, refused: str, request_: ChatRequest, left: set[str]
+) -> None:
+    def answer(request: dict[str, Any]) -> Answer:
+        return Refusal(400, "unsupported_parameter", refused) if refused in request else "Hello."
+
+    standin.answer = answer
+    for _ in range(2):
+        assert said(await everything(provider, request_)) == "Hello."
+    assert [refused in request for request in standin.requests] == [True, False, False]
+    assert left <= standin.requests[-1].keys()
+
+
+async def test_a_field_that_the_server_wants_is_not_dropped_for_ever(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    standin.answer = lambda _: Refusal(400, "unsupported_parameter", "messages")
+    with pytest.raises(LlmError):
+        await everything(provider)
+    assert len(standin.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "failure"),
+    [(Refusal(400, "context_length_exceeded"), "context_length_exceeded"), (Refusal(413), "context_length_exceeded")],
+    ids=str,
+)
+async def test_a_request_that_is_too_long_is_told_as_such(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, refusal: Refusal, failure: str
+) -> None:
+    standin.answer = lambda _: refusal
+    with pytest.raises(LlmError) as caught:
+        await everything(provider)
+    assert caught.value.failure == failure
+
+
+async def test_a_server_that_does_not_stream_is_understood(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    body = {"choices": [{"message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}]}
+    standin.answer = lambda _: Verbatim((json.dumps(body, indent=2).encode(),))
+    assert await everything(provider) == [TextDelta("Hello."), Finished("stop", Usage())]
+
+
+async def test_every_block_of_an_answer_is_a_sign_of_life(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    beats: list[None] = []
+    thoughts = tuple(f"data: {chunk({'reasoning': 'Hm.'})}\n\n".encode() for _ in range(3))
+    done = f"data: {chunk({'content': 'Hi'}, 'stop')}\n\n".encode()
+    standin.answer, standin.token_seconds = (lambda _: Verbatim((b": wait\n\n", *thoughts, done))), 0.02
+    request = ChatRequest("", [UserText("Hi.")], heartbeat=lambda: beats.append(None))
+    assert said(await everything(provider, request)) == "Hi"
+    assert len(beats) == 5
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "proxied"),
+    [
+        ("http://models.example/v1", {"HTTP_PROXY": "PROXY"}, True),
+        ("http://models.example/v1", {"http_proxy": "PROXY"}, True),
+        ("http://models.example/v1", {"ALL_PROXY": "PROXY"}, True),
+        ("http://models.example/v1", {"HTTP_PROXY": "HOST"}, True),  # without a scheme, as curl takes it
+        ("http://models.example/v1", {"HTTP_PROXY": "PROXY", "NO_PROXY": "models.example"}, False),
+        ("http://models.example/v1", {"HTTPS_PROXY": "PROXY"}, False),
+        ("LOCAL", {"HTTP_PROXY": "http://127.0.0.1:9"}, False),  # this machine needs none
+    ],
+    ids=str,
+)
+async def test_the_environment_names_the_proxy(
+    standin: OpenAiStandin, monkeypatch: pytest.MonkeyPatch, url: str, variables: dict[str, str], proxied: bool
+) -> None:
+    """open-webui PR#2799."""
+    address = urlsplit(standin.url)
+    async with Proxy(str(address.hostname), int(address.port or 0)) as proxy:
+        for name, value in variables.items():
+            replaced = value.replace("PROXY", proxy.url).replace("HOST", proxy.url.removeprefix("http://"))
+            monkeypatch.setenv(name, replaced)
+        provider = OpenAiCompatibleProvider("small", standin.url if url == "LOCAL" else url)
+        try:
+            if proxied or url == "LOCAL":
+                assert said(await everything(provider)).startswith("You said")
+            else:
+                with pytest.raises(LlmError):
+                    await everything(provider)
+        finally:
+            await provider.close()
+        assert bool(proxy.asked) == proxied
+
+
+async def test_a_model_behind_tls_is_reached_through_the_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.delenv("PIP_CERT", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("models.example").configure_cert(context)
+    async with OpenAiStandin(tls=context) as standin:
+        address = urlsplit(standin.url)
+        async with Proxy(str(address.hostname), int(address.port or 0)) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            provider = OpenAiCompatibleProvider("small", "https://models.example/v1")
+            assert said(await everything(provider)).startswith("You said")
+            await provider.close()
+            assert proxy.asked == ["models.example:443"]
+
+
+def test_a_proxy_of_a_kind_that_can_not_be_used_is_refused_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1080")
+    with pytest.raises(LlmError, match=r"^HTTPS_PROXY: got a proxy of the kind 'socks5'.*takes http://HOST:PORT"):
+        OpenAiCompatibleProvider("small", "https://models.example/v1")
+
+
+@pytest.mark.parametrize("error", [LookupError("charset"), RuntimeError("loop"), UnicodeError("idna"), KeyError("x")])
+async def test_whatever_a_library_raises_is_a_typed_failure(
+    provider: OpenAiCompatibleProvider, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(provider._session, "post", fails)
+    with pytest.raises(LlmError) as caught:
+        await everything(provider)
+    assert caught.value.failure == "unavailable"
+    assert str(error) not in str(caught.value)

@@ -6,12 +6,32 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, TextDelta, Usage, UserText
+from server.llm.interface import (
+    ChatRequest,
+    Finished,
+    LlmError,
+    LlmEvent,
+    Shortened,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    Usage,
+    UserText,
+)
 from server.llm_processor import LlmProcessor
 from server.observability.metrics import REGISTRY
 from server.settings.settings import Settings
 from tests.support.bedrock_standin import BedrockStandin
-from tests.support.openai_llm_standin import Answer, CutOff, OpenAiStandin, Refusal, Stall
+from tests.support.openai_llm_standin import (
+    Answer,
+    CutOff,
+    OpenAiStandin,
+    Refusal,
+    Stall,
+    ToolCallAnswer,
+    Verbatim,
+    prompt_tokens,
+)
 
 SECRET = "my password is tulip"
 HELLO = ChatRequest("Be brief.", [UserText(SECRET)])
@@ -94,6 +114,70 @@ async def test_the_deadline_is_for_each_event_not_for_the_answer(standin: OpenAi
     standin.answer = lambda _: "one two three four"
     standin.token_seconds = 0.1
     assert len(await everything(llm)) == 5
+
+
+async def test_a_sign_of_life_prolongs_the_wait(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    """openclaw#64432: a model that thinks for longer than the deadline."""
+    thoughts = (b": still here\n\n", b'data: {"choices": [{"delta": {"reasoning": "Hm."}}]}\n\n') * 4
+    done = b'data: {"choices": [{"delta": {"content": "Done."}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    standin.answer, standin.token_seconds = (lambda _: Verbatim((*thoughts, done))), 0.1
+    assert (await everything(llm))[0] == TextDelta("Done.")
+
+
+async def test_a_model_that_thinks_and_then_falls_silent_fails(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.answer = lambda _: Stall("<think>")
+    with pytest.raises(LlmError) as caught:
+        await everything(llm)
+    assert caught.value.failure == "timeout"
+
+
+LONG = [UserText(f"{number} {'word ' * 9}") for number in range(10)]
+
+
+async def test_a_request_that_is_too_long_is_asked_once_more_shortened(
+    standin: OpenAiStandin, llm: LlmProcessor
+) -> None:
+    """livekit/agents#3304."""
+    standin.context_tokens = 60
+    events = await everything(llm, ChatRequest("Be brief.", LONG))
+    assert events[0] == Shortened(frozenset(range(5)))
+    assert isinstance(events[-1], Finished)
+    assert [prompt_tokens(request) for request in standin.requests] == [102, 52]
+    assert llm.state == "ok"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [ChatRequest("", LONG, may_be_shortened=False), ChatRequest("", LONG[:1])],
+    ids=["not-wanted", "nothing-to-leave-out"],
+)
+async def test_one_that_may_not_or_can_not_be_shortened_fails(
+    standin: OpenAiStandin, llm: LlmProcessor, request_: ChatRequest
+) -> None:
+    standin.context_tokens = 5
+    with pytest.raises(LlmError) as caught:
+        await everything(llm, request_)
+    assert caught.value.failure == "context_length_exceeded"
+    assert len(standin.requests) == 1
+
+
+async def test_one_that_is_still_too_long_fails(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.context_tokens = 20
+    with pytest.raises(LlmError) as caught:
+        await everything(llm, ChatRequest("", LONG))
+    assert caught.value.failure == "context_length_exceeded"
+    assert len(standin.requests) == 2
+
+
+async def test_a_model_that_calls_two_functions_where_one_is_wanted_calls_the_first(
+    standin: OpenAiStandin, llm: LlmProcessor
+) -> None:
+    standin.answer = lambda _: [ToolCallAnswer("get_weather", {"city": "Oslo"}), ToolCallAnswer("get_time")]
+    for allowed, names in ((None, ["get_weather", "get_time"]), (False, ["get_weather"])):
+        events = await everything(llm, ChatRequest("", [UserText("Go.")], parallel_tool_calls=allowed))
+        assert [event.name for event in events if isinstance(event, ToolCallStarted)] == names
+        calls = [event for event in events if isinstance(event, ToolCallStarted | ToolCallDelta)]
+        assert len({event.call_id for event in calls}) == len(names)
 
 
 async def test_closing_the_answer_hangs_up(standin: OpenAiStandin, llm: LlmProcessor) -> None:

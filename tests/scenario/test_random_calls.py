@@ -50,6 +50,7 @@ class RandomCall(RuleBasedStateMachine):
         self.call = Call(recognition_seconds=0.3, audio={"input": {"transcription": {"model": "x"}}})
         self.begun: dict[str, float] = {}  # when the first audio of an item was sent
         self.clauses: dict[str, list[float]] = {}  # how long each clause of it takes
+        self.spoken_over: set[str] = set()  # items of answers that began while the caller spoke
 
     def item_id(self, index: int) -> str:
         items = self.call.client.items
@@ -76,6 +77,10 @@ class RandomCall(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.call.silence(seconds)
 
+    @rule(seconds=st.sampled_from([0.25, 1.0, 2.5]))
+    def hear_nothing(self, seconds: float) -> None:
+        self.call.no_audio(seconds)
+
     @rule(fails=st.booleans())
     def recognition(self, fails: bool) -> None:
         self.call.recognition_fails = fails
@@ -89,9 +94,17 @@ class RandomCall(RuleBasedStateMachine):
             self.call.bot_says("a clause of five words", seconds)
             item_id = self.call.last("response.output_audio.delta")["item_id"]
             self.begun.setdefault(item_id, self.call.now)
+            if item_id not in self.clauses and self.call.caller_is_speaking:
+                self.spoken_over.add(item_id)  # the client asked for it while the caller spoke: no interruption
             self.clauses.setdefault(item_id, []).append(seconds)
         else:
             self.call.bot_writes("some text ")
+
+    @precondition(lambda self: self.call.answering and self.writing_aloud)
+    @rule()
+    def say_what_has_no_sound(self) -> None:
+        assert self.call.answering
+        self.call._perform(self.call.conversation.unspoken(self.call.answering, "a clause of five words"))
 
     @precondition(lambda self: self.call.answering)
     @rule(arguments=st.sampled_from([[], ["{}"], ['{"a"', ":1}"]]))
@@ -165,7 +178,7 @@ class RandomCall(RuleBasedStateMachine):
         if not (turns and turns.interrupt_response and self.call.caller_is_speaking):
             return
         for item in self.call.conversation.history:
-            if isinstance(item, Message) and item.id in self.begun:
+            if isinstance(item, Message) and item.id in self.begun.keys() - self.spoken_over:
                 lasted = self.call.now - self.begun[item.id]
                 ends = itertools.accumulate(self.clauses[item.id], initial=0.0)
                 assert len(item.text.split()) <= 5 * sum(1 for end in ends if end < lasted)

@@ -77,6 +77,50 @@ def test_what_the_client_cut_does_not_grow_back_when_the_caller_speaks(call: Cal
     assert call.conversation.playback.ahead(call.now) == 0
 
 
+def test_a_cut_never_grows(call: Call) -> None:
+    """twilio-samples realtime-python#45: a later, larger cut brings back what an earlier one took away."""
+    call.bot_finishes()
+    for audio_end_ms, kept in ((1600, "We open at nine"), (60_000, "We open at nine"), (400, "We"), (2600, "We")):
+        truncate(call, audio_end_ms)
+        assert retrieved(call) == kept
+
+
+def test_a_cut_while_the_answer_is_spoken_never_grows_but_by_what_is_said_after_it(call: Call) -> None:
+    truncate(call, 1600)
+    call.bot_sounds(1.0)  # more of the clause that was cut
+    call.bot_says("And at noon on Sundays.", seconds=2.0)
+    call.bot_finishes()
+    truncate(call, 60_000)
+    assert retrieved(call) == "We open at nine And at noon on Sundays."
+    call.silence(1.0)
+    call.caller_says("thanks")
+    assert retrieved(call).startswith("We open at nine")
+
+
+def test_all_of_an_answer_may_be_cut_while_it_is_spoken(call: Call) -> None:
+    truncate(call, 0)
+    call.bot_sounds(1.0)
+    call.bot_says("And at noon.")
+    call.bot_finishes()
+    truncate(call, 60_000)
+    assert retrieved(call) == "And at noon."
+
+
+def test_a_clause_that_the_voice_can_not_say_is_kept_as_text() -> None:
+    """Azure speech-sdk#2268: a sentence in a script that the voice lacks vanishes."""
+    call = Call()
+    call.client_sends("response.create")
+    call.bot_says("Sure.", seconds=1.0)
+    assert call.answering
+    call._perform(call.conversation.unspoken(call.answering, "你好。"))
+    call.bot_says("Bye now.", seconds=1.0)
+    call.bot_finishes()
+    assert call.last("response.output_audio_transcript.done")["transcript"] == "Sure. 你好。 Bye now."
+    call.silence(1.0)
+    call.caller_says("wait", seconds=0.1)
+    assert call.heard == "Sure. 你好。"
+
+
 def test_truncating_an_answer_heard_long_ago_leaves_the_one_being_played_alone(call: Call) -> None:
     call.bot_finishes()
     call.silence(5.0)

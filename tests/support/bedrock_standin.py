@@ -25,10 +25,11 @@ Request = dict[str, Any]
 
 @dataclass(frozen=True)
 class ServiceError:
-    """No answer but an error: its HTTP status and code, such as 429 and "ThrottlingException"."""
+    """No answer but an error: its HTTP status and code, such as 429 and "ThrottlingException", and its words."""
 
     status: int
     code: str
+    message: str = "no"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class BedrockStandin:
     """The server. `requests` holds each request's body with its model id as "modelId", those it refuses too.
 
     `finished` counts answers sent to their end, `cancelled` those whose caller hung up first, `connections` the
-    different connections that came.
+    different connections that came. Requests signed by a key that is not among `key_ids` are refused; None takes all.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class BedrockStandin:
         self.cancelled = 0
         self.connections: set[tuple[str, int]] = set()
         self.url = ""
+        self.key_ids: set[str] | None = None
         self._tls = tls
         self._changed = asyncio.Condition()
 
@@ -102,9 +104,12 @@ class BedrockStandin:
         self.connections.add(http.transport.get_extra_info("peername"))
         await self._notify()
         answer = ServiceError(400, "ValidationException") if (wrong := fault(request)) else self.answer(request)
+        signed_by = re.search(r"Credential=(\w+)/", http.headers.get("Authorization", ""))
+        if self.key_ids is not None and (signed_by is None or signed_by[1] not in self.key_ids):
+            answer = ServiceError(403, "ExpiredTokenException")
         if isinstance(answer, ServiceError):
             return web.json_response(
-                {"message": wrong or "no"}, status=answer.status, headers={"x-amzn-ErrorType": answer.code}
+                {"message": wrong or answer.message}, status=answer.status, headers={"x-amzn-ErrorType": answer.code}
             )
         response = web.StreamResponse(headers={"Content-Type": "application/vnd.amazon.eventstream"})
         try:

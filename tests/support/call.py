@@ -16,13 +16,14 @@ from server.conversation import events as e
 from server.conversation.conversation import Conversation
 from server.conversation.history import Message
 from server.conversation.response import Failure
-from server.dialects.dialect import AudioReceived, DialectOutput
+from server.dialects.dialect import AudioReceived, DialectOutput, FieldsIgnored
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session
 from server.llm.interface import ChatMessage, ChatRequest, Finished, Usage
 from tests.support.strict_client import StrictClient
 
 FRAME = 512 / 16_000
+_TICK = 0.25
 SPEECH, FADING, SILENCE = 0.95, 0.4, 0.02
 TRANSCRIBED = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
 
@@ -110,6 +111,13 @@ class Call:
         start, end = (self._audio - 1) * FRAME, self._audio * FRAME
         self._perform(self.conversation.voice_activity(start, end, probability, self.now))
         self._deliver_transcripts()
+
+    def no_audio(self, seconds: float) -> None:
+        """Nothing at all comes from the phone, not even silence."""
+        for _ in range(round(seconds / _TICK)):
+            self.now += _TICK
+            self._perform(self.conversation.tick(self.now))
+            self._deliver_transcripts()
 
     def client_sends(self, type: str, /, **fields: Any) -> list[dict[str, Any]]:
         """A client event; gives the server events that came at once."""
@@ -235,7 +243,7 @@ class Call:
                 case e.Generate(response, request):
                     self.answering = response.id
                     self.requests.append(request)
-                case e.StopGenerating() | e.TurnEnded() | e.PlayoutRanDry():
+                case e.StopGenerating() | e.TurnEnded() | e.PlayoutRanDry() | e.ItemsLeftOut() | FieldsIgnored():
                     pass
                 case _:
                     if isinstance(output, e.ResponseDone) and output.response.id == self.answering:

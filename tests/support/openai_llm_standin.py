@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import json
 import re
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -32,10 +33,11 @@ class ToolCallAnswer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """No answer but an HTTP status and an error code. Its message quotes the prompt, as servers do."""
+    """No answer but an HTTP status, an error code and the field it is about. Its message quotes the prompt."""
 
     status: int
     code: str | None = None
+    param: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,14 @@ class Raw:
     lines: tuple[str, ...]
 
 
-Answer = str | ToolCallAnswer | list[ToolCallAnswer] | Refusal | Stall | CutOff | Raw
+@dataclass(frozen=True)
+class Verbatim:
+    """Sends these blocks of the body as they are, each for a token."""
+
+    blocks: tuple[bytes, ...]
+
+
+Answer = str | ToolCallAnswer | list[ToolCallAnswer] | Refusal | Stall | CutOff | Raw | Verbatim
 Request = dict[str, Any]
 
 
@@ -102,12 +111,61 @@ def _calls(answer: Answer) -> list[ToolCallAnswer]:
     return answer if isinstance(answer, list) else []
 
 
+def chat_fault(request: Request) -> str:
+    """What the strictest of servers and chat templates would refuse in `request`; empty if nothing."""
+    messages = request["messages"]
+    if any(message["role"] == "system" for message in messages[1:]):
+        return "System message must be at the beginning."
+    turns = [message for message in messages if message["role"] != "system"]
+    # A function's result is a turn of the user's, as in Anthropic's and Google's formats.
+    roles = ["assistant" if message["role"] == "assistant" else "user" for message in turns]
+    if not turns or roles[0] != "user" or roles[-1] != "user":
+        return "Conversation must begin and end with a user message."
+    for one, other in itertools.pairwise(turns):
+        if {one["role"], other["role"]} == {"tool"}:
+            continue
+        if (one["role"] == "assistant") == (other["role"] == "assistant"):
+            return "Conversation roles must alternate user/assistant/user/assistant/..."
+    if any(not (message.get("content") or "").strip() and not message.get("tool_calls") for message in messages):
+        return "Content must not be blank."
+    return _call_fault(turns)
+
+
+def _call_fault(turns: list[dict[str, Any]]) -> str:
+    asked: list[str] = []
+    for message in turns:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in asked:
+                return "Tool message has no preceding tool call."
+            asked.remove(message["tool_call_id"])
+            continue
+        if asked:
+            return "Tool calls and tool results do not match."
+        for call in message.get("tool_calls", ()):
+            asked.append(call["id"])
+            try:
+                is_object = isinstance(json.loads(call["function"]["arguments"]), dict)
+            except ValueError:
+                is_object = False
+            if not is_object:
+                return "Tool call arguments must be a JSON object."
+            if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call["function"]["name"]):
+                return "Tool names take letters, digits, _ and -."
+    return "Tool calls and tool results do not match." if asked else ""
+
+
+def prompt_tokens(request: Request) -> int:
+    """A token is a word here."""
+    return sum(len(str(message.get("content") or "").split()) for message in request["messages"])
+
+
 class OpenAiStandin:
     """The server. `requests` holds each request's body, `headers` its headers, in their order.
 
     `answer` says what to answer; `first_token_seconds` passes before the first token, `token_seconds` after each.
     `finished` counts answers sent to their end, `cancelled` those whose caller hung up first, `connections` the
-    different connections that asked for answers. `models_status` is what a look at `/models` gets.
+    different connections that asked for answers. `models_status` is what a look at `/models` gets. If `strict`, it
+    refuses what `chat_fault` finds; a prompt of more than `context_tokens` words it refuses as too long.
     """
 
     def __init__(
@@ -117,7 +175,9 @@ class OpenAiStandin:
         first_token_seconds: float = 0.0,
         token_seconds: float = 0.0,
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self.answer = answer
         self.first_token_seconds = first_token_seconds
         self.token_seconds = token_seconds
@@ -126,6 +186,8 @@ class OpenAiStandin:
         self.finished = 0
         self.cancelled = 0
         self.models_status = 200
+        self.strict = False
+        self.context_tokens: int | None = None
         self.connections: set[tuple[str, int]] = set()
         self._port = port
         self._changed = asyncio.Condition()
@@ -142,7 +204,7 @@ class OpenAiStandin:
         app.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
         self._port = self._runner.addresses[0][1]
         return self
 
@@ -167,15 +229,19 @@ class OpenAiStandin:
         self.connections.add(http.transport.get_extra_info("peername"))
         await self._notify()
         answer = self.answer(request)
+        if self.strict and (wrong := chat_fault(request)):
+            return web.json_response({"error": {"message": wrong, "code": None}}, status=400)
+        if self.context_tokens is not None and prompt_tokens(request) > self.context_tokens:
+            answer = Refusal(400, "context_length_exceeded")
         if isinstance(answer, Refusal):
-            error = {"message": f"I can't take {request['messages']}", "code": answer.code}
+            error = {"message": f"I can't take {request['messages']}", "code": answer.code, "param": answer.param}
             return web.json_response({"error": error}, status=answer.status)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         try:
             await asyncio.sleep(self.first_token_seconds)
             await response.prepare(http)
-            for line, is_token in self._lines(request, answer):
-                await response.write(f"data: {line}\n\n".encode())
+            for block, is_token in self._blocks(request, answer):
+                await response.write(block)
                 if is_token:
                     await asyncio.sleep(self.token_seconds)
             if isinstance(answer, CutOff):
@@ -193,6 +259,13 @@ class OpenAiStandin:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+    def _blocks(self, request: Request, answer: Answer) -> Iterator[tuple[bytes, bool]]:
+        if isinstance(answer, Verbatim):
+            yield from ((block, True) for block in answer.blocks)
+            return
+        for line, is_token in self._lines(request, answer):
+            yield f"data: {line}\n\n".encode(), is_token
 
     def _lines(self, request: Request, answer: Answer) -> Iterator[tuple[str, bool]]:
         """The `data` of each event of a whole or broken answer, and whether it stands for a token."""
@@ -215,8 +288,7 @@ class OpenAiStandin:
         reason = "length" if len(words) > limit else "tool_calls" if _calls(answer) else "stop"
         yield _chunk({}, reason), False
         if request.get("stream_options", {}).get("include_usage"):
-            prompt = sum(len(str(message.get("content") or "").split()) for message in request["messages"])
-            usage = {"prompt_tokens": prompt, "completion_tokens": min(len(words), limit)}
+            usage = {"prompt_tokens": prompt_tokens(request), "completion_tokens": min(len(words), limit)}
             yield json.dumps({"choices": [], "usage": usage}), False
         yield "[DONE]", False
 

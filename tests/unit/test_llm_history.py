@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.llm.history import well_formed
+from server.llm.history import dialogue, well_formed
 from server.llm.interface import AssistantText, ChatMessage, SystemText, ToolCall, ToolResult, UserText
 
 A, B = ToolCall("a", "get_weather", "{}"), ToolCall("b", "get_time", "{}")
@@ -34,3 +34,45 @@ HI, BYE = UserText("Hi."), AssistantText("Bye.")
 )
 def test_each_call_is_followed_by_its_result(messages: list[ChatMessage], expected: list[ChatMessage]) -> None:
     assert well_formed(messages) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"city": "Par', "", "[1]", '"Paris"', "null", "{'city': 'Paris'}", '{"a": NaN}', "{" * 5000]
+)
+def test_arguments_that_are_no_json_object_become_an_empty_one(arguments: str) -> None:
+    """vllm#43995: a call with broken JSON makes a strict server refuse every later request."""
+    assert well_formed([ToolCall("a", "get_weather", arguments)])[0] == A
+
+
+def test_arguments_that_are_one_stay_as_they_are() -> None:
+    call = ToolCall("a", "get_weather", '{"city":  "Paris"}')
+    assert well_formed([call])[0] == call
+
+
+def test_an_empty_result_says_so() -> None:
+    assert well_formed([A, ToolResult("a", " ")]) == [A, ToolResult("a", "No output.")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "turns"),
+    [
+        ([], [[UserText("(The call begins.)")]]),
+        ([BYE], [[UserText("(The call begins.)")], [BYE], [UserText("(Go on.)")]]),
+        ([HI, HI], [[HI, HI]]),
+        ([HI, BYE, BYE, HI], [[HI], [BYE, BYE], [HI]]),
+        ([HI, SystemText("Hurry.")], [[HI, UserText("(Instruction: Hurry.)")]]),
+        ([HI, A, RESULT_A], [[HI], [A], [RESULT_A]]),
+        ([HI, A], [[HI], [A], [NONE_A]]),
+        ([HI, A, HI], [[HI], [A], [NONE_A, HI]]),
+    ],
+)
+def test_turns_alternate_and_the_users_are_first_and_last(
+    messages: list[ChatMessage], turns: list[list[ChatMessage]]
+) -> None:
+    """pipecat#2128: a template that wants user and assistant by turns refuses two turns of the caller in a row."""
+    assert dialogue("", messages).turns == turns
+
+
+def test_what_the_application_says_at_the_start_is_instructions() -> None:
+    shaped = dialogue("Be brief.", [SystemText("Be kind."), HI])
+    assert (shaped.instructions, shaped.turns) == (["Be brief.", "Be kind."], [[HI]])

@@ -14,6 +14,7 @@ from server.llm.interface import (
     ChatMessage,
     ChatRequest,
     Finished,
+    ReasoningEffort,
     SystemText,
     TextDelta,
     Tool,
@@ -25,6 +26,7 @@ from server.llm.interface import (
 )
 from server.llm.local import fit
 from tests.support.bedrock_standin import fault
+from tests.support.openai_llm_standin import chat_fault
 
 CLAUDE = ConverseOptions("anthropic.claude-haiku-4-5-20251001-v1:0")
 NOVA = ConverseOptions("us.amazon.nova-lite-v1:0")
@@ -169,6 +171,14 @@ def test_no_history_is_refused_by_converse(messages: list[ChatMessage], choice: 
     assert fault(converse_arguments(request, CLAUDE, prompt_cache=True)) == ""
 
 
+@given(MESSAGES, st.sampled_from(["auto", "none", "required", "get_weather"]), st.sampled_from(["", "Be brief."]))
+def test_no_history_is_refused_by_the_strictest_chat_server(
+    messages: list[ChatMessage], choice: str, instructions: str
+) -> None:
+    request = ChatRequest(instructions, messages, tools=[WEATHER], tool_choice=choice)
+    assert chat_fault(request_body("small", request)) == ""
+
+
 def test_a_chat_completion_holds_the_whole_conversation() -> None:
     request = ChatRequest(
         "Be brief.",
@@ -190,7 +200,8 @@ def test_a_chat_completion_holds_the_whole_conversation() -> None:
                 "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
             },
             {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
-            {"role": "system", "content": "Hurry."},
+            {"role": "assistant", "content": "One moment."},
+            {"role": "user", "content": "(Instruction: Hurry.)"},
         ],
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -219,6 +230,81 @@ def test_openai_itself_has_another_name_for_the_limit() -> None:
 @pytest.mark.parametrize("choice", ["auto", "none", "required"])
 def test_a_chat_completion_takes_the_choice_of_a_tool_as_it_is(choice: str) -> None:
     assert request_body("small", ChatRequest("", [HI], tools=[WEATHER], tool_choice=choice))["tool_choice"] == choice
+
+
+def test_neighbours_of_one_role_are_one_message() -> None:
+    messages: list[ChatMessage] = [
+        HI,
+        UserText("Are you there?"),
+        AssistantText("Yes."),
+        AssistantText("I am."),
+        UserText("Good."),
+    ]
+    assert request_body("small", ChatRequest("", messages))["messages"] == [
+        {"role": "user", "content": "Hi.\nAre you there?"},
+        {"role": "assistant", "content": "Yes.\nI am."},
+        {"role": "user", "content": "Good."},
+    ]
+
+
+def test_names_that_services_refuse_are_written_as_they_take_them() -> None:
+    odd = Tool("get weather!", "", {"type": "object"})
+    body = request_body("small", ChatRequest("", [HI, ToolCall("an id", "get weather!", "{}")], [odd], "get weather!"))
+    assert body["tools"][0]["function"]["name"] == "get_weather_"
+    assert body["tool_choice"]["function"]["name"] == "get_weather_"
+    assert body["messages"][1]["tool_calls"][0]["function"]["name"] == "get_weather_"
+    assert body["messages"][1]["tool_calls"][0]["id"] == body["messages"][2]["tool_call_id"]
+
+
+def test_a_choice_of_a_tool_that_is_not_offered_is_left_to_the_model() -> None:
+    assert "tool_choice" not in request_body("small", ChatRequest("", [HI], [WEATHER], "gone"))
+    assert "toolChoice" not in converse(HI, tools=[WEATHER], tool_choice="gone")["toolConfig"]
+
+
+def test_what_a_session_says_of_reasoning_and_parallel_calls_reaches_a_chat_server() -> None:
+    request = ChatRequest("", [HI], [WEATHER], parallel_tool_calls=False, reasoning_effort="low")
+    body = request_body("small", request)
+    assert (body["parallel_tool_calls"], body["reasoning_effort"]) == (False, "low")
+    assert "parallel_tool_calls" not in request_body("small", ChatRequest("", [HI], parallel_tool_calls=False))
+    assert "reasoning_effort" not in request_body("small", request, without={"reasoning_effort"})
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "fields"),
+    [
+        ("us.amazon.nova-2-lite-v1:0", "low", {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
+        ("us.amazon.nova-2-lite-v1:0", "xhigh", {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}}),
+        ("us.amazon.nova-2-lite-v1:0", "none", {"reasoningConfig": {"type": "disabled"}}),
+        ("us.amazon.nova-lite-v1:0", "low", None),
+        ("openai.gpt-oss-120b-1:0", "minimal", {"reasoning_effort": "low"}),
+        ("us.anthropic.claude-sonnet-5", "medium", {"output_config": {"effort": "medium"}}),
+        ("anthropic.claude-opus-4-6-v1", "none", {"thinking": {"type": "disabled"}}),
+        ("anthropic.claude-haiku-4-5-20251001-v1:0", "high", None),
+        ("meta.llama3-3-70b-instruct-v1:0", "high", None),
+    ],
+)
+def test_what_a_session_says_of_reasoning_reaches_the_models_of_bedrock_that_take_it(
+    model: str, effort: ReasoningEffort, fields: dict[str, Any] | None
+) -> None:
+    request = ChatRequest("", [HI], reasoning_effort=effort, max_output_tokens=50)
+    arguments = converse_arguments(request, ConverseOptions(model), prompt_cache=False)
+    assert arguments.get("additionalModelRequestFields") == fields
+    assert ("inferenceConfig" in arguments) == (effort != "xhigh")  # Nova 2 refuses limits beside its highest effort
+    plain = converse_arguments(request, ConverseOptions(model), prompt_cache=False, model_specific=False)
+    assert "additionalModelRequestFields" not in plain
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"tools": [WEATHER]}, True),
+        ({"tools": [WEATHER], "tool_choice": "required"}, False),  # Converse refuses two choices
+        ({}, False),
+    ],
+)
+def test_claude_is_told_to_call_one_function_at_a_time(more: dict[str, Any], told: bool) -> None:
+    fields = converse(HI, parallel_tool_calls=False, **more).get("additionalModelRequestFields")
+    assert fields == ({"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}} if told else None)
 
 
 # --- the embedded model's small context

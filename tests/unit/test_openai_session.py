@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from server.audio.formats import AudioFormat
+from server.conversation.context import Truncation
 from server.conversation.endpointing import TurnDetection
 from server.dialects.openai.session import Session, audio_format
 from server.llm.interface import Tool
@@ -122,7 +123,6 @@ def test_unknown_voices_models_and_fields_are_taken(session: Session) -> None:
             "truncation": {"type": "retention_ratio", "retention_ratio": 0.5},
             "include": ["item.input_audio_transcription.logprobs"],
             "prompt": {"id": "pmpt_1"},
-            "reasoning": {"effort": "low"},
             "audio": {
                 "input": {"transcription": {"model": "whisper-99"}, "noise_reduction": {"type": "near_field"}},
                 "output": {"voice": "nobody knows me"},
@@ -131,7 +131,50 @@ def test_unknown_voices_models_and_fields_are_taken(session: Session) -> None:
     )
     assert changed.config().response.voice == "nobody knows me"
     assert shown(changed)["tracing"] == {"workflow_name": "x"}
-    assert "reasoning" not in shown(changed)
+
+
+def test_what_a_session_says_of_reasoning_and_tools_is_taken(session: Session) -> None:
+    changed = session.updated({"reasoning": {"effort": "low"}, "parallel_tool_calls": False})
+    assert shown(changed)["reasoning"] == {"effort": "low"}
+    assert changed.config().response.reasoning_effort == "low"
+    assert changed.config().response.parallel_tool_calls is False
+    assert changed.updated({"reasoning": None}).config().response.reasoning_effort is None
+
+
+@pytest.mark.parametrize(
+    ("truncation", "meant"),
+    [
+        ("auto", Truncation(None, 0.8)),
+        ("disabled", None),
+        ({"type": "retention_ratio", "retention_ratio": 0.5}, Truncation(None, 0.5)),
+        (
+            {"type": "retention_ratio", "retention_ratio": 0, "token_limits": {"post_instructions": 5000}},
+            Truncation(5000, 0.0),
+        ),
+    ],
+)
+def test_truncation(session: Session, truncation: Any, meant: Truncation | None) -> None:
+    assert session.updated({"truncation": truncation}).config().truncation == meant
+
+
+@pytest.mark.parametrize(
+    ("transcription", "language", "vocabulary"),
+    [
+        ({"language": "en-US"}, "en", ""),
+        ({"language": "DE_de"}, "de", ""),
+        ({"language": "nb"}, "no", ""),
+        ({"language": "auto"}, "", ""),
+        ({"languages": ["de", "en", "de-AT"]}, "de,en", ""),
+        ({"language": "de", "languages": ["en"]}, "de,en", ""),
+        ({"keywords": ["Ada", "Lovelace"]}, "", "Ada, Lovelace"),
+        ({"prompt": "About Ada", "keywords": ["Lovelace"]}, "", "About Ada, Lovelace"),
+    ],
+)
+def test_languages_and_words_to_expect(
+    session: Session, transcription: dict[str, Any], language: str, vocabulary: str
+) -> None:
+    config = session.updated({"audio": {"input": {"transcription": transcription}}}).config()
+    assert (config.language, config.vocabulary) == (language, vocabulary)
 
 
 @pytest.mark.parametrize(("voice", "name"), [("marin", "marin"), ({"id": "voice_1"}, "voice_1"), ({}, "")])

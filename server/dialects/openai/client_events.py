@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from server.dialects.openai.session import Temperature, TokenLimit, Tool, ToolChoice
+from server.dialects.openai.session import Format, Reasoning, Temperature, TokenLimit, Tool, ToolChoice
 
 
 class _Event(Struct, tag_field="type", kw_only=True):
@@ -111,9 +111,10 @@ class DeleteItem(_Event, tag="conversation.item.delete"):
 
 
 class ResponseAudioOutput(Struct):
-    """How one response sounds."""
+    """How one response sounds. `format` is the session's or none: what is played does not change in mid-call."""
 
     voice: str | dict[str, Any] | None = None
+    format: Format | None = None
 
 
 class ResponseAudio(Struct):
@@ -131,6 +132,9 @@ class ResponseParams(Struct):
     instructions: str | None = None
     max_output_tokens: TokenLimit | None = None
     metadata: dict[str, str] | None = None
+    parallel_tool_calls: bool | None = None
+    prompt: Any = None
+    reasoning: Reasoning | None = None
     output_modalities: list[Literal["text", "audio"]] | None = None
     tool_choice: ToolChoice | None = None
     tools: list[Tool] | None = None
@@ -138,9 +142,9 @@ class ResponseParams(Struct):
 
 
 class CreateResponse(_Event, tag="response.create"):
-    """Answer now."""
+    """Answer now, as `ResponseParams` say."""
 
-    response: ResponseParams | None = None
+    response: dict[str, Any] | None = None
 
 
 class CancelResponse(_Event, tag="response.cancel"):
@@ -163,7 +167,8 @@ ClientEvent = (
     | CancelResponse
 )
 
-CLIENT_EVENT_TYPES: tuple[str, ...] = tuple(str(event.__struct_config__.tag) for event in ClientEvent.__args__)
+_EVENTS: dict[str, type[_Event]] = {str(event.__struct_config__.tag): event for event in ClientEvent.__args__}
+CLIENT_EVENT_TYPES: tuple[str, ...] = tuple(_EVENTS)
 
 _decoder = msgspec.json.Decoder(ClientEvent)
 
@@ -180,6 +185,11 @@ def decode(message: str | bytes) -> ClientEvent:
     """
     event: ClientEvent = _decoder.decode(message)
     return event
+
+
+def event_type(name: str | None) -> type[_Event]:
+    """The type of the events of that name; of a name that none has, what all have in common."""
+    return _EVENTS.get(name or "", _Event)
 
 
 def envelope(message: str | bytes) -> tuple[str | None, str | None]:

@@ -5,8 +5,9 @@ clients (pipecat) hang up on any.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -14,10 +15,20 @@ from server.audio.formats import AudioFormatError, Decoder
 from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.errors import ConversationError, ItemNotFound
-from server.conversation.events import Transcribed, TranscriptionFailed
+from server.conversation.events import ItemsLeftOut, Transcribed, TranscriptionFailed
 from server.conversation.history import Item
-from server.dialects.dialect import AudioReceived, DialectOutput, Reply, Told, TurnTimings
+from server.dialects.dialect import (
+    Abilities,
+    AudioReceived,
+    DialectOutput,
+    FieldsIgnored,
+    Reply,
+    Told,
+    TurnTimings,
+)
 from server.dialects.openai import client_events as c
+from server.dialects.openai.accepted import accepted_values, unknown_fields
+from server.dialects.openai.beta import in_ga_names
 from server.dialects.openai.items import read_item
 from server.dialects.openai.server_events import write_events
 from server.dialects.openai.session import (
@@ -25,6 +36,7 @@ from server.dialects.openai.session import (
     Session,
     Tool,
     audio_format,
+    languages,
     llm_tools,
     modality,
     token_limit,
@@ -34,7 +46,12 @@ from server.dialects.openai.session import (
 from server.errors import VoicefleetError
 
 _MAX_ITEM_SECONDS = 30.0  # some 15 ms of decoding
+_MAX_IGNORED = 8
 _MCP_REFUSED = "MCP tools are not supported; declare them as function tools, which your application runs"
+_TOOLS_REFUSED = (
+    "the node's language model calls no functions, and would answer as if there were none; "
+    "VOICE_LLM takes a model that does"
+)
 
 
 class ClientError(VoicefleetError):
@@ -49,7 +66,15 @@ class ClientError(VoicefleetError):
 class OpenAiDialect:
     """One client's side of a session."""
 
-    def __init__(self, session: Session, conversation: Conversation, new_id: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        conversation: Conversation,
+        new_id: Callable[[str], str],
+        abilities: Abilities | None = None,
+    ) -> None:
+        """`abilities` are the node's; by default it can do whatever a client asks for."""
+        self._abilities = abilities or Abilities()
         self._session = session
         self._conversation = conversation
         self._new_id = new_id
@@ -69,7 +94,7 @@ class OpenAiDialect:
             return self._act(c.decode(message), now)
         except msgspec.ValidationError as error:
             found, event_id = c.envelope(message)
-            return [self.refuse(_explain(error, found), event_id)]
+            return [self.refuse(_explain(error, found, c.event_type(found)), event_id)]
         except (msgspec.DecodeError, UnicodeError) as error:
             return [self.refuse(ClientError("invalid_json", f"the message is not JSON: {error}"))]
         except RecursionError:
@@ -92,7 +117,7 @@ class OpenAiDialect:
             }
         )
 
-    def encode(self, output: Told) -> list[bytes]:
+    def encode(self, output: Told | FieldsIgnored | ItemsLeftOut) -> list[bytes]:
         """The server events that tell `output`."""
         match output:
             case Reply(message):
@@ -100,6 +125,8 @@ class OpenAiDialect:
             case Transcribed() | TranscriptionFailed() if self._session.audio.input.transcription is None:
                 events = []
             case TurnTimings() if not self._session.x_turn_timings:
+                events = []
+            case FieldsIgnored() | ItemsLeftOut():  # which are the operator's to know
                 events = []
             case _:
                 events = write_events(output)
@@ -131,13 +158,15 @@ class OpenAiDialect:
             case c.DeleteItem(item_id=item_id):
                 return conversation.delete_item(item_id)
             case c.CreateResponse(response=params):
-                return self._create_response(params or c.ResponseParams())
+                return self._create_response(params or {})
             case c.CancelResponse(response_id=response_id):
                 return conversation.cancel_response(response_id, now)
 
     def _decode(self, audio: bytes) -> bytes:
         """A whole item's audio as 16 kHz PCM. It is decoded in one go, on the event loop, and so kept short."""
-        self.input_format.check(len(audio))
+        if len(audio) < self.input_format.sample_bytes:
+            self.input_format.check(len(audio))
+        audio = audio[: len(audio) - len(audio) % self.input_format.sample_bytes]
         if (seconds := self.input_format.duration(len(audio))) > _MAX_ITEM_SECONDS:
             raise ClientError(
                 "invalid_value",
@@ -148,14 +177,23 @@ class OpenAiDialect:
         decoder = Decoder(self.input_format)
         return decoder.decode(audio).tobytes() + decoder.flush().tobytes()
 
-    def _update_session(self, patch: dict[str, object]) -> Sequence[DialectOutput]:
+    def _update_session(self, patch: Mapping[str, Any]) -> Sequence[DialectOutput]:
+        patch = in_ga_names(patch, "session")
         try:
             session = self._session.updated(patch)
         except msgspec.ValidationError as error:
-            raise _explain(error, "session.update", "session.") from None
-        _refuse_mcp(session.tools, "session.tools")
+            raise _explain(error, "session.update", Session, "session.") from None
+        self._check_tools(session.tools, "session.tools")
+        if self._abilities.languages is not None and (transcription := session.audio.input.transcription):
+            for language in set(languages(transcription)) - self._abilities.languages:
+                raise ClientError(
+                    "invalid_value",
+                    f"session.update: the node's recogniser lacks the language {language[:16]!r}; "
+                    f"takes {', '.join(map(repr, sorted(self._abilities.languages)))}",
+                    "session.audio.input.transcription.language",
+                )
         self._configure(session)
-        return [self._session_event("session.updated")]
+        return [*_ignored(Session, patch), self._session_event("session.updated")]
 
     def _configure(self, session: Session) -> None:
         self._session = session
@@ -166,11 +204,26 @@ class OpenAiDialect:
     def _session_event(self, name: str) -> Reply:
         return Reply({"type": name, "session": msgspec.to_builtins(self._session)})
 
-    def _create_response(self, params: c.ResponseParams) -> Sequence[DialectOutput]:
+    def _create_response(self, given: Mapping[str, Any]) -> Sequence[DialectOutput]:
+        given = in_ga_names(given, "response")
+        try:
+            params = msgspec.convert(given, c.ResponseParams)
+        except msgspec.ValidationError as error:
+            raise _explain(error, "response.create", c.ResponseParams, "response.") from None
         items = None
         if params.input is not None:
             items = [self._input_item(wire, index) for index, wire in enumerate(params.input)]
-        return self._conversation.respond(self._response_config(params), items)
+        return [
+            *_ignored(c.ResponseParams, given),
+            *self._conversation.respond(self._response_config(params), items),
+        ]
+
+    def _check_tools(self, tools: Sequence[Tool], param: str) -> None:
+        for index, tool in enumerate(tools):
+            if isinstance(tool, McpTool):
+                raise ClientError("mcp_not_supported", _MCP_REFUSED, f"{param}[{index}]")
+        if tools and not self._abilities.calls_functions:
+            raise ClientError("tools_not_supported", _TOOLS_REFUSED, param)
 
     def _input_item(self, wire: c.WireItem | c.ItemReference, index: int) -> Item:
         param = f"response.input[{index}]"
@@ -184,9 +237,14 @@ class OpenAiDialect:
         return item
 
     def _response_config(self, params: c.ResponseParams) -> ResponseConfig:
-        if params.tools is not None:
-            _refuse_mcp(params.tools, "response.tools")
+        self._check_tools(params.tools or [], "response.tools")
         output = (params.audio or c.ResponseAudio()).output or c.ResponseAudioOutput()
+        if output.format is not None and audio_format(output.format) != self.output_format:
+            raise ClientError(
+                "invalid_value",
+                "response.create: a response has the session's own audio format; session.update changes it",
+                "response.audio.output.format",
+            )
         given = {
             "instructions": params.instructions,
             "tools": None if params.tools is None else llm_tools(params.tools),
@@ -194,6 +252,8 @@ class OpenAiDialect:
             "modality": None if params.output_modalities is None else modality(params.output_modalities),
             "voice": None if output.voice is None else voice_name(output.voice),
             "temperature": params.x_temperature,
+            "parallel_tool_calls": params.parallel_tool_calls,
+            "reasoning_effort": params.reasoning.effort if params.reasoning else None,
             "metadata": params.metadata,
             "in_conversation": False if params.conversation == "none" else None,
         }
@@ -203,18 +263,25 @@ class OpenAiDialect:
         return replace(own, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # names and types are ResponseConfig's, above
 
 
-def _refuse_mcp(tools: list[Tool], param: str) -> None:
-    for index, tool in enumerate(tools):
-        if isinstance(tool, McpTool):
-            raise ClientError("mcp_not_supported", _MCP_REFUSED, f"{param}[{index}]")
+def _ignored(known: type, given: dict[str, Any]) -> list[FieldsIgnored]:
+    names = unknown_fields(known, given)
+    if given.get("prompt") is not None:
+        names.insert(0, "prompt")  # one that the hosted service keeps; agents-realtime sends its own with it
+    return [FieldsIgnored(tuple(names[:_MAX_IGNORED]))] if names else []
 
 
-def _explain(error: msgspec.ValidationError, event_type: str | None, root: str = "") -> ClientError:
-    """msgspec says what it expected and where; the client is told both, and never its own data."""
-    message, _, path = str(error).partition(" - at ")
-    param = root + path.strip("`").removeprefix("$").removeprefix(".")
+def _explain(error: msgspec.ValidationError, event_type: str | None, root: type, prefix: str = "") -> ClientError:
+    """msgspec says what it expected and where; the client is told both, and never its own data.
+
+    `root` is the type that was expected, `prefix` its place in the event.
+    """
     if event_type not in c.CLIENT_EVENT_TYPES:
         accepted = ", ".join(c.CLIENT_EVENT_TYPES)
         got = "no type" if event_type is None else f"unknown type {event_type[:64]!r}"
         return ClientError("unknown_event", f"got an event of {got}; takes {accepted}", "type")
-    return ClientError("invalid_value", f"{event_type}: {message}", param or None)
+    message, _, path = str(error).partition(" - at ")
+    path = path.strip("`")
+    choices = accepted_values(root, path)
+    takes = f"; takes {' or '.join(choices)}" if choices else ""
+    param = prefix + path.removeprefix("$").removeprefix(".")
+    return ClientError("invalid_value", f"{event_type}: {message}{takes}", param or None)

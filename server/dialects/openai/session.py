@@ -1,7 +1,8 @@
 """The session object of the OpenAI Realtime API (GA): what a client sets, what it is told, what it means to us.
 
-Settings that this server has no use for (tracing, truncation, noise reduction) are taken and shown again, never
-refused: clients send them unasked. What can't be honoured and would be missed (MCP tools) is refused by name.
+Settings that this server has no use for (tracing, noise reduction) are taken and shown again, never refused: clients
+send them unasked. What can't be honoured and would be missed (MCP tools, a language that the node does not understand)
+is refused by name.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,7 +12,10 @@ from msgspec import Meta, Struct
 
 from server.audio.formats import AudioFormat
 from server.conversation.config import Modality, ResponseConfig, SessionConfig
+from server.conversation.context import Truncation
 from server.conversation.endpointing import TurnDetection
+from server.dialects.openai.languages import language_code
+from server.llm.interface import ReasoningEffort
 from server.llm.interface import Tool as LlmTool
 
 Temperature = Annotated[float, Meta(ge=0.0, le=2.0)]
@@ -60,11 +64,17 @@ class SemanticVad(Struct, tag="semantic_vad", tag_field="type"):
 
 
 class Transcription(Struct):
-    """How the caller's words are told to the client; the model's name is taken and mapped to the node's own."""
+    """How the caller's words are told to the client; the model's name is taken and mapped to the node's own.
+
+    `languages` are those that the caller may speak, as well as `language`; `keywords` are words to expect, as well as
+    those of `prompt`.
+    """
 
     model: str | None = None
     language: str | None = None
+    languages: list[str] | None = None
     prompt: str | None = None
+    keywords: list[str] | None = None
 
 
 class FunctionTool(Struct, tag="function", tag_field="type"):
@@ -92,6 +102,25 @@ class ToolChoiceFunction(Struct):
 
 
 ToolChoice = Literal["auto", "none", "required"] | ToolChoiceFunction
+
+
+class Reasoning(Struct):
+    """How long a model that reasons may think."""
+
+    effort: ReasoningEffort | None = None
+
+
+class TokenLimits(Struct):
+    """The most tokens of a conversation after instructions and tools."""
+
+    post_instructions: Annotated[int, Meta(ge=1)] | None = None
+
+
+class RetentionRatio(Struct, tag="retention_ratio", tag_field="type"):
+    """How much of the most tokens is kept when a conversation exceeds them."""
+
+    retention_ratio: _Probability
+    token_limits: TokenLimits | None = None
 
 
 class AudioInput(Struct):
@@ -131,10 +160,12 @@ class Session(Struct, kw_only=True):
     tool_choice: ToolChoice = "auto"
     max_output_tokens: TokenLimit = "inf"
     audio: Audio = msgspec.field(default_factory=Audio)
+    parallel_tool_calls: bool | None = None
+    reasoning: Reasoning | None = None
+    truncation: Literal["auto", "disabled"] | RetentionRatio = "auto"
     include: Any = None
     prompt: Any = None
     tracing: Any = None
-    truncation: Any = "auto"
     x_temperature: Temperature | None = None
     x_turn_timings: bool = False
 
@@ -164,10 +195,13 @@ class Session(Struct, kw_only=True):
                 speed=self.audio.output.speed,
                 max_output_tokens=token_limit(self.max_output_tokens),
                 temperature=self.x_temperature,
+                parallel_tool_calls=self.parallel_tool_calls,
+                reasoning_effort=self.reasoning.effort if self.reasoning else None,
             ),
             turn_detection=_turn_detection(self.audio.input.turn_detection),
-            language=(transcription.language or "").partition("-")[0].lower(),  # en-US is en to Whisper
-            vocabulary=transcription.prompt or "",
+            truncation=_truncation(self.truncation),
+            language=",".join(languages(transcription)),
+            vocabulary=", ".join(filter(None, [transcription.prompt, *(transcription.keywords or ())])),
         )
 
 
@@ -199,6 +233,12 @@ def audio_format(wire: Format) -> AudioFormat:
             return AudioFormat.of("audio/pcma")
 
 
+def languages(transcription: Transcription) -> tuple[str, ...]:
+    """The codes of the languages that the caller may speak, without repetition; none: as the node is set."""
+    named = [transcription.language, *(transcription.languages or ())]
+    return tuple(dict.fromkeys(code for name in named if name and (code := language_code(name))))
+
+
 def llm_tools(tools: list[Tool]) -> tuple[LlmTool, ...]:
     """The functions among the tools."""
     return tuple(
@@ -226,6 +266,17 @@ def voice_name(voice: str | dict[str, Any]) -> str:
 def token_limit(limit: int | Literal["inf"]) -> int | None:
     """None where the client sets no limit."""
     return None if limit == "inf" else limit
+
+
+def _truncation(wire: Literal["auto", "disabled"] | RetentionRatio) -> Truncation | None:
+    match wire:
+        case "disabled":
+            return None
+        case "auto":
+            return Truncation()
+        case RetentionRatio():
+            limits = wire.token_limits or TokenLimits()
+            return Truncation(limits.post_instructions, wire.retention_ratio)
 
 
 def _turn_detection(wire: ServerVad | SemanticVad | None) -> TurnDetection | None:

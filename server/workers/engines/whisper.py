@@ -37,6 +37,7 @@ _MAX_PROMPT_TOKENS = _CONTEXT_TOKENS // 2 - 1
 _TOKENS_PER_SECOND = 8  # digits read out fast reach 6: more is a loop
 _TOKENS_AT_LEAST = 16
 
+_LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _ANNOTATION = re.compile(r"\[[^\]]*\]|\([^)]*\)|\*[^*]*\*|[♪♫]+")
 
 
@@ -53,7 +54,7 @@ class Window:
 
     samples: NDArray[np.float32]
     seconds: int
-    language: str = ""  # ISO 639-1; empty: detected by a multilingual model
+    language: str = ""  # ISO 639-1; a multilingual model detects it among several (comma-separated), or all if empty
     prompt: str = ""
 
     @property
@@ -90,18 +91,17 @@ class WhisperEngine:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._beam_size = beam_size
         self._ids: dict[str, int] = self._tokenizer.get_vocab()
+        tagged = (_LANGUAGE.fullmatch(token) for token in self._ids) if self._model.is_multilingual else ()
+        self.languages: Sequence[str] = sorted(found[1] for found in tagged if found) or ["en"]
         # -1: the model's own list of symbols that nobody speaks. Of the special tokens only the end may come.
         self._suppressed = [-1, *range(self._ids["<|endoftext|>"] + 1, len(self._ids))]
 
     def check_language(self, language: str) -> None:
         """Raises `UnknownLanguage`. Empty stands for detection, or for English where the model knows nothing else."""
-        if not language:
-            return
-        if not self._model.is_multilingual:
-            if language != "en":
-                raise UnknownLanguage(language, "only 'en'")
-        elif f"<|{language}|>" not in self._ids:
-            raise UnknownLanguage(language, "ISO 639-1 codes such as 'en' or 'de'")
+        for code in language.split(",") if language else ():
+            if code not in self.languages:
+                known = "ISO 639-1 codes such as 'en' or 'de'" if self._model.is_multilingual else "only 'en'"
+                raise UnknownLanguage(code, known)
 
     def recognize(self, windows: Sequence[Window]) -> list[Recognition]:
         """The text of each of `windows`, which have one `batch_key`."""
@@ -136,10 +136,14 @@ class WhisperEngine:
         start, no_timestamps = self._ids["<|startoftranscript|>"], self._ids["<|notimestamps|>"]
         if not self._model.is_multilingual:
             return [[*before, start, no_timestamps] for _ in windows]
-        if windows[0].language:
-            languages = [f"<|{window.language}|>" for window in windows]
+        accepted = [f"<|{code}|>" for code in (windows[0].language or ",".join(self.languages)).split(",")]
+        if len(accepted) == 1:
+            languages = accepted * len(windows)
         else:
-            languages = [ranking[0][0] for ranking in self._model.detect_language(encoded)]
+            languages = [
+                next(token for token, _ in ranking if token in accepted)
+                for ranking in self._model.detect_language(encoded)
+            ]
         transcribe = self._ids["<|transcribe|>"]
         return [[*before, start, self._ids[language], transcribe, no_timestamps] for language in languages]
 
