@@ -14,6 +14,8 @@ import grpc
 import structlog
 
 from server.errors import VoicefleetError
+from server.normalization.english import spoken_form
+from server.normalization.scripts import in_latin
 from server.observability import metrics
 from server.workers import speech_pb2
 from server.workers.balancing import Ask, Attempts, GiveUp, Pause, WaitForWorker
@@ -74,12 +76,14 @@ class TtsProcessor:
         return self.pool.voices
 
     async def synthesize(self, text: str, voice: str = "", speed: float = 1.0) -> AsyncGenerator[bytes, None]:
-        """Speak `text`: chunks of 16-bit little-endian mono PCM at `sample_rate`; none if it holds nothing to speak.
+        """Speak `text`, in the words that a person would say: chunks of 16-bit little-endian mono PCM at `sample_rate`.
+
+        There is none if it holds nothing to speak.
 
         A voice that the workers lack is replaced, as clients send the names of other vendors' voices. Closing the
         generator frees the worker's slot. Raises `TtsError`.
         """
-        request = speech_pb2.SynthesizeRequest(text=text, voice=self._known(voice), speed=speed)
+        request = speech_pb2.SynthesizeRequest(text=_aloud(text), voice=self._known(voice), speed=speed)
         attempts = Attempts(self.pool.balancer)
         error: TtsError | None = None
         with metrics.queue_depth.labels("tts").track_inprogress():
@@ -136,8 +140,18 @@ class TtsProcessor:
                 raise TtsError("timeout", f"the worker gave no audio for {_LONGEST_GAP_SECONDS:.0f} s") from None
             except grpc.aio.AioRpcError as error:
                 raise _tts_error(error) from None
+            except Exception as error:
+                raise TtsError("unavailable", type(error).__name__) from None
             finally:
                 call.cancel()
+
+
+def _aloud(text: str) -> str:
+    """`text` without digits, signs and scripts that a voice reads wrong or not at all."""
+    if in_latin(text) != text:
+        metrics.transliterated_clauses.inc()
+        log.info("clause_transliterated", characters=len(text))
+    return spoken_form(text)
 
 
 def _tts_error(error: grpc.aio.AioRpcError) -> TtsError:
