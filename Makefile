@@ -24,10 +24,10 @@ test: .venv/.torch .venv/.checkov ## run every test but the boots
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest --cov $(PYTEST)
 
-boot: .venv/.dev ## boot the machine image under QEMU, as root: first start, reboot, faults (half an hour)
+boot: .venv/.dev ## boot the machine image under QEMU, as root: first start, reboot, faults (an hour)
 	tests/support/system-packages.sh mmdebstrap qemu-system-x86 qemu-utils socat
 	$(BIN)/voicefleet models pull
-	$(BIN)/pytest -m boot tests/image
+	$(BIN)/pytest -m boot tests/image $(PYTEST)
 
 lint: .venv/.torch ## check style, types and which room imports which
 	$(BIN)/ruff check

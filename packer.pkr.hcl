@@ -1,7 +1,7 @@
 # The image that a node starts from. docs/image.md says what is on it, why, and how to build it:
 #
 #   packer init packer.pkr.hcl
-#   packer build -var environment=prod -var git_commit=$(git rev-parse HEAD) -var package_sources=... packer.pkr.hcl
+#   packer build -var environment=prod -var git_commit=$(git rev-parse HEAD) -var package_sources=... -var own_address=... packer.pkr.hcl
 
 packer {
   required_plugins {
@@ -60,6 +60,16 @@ variable "subnet_id" {
   }
 }
 
+# Newer plugins find it out (temporary_security_group_source_public_ip); Packer 1.6 does not know that word.
+variable "own_address" {
+  type        = string
+  description = "Address from which this machine reaches the one that Packer builds on; no other can open SSH to it."
+  validation {
+    condition     = regex_replace(var.own_address, "^[1-9][0-9]{0,2}([.][0-9]{1,3}){3}$", "fits") == "fits"
+    error_message = "The own_address must be one IPv4 address, such as 198.51.100.7, without a mask."
+  }
+}
+
 variable "instance_type" {
   type        = string
   description = "What to build on. It needs the GPU family of the fleet, so that the driver is tried where it will run."
@@ -111,9 +121,10 @@ source "amazon-ebs" "node" {
     most_recent = true
   }
 
-  communicator              = "ssh"
-  ssh_username              = "ubuntu"
-  ssh_clear_authorized_keys = true
+  communicator                          = "ssh"
+  ssh_username                          = "ubuntu"
+  ssh_clear_authorized_keys             = true
+  temporary_security_group_source_cidrs = ["${var.own_address}/32"]
 
   launch_block_device_mappings {
     device_name           = "/dev/sda1"

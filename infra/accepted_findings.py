@@ -17,6 +17,7 @@ CHECKOV = {
     "CKV_AWS_18": "The bucket that access logs go to keeps none of itself; the other one does.",
     "CKV_AWS_21": "Access logs are written once and expire; the models' bucket has versions.",
     "CKV_AWS_26": "Alarms hold no secret, and SNS with AWS's own key takes none from CloudWatch.",
+    "CKV_AWS_111": "Sessions of SSM: its channels are no resources, and AWS's guide of a role of one's own has it so.",
     "CKV_AWS_149": "Encrypted with AWS's own key; who may read the secret is said by its node role alone.",
     "CKV_AWS_158": "Encrypted with AWS's own key; logs hold neither audio nor words nor keys.",
 }

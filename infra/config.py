@@ -4,16 +4,20 @@
 node's own settings are checked by the very class that will read them on the node.
 """
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from infra.alarms import AlarmConfig
+from server.addresses import is_local, split_address
 from server.errors import VoicefleetError
 from server.fleet.lifecycle import HEARTBEAT_SECONDS
 from server.models.catalogue import required_models
+from server.settings.secrets import secret_settings
 from server.settings.settings import PREFIX, Settings, SettingsError
 from server.settings.wrong_settings import explain
 
@@ -29,9 +33,22 @@ _SET_BY_THE_STACK = frozenset(
 _OPTIONS = "takes options by name, in braces"
 _TAKES = {"dict_type": _OPTIONS, "model_type": _OPTIONS, "tuple_type": "takes a list, in brackets"}
 
+# Of a node: the template, its user data and /etc/voicefleet/node.env say them to more people than may know a key.
+_EVERYWHERE = "would be read by whoever reads the template, or the user data of a node"
+_IN_THE_SECRET = (
+    f"belong into the secret of Secrets Manager that the stack's output KeysSecret names (docs/deploy.md); here they "
+    f"{_EVERYWHERE}"
+)
+_USER_INFO = re.compile(r"://[^/?#\s]*@")
+
 InstanceType = Annotated[str, Field(pattern=rf"^({'|'.join(_GPU_TYPES)})\.\d*xlarge$")]
 LogDays = Literal[7, 14, 30, 60, 90, 180, 365]  # of those that CloudWatch Logs offers
 Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
+
+
+def _wrong_settings(fault: str) -> PydanticCustomError:
+    """What is wrong with `node.settings`, in words that name the setting: a value may be a secret gone astray."""
+    return PydanticCustomError("wrong_settings", "{fault}", {"fault": fault})
 
 
 class ConfigError(VoicefleetError):
@@ -46,7 +63,9 @@ class NetworkConfig(_Part):
     """Where the fleet stands: a VPC of its own, or one that exists."""
 
     vpc_id: str = Field(
-        "", pattern=r"^(vpc-[0-9a-f]{8,17})?$", description="Existing VPC with private subnets; empty makes one."
+        "",
+        pattern=r"^(vpc-[0-9a-f]{8,17})?$",
+        description="Existing VPC with private subnets and Amazon's resolver of names; empty makes one.",
     )
     cidr: IPv4Network = Field(IPv4Network("10.42.0.0/16"), description="Addresses of the VPC that is made.")
     zones: int = Field(3, ge=2, le=3, description="Availability zones.")
@@ -54,7 +73,22 @@ class NetworkConfig(_Part):
     interface_endpoints: bool = Field(
         True, description="Reach Bedrock, CloudWatch, SSM and Secrets Manager without the NAT gateway."
     )
+    s3_prefix_list: str = Field(
+        "",
+        pattern=r"^(pl-[0-9a-f]{8,17})?$",
+        description="AWS's list of S3's addresses in the region (com.amazonaws.REGION.s3). With it nodes reach those "
+        "and the VPC (its interface endpoints) on 443, and nothing else; without it, any address on 443 and 80.",
+    )
     flow_log_days: LogDays = Field(30, description="How long flow logs are kept.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.s3_prefix_list and (self.vpc_id or not self.interface_endpoints):
+            raise ValueError(
+                "s3_prefix_list: takes a VPC that is made, with interface_endpoints: without those a node that reaches "
+                "nothing else can't join"
+            )
+        return self
 
 
 class LoadBalancerConfig(_Part):
@@ -192,19 +226,32 @@ class NodeConfig(_Part):
 
     @field_validator("settings")
     @classmethod
-    def _known(cls, settings: dict[str, str]) -> dict[str, str]:
+    def _known_and_public(cls, settings: dict[str, str]) -> dict[str, str]:
+        fields = {name: name.removeprefix(PREFIX).lower() for name in settings}
+        if secret := [name for name, field in fields.items() if field in secret_settings(Settings)]:
+            belongs = ", ".join(f"{name} as {fields[name]}" for name in secret)
+            raise _wrong_settings(f"{belongs} {_IN_THE_SECRET}")
+        if hidden := [name for name, value in settings.items() if _USER_INFO.search(value)]:
+            raise _wrong_settings(f"{', '.join(hidden)}: a user name or password in an address {_EVERYWHERE}")
         names = {PREFIX + name.upper() for name in Settings.model_fields.keys() - _SET_BY_THE_STACK}
         if wrong := sorted(settings.keys() - names):
-            raise ValueError(f"takes {PREFIX}* variables of docs/settings.md that the stack does not set; got {wrong}")
-        try:
-            required_models(
-                Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in settings.items()})
+            raise _wrong_settings(
+                f"takes {PREFIX}* variables of docs/settings.md that the stack does not set; got {wrong}"
             )
+        try:
+            required_models(Settings.model_validate({fields[name]: value for name, value in settings.items()}))
         except ValidationError as error:
-            raise ValueError(explain(error, Settings, PREFIX).replace("\n", "; ")) from None
+            raise _wrong_settings(explain(error, Settings, PREFIX).replace("\n", "; ")) from None
         except SettingsError as error:
-            raise ValueError(str(error)) from None
+            raise _wrong_settings(str(error)) from None
         return settings
+
+    @property
+    def speech_ports(self) -> list[int]:
+        """Ports on which the settings look for TTS workers on other machines."""
+        addresses = self.settings.get(f"{PREFIX}TTS_ADDRESS", "").split(",")
+        ports = {split_address(address.strip())[1] for address in addresses if not is_local(address.strip())}
+        return sorted(int(port) for port in ports if port.isdecimal())
 
 
 class ModelsConfig(_Part):
@@ -280,7 +327,7 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 
 
 def _explain(error: ValidationError, prefix: str) -> str:
-    """A line for each wrong value: where it is, what it is, what would be accepted."""
+    """A line for each wrong value: where it is, what it is unless that may be a secret, what would be accepted."""
     lines = []
     problems = error.errors(include_url=False)
     for problem in problems:
@@ -292,7 +339,11 @@ def _explain(error: ValidationError, prefix: str) -> str:
                 lines.append(f"{where}: no such option")
             case "missing":
                 lines.append(f"{where}: has to be given")
+            case "wrong_settings":
+                lines.append(f"{where}: {problem['msg']}")
             case _:
                 takes = _TAKES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-                lines.append(f"{where}: got {problem['input']!r}; {takes}")
+                may_be_secret = problem["loc"] == ("node",) or problem["loc"][:2] == ("node", "settings")
+                got = "a value that is not shown" if may_be_secret else repr(problem["input"])
+                lines.append(f"{where}: got {got}; {takes}")
     return "\n".join(lines)

@@ -25,6 +25,7 @@ from server.fleet.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
 
 ENVIRONMENT_FILE = "/etc/voicefleet/node.env"  # read by the units of the image
 MPS_FOLDER = "/run/voicefleet-mps"  # made by voicefleet-mps.service, which runs where it is named
+VOICES_FOLDER = "/mnt/nvme/voices"  # filled by voicefleet-voices.service
 _ROOT_DEVICE = "/dev/sda1"  # of Ubuntu's images
 
 
@@ -87,7 +88,7 @@ class Fleet(Construct):
                     "LOG_GROUP": logs.nodes.log_group_name,
                     "METRICS_LOG_GROUP": logs.metrics.log_group_name,
                     **({"CUDA_MPS_PIPE_DIRECTORY": MPS_FOLDER} if config.node.mps else {}),
-                    **config.node.settings,
+                    **_with_voices_on_disk(config.node.settings),
                 }
             ),
         )
@@ -172,12 +173,25 @@ def _mixture(config: Environment, template: ec2.LaunchTemplate) -> autoscaling.M
     )
 
 
+def _with_voices_on_disk(settings: dict[str, str]) -> dict[str, str]:
+    """Voices in S3 are fetched by a unit of their own, as the worker that speaks with them has no credentials."""
+    place = settings.get("VOICE_TTS_VOICES", "")
+    if not place.startswith("s3://"):
+        return settings
+    return settings | {"VOICES_S3": place, "VOICE_TTS_VOICES": VOICES_FOLDER}
+
+
 def _user_data(variables: dict[str, str]) -> ec2.UserData:
-    """A file of variables, and the word that it is there: all that differs between nodes of one image."""
+    """A file of variables, and the word that it is there: all that differs between nodes of one image.
+
+    No variable is a secret, as whoever is on a node can ask for its user data. The file is closed all the same: systemd
+    reads it as root, and who looks for what runs here has to be of the node's group.
+    """
     data = ec2.UserData.for_linux()
     data.add_commands(
         "set -eu",
         f"install -d -m 0755 {ENVIRONMENT_FILE.rpartition('/')[0]}",
+        f"install -m 0640 -g voicefleet /dev/null {ENVIRONMENT_FILE}",
         f"cat > {ENVIRONMENT_FILE} <<'END_OF_VARIABLES'",
         *(f"{name}={shlex.quote(value)}" for name, value in variables.items()),
         "END_OF_VARIABLES",

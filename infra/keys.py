@@ -1,4 +1,4 @@
-"""Who may call: one secret with the API keys and the secret that signs client tokens."""
+"""What nobody is to read: one secret with the API keys, the secret that signs client tokens, and the nodes' others."""
 
 import json
 
@@ -13,7 +13,8 @@ from infra.config import Environment
 class Keys(Construct):
     """`secret`, called `name`, is JSON: `api_keys` (comma-separated, from the operator) and `token_secret`.
 
-    The token secret is made by Secrets Manager at the first deploy, so that no node is ever without any.
+    Beside them the operator may put any other secret setting of a node, such as `llm_api_key`. The token secret is made
+    by Secrets Manager at the first deploy, so that no node is ever without any.
     """
 
     def __init__(self, scope: Construct, construct_id: str, config: Environment) -> None:
@@ -23,7 +24,7 @@ class Keys(Construct):
             self,
             "Secret",
             secret_name=self.name,
-            description="Voicefleet: API keys and the secret of client tokens. docs/deploy.md says how to change them.",
+            description="Voicefleet: API keys, the secret of client tokens, other secret settings; see docs/deploy.md.",
             generate_secret_string=secretsmanager.SecretStringGenerator(
                 secret_string_template=json.dumps({"api_keys": ""}),
                 generate_string_key="token_secret",

@@ -33,7 +33,13 @@ class LoadBalancer(Construct):
         own = ec2.SecurityGroup(
             self, "SecurityGroup", vpc=network.vpc, description="Voicefleet load balancer", allow_all_outbound=False
         )
-        self.nodes = ec2.SecurityGroup(self, "NodeSecurityGroup", vpc=network.vpc, description="Voicefleet nodes")
+        self.nodes = ec2.SecurityGroup(
+            self, "NodeSecurityGroup", vpc=network.vpc, description="Voicefleet nodes", allow_all_outbound=False
+        )
+        for peer, way, purpose in network.ways_out:
+            self.nodes.add_egress_rule(peer, way, purpose)
+        for port in config.node.speech_ports:
+            self.nodes.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), "speech workers on other machines")
         for port, clients in ((TLS_PORT, options.tls_clients), (WEBSOCKET_PORT, options.plain_clients)):
             for client in clients:
                 own.add_ingress_rule(ec2.Peer.ipv4(str(client)), ec2.Port.tcp(port), f"callers on {port}")

@@ -22,12 +22,21 @@ _ENDPOINTS = {
 
 
 class Network(Construct):
-    """`vpc`: one that is made, or the one that exists. In an existing one nothing is changed."""
+    """`vpc`: one that is made, or the one that exists. In an existing one nothing is changed.
+
+    `ways_out` is where a node may go, each a peer with a port and a word about it. Neither the VPC's own resolver nor
+    the addresses of 169.254.0.0/16 (metadata, clock) need one: AWS holds no rule against them.
+    """
 
     vpc: ec2.IVpc
+    ways_out: tuple[tuple[ec2.IPeer, ec2.Port, str], ...]
 
     def __init__(self, scope: Construct, construct_id: str, config: NetworkConfig) -> None:
         super().__init__(scope, construct_id)
+        self.ways_out = (
+            (ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS, and public sources of models"),
+            (ec2.Peer.any_ipv4(), ec2.Port.tcp(80), "Ubuntu's security updates, which are signed"),
+        )
         if config.vpc_id:
             self.vpc = ec2.Vpc.from_lookup(self, "Vpc", vpc_id=config.vpc_id)
         else:
@@ -54,4 +63,9 @@ class Network(Construct):
             group.add_ingress_rule(ec2.Peer.ipv4(str(config.cidr)), ec2.Port.tcp(443), "everything in the VPC")
             for name, service in _ENDPOINTS.items():
                 vpc.add_interface_endpoint(name, service=service, security_groups=[group], open=False)
+            if config.s3_prefix_list:
+                self.ways_out = (
+                    (ec2.Peer.ipv4(str(config.cidr)), ec2.Port.tcp(443), "AWS by the endpoints"),
+                    (ec2.Peer.prefix_list(config.s3_prefix_list), ec2.Port.tcp(443), "models in S3"),
+                )
         return vpc

@@ -1,6 +1,10 @@
 """What an address says of where it leads. Pure: no name is looked up and nothing is opened."""
 
 import ipaddress
+import re
+
+_USER = re.compile(r"(?<=//)[^/?#]*@")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
 def is_loopback(host: str) -> bool:
@@ -22,3 +26,13 @@ def split_address(address: str) -> tuple[str, str]:
 def is_local(address: str) -> bool:
     """Whether a gRPC address, `HOST:PORT` or `unix:PATH`, surely lies on this machine."""
     return address.startswith("unix:") or is_loopback(split_address(address)[0])
+
+
+def without_user(url: str) -> str:
+    """`url` without user and password."""
+    return _USER.sub("", url)
+
+
+def without_secrets(url: str) -> str:
+    """`url` as it may be shown: without user, password, query and fragment."""
+    return _QUERY.sub("", without_user(url))

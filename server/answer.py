@@ -1,28 +1,25 @@
-"""One answer on its way to the caller: LLM → filter → clauses → TTS → pacer.
+"""One answer on its way to the caller: what the model thinks → TTS → pacer.
 
-The model is read as fast as it writes; what it writes is spoken clause by clause; audio leaves on absolute deadlines,
-never further ahead of playout than the cushion allows. Cancelling the task that gives an answer frees model and voice.
+It is spoken clause by clause; audio leaves on absolute deadlines, never further ahead of playout than the cushion
+allows. Cancelling the task that gives an answer frees model and voice.
 An answer that ends without anything for the caller ends with a reason.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, aclosing
 from typing import Literal
 
 import structlog
 
+from server.answer_rest import Said, unheard
 from server.audio.formats import AudioFormat, Encoder
-from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
-from server.conversation.events import Generate
+from server.conversation.events import GoesOn
 from server.conversation.response import Failure, Response
 from server.dialects.dialect import DialectOutput, TurnTimings
-from server.llm.clauses import ClauseCutter
 from server.llm.interface import (
-    ChatRequest,
     Finished,
     LlmError,
     Shortened,
@@ -30,11 +27,10 @@ from server.llm.interface import (
     ToolCallDelta,
     ToolCallStarted,
 )
-from server.llm.output_filter import OutputFilter
-from server.llm_processor import LlmProcessor
 from server.observability import metrics
 from server.observability.waterfall import Waterfall
-from server.tts_processor import TtsError, TtsProcessor
+from server.thinking import Clause, Thinking
+from server.tts_processor import TtsError
 
 log = structlog.get_logger(__name__)
 
@@ -44,14 +40,6 @@ _CLAUSE_PAUSE_SECONDS = 0.08
 _SENTENCE_ENDS = tuple(".!?…。！？")  # noqa: RUF001  # of every script
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """Something to be said."""
-
-    text: str
-
-
-Piece = Clause | TextDelta | ToolCallStarted | ToolCallDelta | Shortened | Finished | LlmError
 Silence = Literal["empty", "hidden", "unspeakable", "length", "content_filter"]
 """Why an answer holds nothing for the caller."""
 
@@ -63,42 +51,60 @@ _SILENCES: dict[Silence, str] = {
 
 
 class Answer:
-    """Gives one answer. `perform` does what the conversation says, at once."""
+    """Gives one answer, to which `thinking` has begun, with a voice of `sample_rate` Hz.
+
+    `perform` does what the conversation says, at once. `line` is held from its first spoken word to its end: a caller
+    hears one answer at a time.
+    """
 
     def __init__(
         self,
-        llm: LlmProcessor,
-        tts: TtsProcessor,
+        thinking: Thinking,
+        sample_rate: int,
         conversation: Conversation,
         perform: Callable[[Iterable[DialectOutput]], None],
-        waterfall: Waterfall,
+        line: asyncio.Lock,
     ) -> None:
-        self._llm = llm
-        self._tts = tts
+        self._thinking = thinking
+        self._sample_rate = sample_rate
         self._conversation = conversation
         self._perform = perform
-        self._waterfall = waterfall
-        # The model's output tokens bound it; a bound of its own would let a slow voice stall the model's stream.
-        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
-        self._wrote = False  # the model, anything at all
+        self._line = line
         self._unspeakable = False  # a clause
-        self._uttered = False  # anything that reached the client
+        self._uttered = thinking.goes_on  # anything that reached the client
+        self._said: list[Said] = []
+        self._finished: Finished | None = None
+        self.may_go_on = False
+        """Whether the rest may be wanted of what the model thinks, if this is broken off."""
 
-    async def give(self, generate: Generate, output: AudioFormat, send_ahead: float) -> None:
+    async def give(self, response: Response, output: AudioFormat, send_ahead: float) -> None:
         """Give the whole answer, in the client's format, at most `send_ahead` seconds before it is played."""
-        response = generate.response
-        speaker = _Speaker(self._tts, self._conversation, self._perform, response, output, send_ahead, self._waterfall)
-        async with asyncio.TaskGroup() as tasks:
-            thinking = tasks.create_task(self._think(generate.request, response.config))
-            try:
-                finished = await self._utter(response.id, speaker)
-            except (LlmError, TtsError) as error:
-                log.warning("answer_failed", failure=error.failure)
-                failure = Failure(error.failure, str(error))
-                self._perform(self._conversation.fail(response.id, failure, time.monotonic()))
-            else:
-                self._perform(self._end(response.id, finished))
-            thinking.cancel()
+        waterfall, rate = self._thinking.waterfall, self._sample_rate
+        speaker = _Speaker(rate, self._conversation, self._perform, response, output, send_ahead, waterfall, self._said)
+        try:
+            async with AsyncExitStack() as speaking:
+                finished = await self._utter(response.id, speaker, speaking)
+        except (LlmError, TtsError) as error:
+            log.warning("answer_failed", failure=error.failure)
+            failure = Failure(error.failure, str(error))
+            self._perform(self._conversation.fail(response.id, failure, time.monotonic()))
+        else:
+            self._perform(self._end(response.id, finished))
+        finally:
+            if not self.may_go_on:
+                self._thinking.stop()
+
+    def rest(self, goes_on: GoesOn, waterfall: Waterfall) -> Thinking | None:
+        """What is still to be said of the answer; None if that is not at hand."""
+        thinking = self._thinking
+        if not (self.may_go_on or self._finished):
+            return None
+        thinking.go_on(unheard(self._said, goes_on), self._finished, waterfall)
+        return thinking
+
+    def let_go(self) -> None:
+        """Nobody wants the rest."""
+        self._thinking.stop()
 
     def _end(self, response_id: str, finished: Finished) -> Iterable[DialectOutput]:
         """The model has written everything, and all of it has been uttered; or there was nothing to utter."""
@@ -116,70 +122,23 @@ class Answer:
             return None
         if finished.reason in ("length", "content_filter"):
             return finished.reason
-        return "unspeakable" if self._unspeakable else "hidden" if self._wrote else "empty"
+        return "unspeakable" if self._unspeakable else "hidden" if self._thinking.wrote else "empty"
 
-    async def _think(self, request: ChatRequest, config: ResponseConfig) -> None:
-        """Read the model's answer into pieces to be uttered; its failure comes after what it wrote before."""
-        aloud = config.modality == "audio"
-        # Text that the application asked for beside the conversation is its own, and may be markup.
-        for_caller, cutter = OutputFilter(markup=aloud or config.in_conversation), ClauseCutter()
-        put = self._pieces.put_nowait
-
-        def say(clauses: list[str]) -> None:
-            for clause in clauses:
-                self._waterfall.mark("llm_first_clause", time.monotonic())
-                put(Clause(clause))
-
-        def write(text: str) -> None:
-            if aloud:
-                say(cutter.push(text))
-            elif text:
-                put(TextDelta(text))
-
-        def write_rest() -> None:
-            write(for_caller.flush())
-            say(cutter.flush())
-
-        try:
-            async with aclosing(self._llm.stream(request)) as events:
-                async for event in events:
-                    if isinstance(event, Shortened):
-                        put(event)
-                        continue
-                    self._waterfall.mark("llm_first_token", time.monotonic())
-                    if isinstance(event, TextDelta):
-                        self._wrote = True
-                        text = for_caller.push(event.text)
-                        if for_caller.takes_back:
-                            cutter = ClauseCutter()
-                            self._take_back()
-                        write(text)
-                        continue
-                    write_rest()
-                    put(event)
-        except LlmError as error:
-            write_rest()
-            put(error)
-
-    def _take_back(self) -> None:
-        """What was written so far and is not uttered yet is not to be."""
-        pieces = [self._pieces.get_nowait() for _ in range(self._pieces.qsize())]
-        for piece in pieces:
-            if not isinstance(piece, Clause | TextDelta):
-                self._pieces.put_nowait(piece)
-
-    async def _utter(self, response_id: str, speaker: "_Speaker") -> Finished:
-        conversation = self._conversation
+    async def _utter(self, response_id: str, speaker: "_Speaker", speaking: AsyncExitStack) -> Finished:
+        conversation, has_line = self._conversation, False
         while True:
             await asyncio.sleep(0)  # `get` gives nobody a turn while it has something, and the writer needs one
-            match await self._pieces.get():
-                case Clause(text):
-                    if await speaker.say(text):
+            match await self._thinking.pieces.get():
+                case Clause() as clause:
+                    if not has_line:
+                        has_line = True
+                        await speaking.enter_async_context(self._line)
+                    if await speaker.say(clause):
                         self._uttered = True
                     else:
                         self._unspeakable = True
                         metrics.unspoken_clauses.inc()
-                        log.warning("clause_unspoken", characters=len(text))
+                        log.warning("clause_unspoken", characters=len(clause.text))
                 case TextDelta(text):
                     self._uttered = True
                     self._perform(conversation.write(response_id, text))
@@ -192,6 +151,7 @@ class Answer:
                 case ToolCallDelta(_, arguments):
                     self._perform(conversation.call_arguments(response_id, arguments))
                 case Finished() as finished:
+                    self._finished = finished
                     speaker.stop()
                     return finished
                 case LlmError() as error:
@@ -204,37 +164,40 @@ class _Speaker:
 
     def __init__(
         self,
-        tts: TtsProcessor,
+        sample_rate: int,
         conversation: Conversation,
         perform: Callable[[Iterable[DialectOutput]], None],
         response: Response,
         output: AudioFormat,
         send_ahead: float,
         waterfall: Waterfall,
+        said: list[Said],
     ) -> None:
-        self._tts = tts
+        self._sample_rate = sample_rate
         self._conversation = conversation
         self._perform = perform
         self._response = response
         self._output = output
         self._send_ahead = send_ahead
         self._waterfall = waterfall
-        self._encoder = Encoder(output, tts.sample_rate)
+        self._encoder = Encoder(output, sample_rate)
         self._said = ""
+        self._clauses = said
+        self._seconds = 0.0  # of audio that was sent
         self._left = self._left_on_time = time.monotonic()  # the frame before; when it did and when it should have
 
-    async def say(self, clause: str) -> bool:
-        """Synthesize a clause and send its audio when it is due; whether there was any. Raises `TtsError`."""
-        config = self._response.config
+    async def say(self, clause: Clause) -> bool:
+        """Send a clause's audio when it is due; whether there was any. Raises `TtsError`."""
         started = False
-        async with aclosing(self._tts.synthesize(clause, config.voice, config.speed)) as chunks:
+        self._clauses.append(Said(clause, self._seconds))
+        async with aclosing(clause.audio) as chunks:
             async for pcm in chunks:
                 if not started:
                     started = True
-                    await self._begin(clause)
+                    await self._begin(clause.text)
                 await self._send(self._encoder.encode(pcm))
         if not started:
-            self._perform(self._conversation.unspoken(self._response.id, clause))
+            self._perform(self._conversation.unspoken(self._response.id, clause.text))
         return started
 
     def stop(self) -> None:
@@ -242,13 +205,14 @@ class _Speaker:
         if self._said:
             self._said = ""
             self._speak(self._encoder.flush())
-            self._encoder = Encoder(self._output, self._tts.sample_rate)
+            self._encoder = Encoder(self._output, self._sample_rate)
 
     async def _begin(self, clause: str) -> None:
         if self._said:
             pause = _SENTENCE_PAUSE_SECONDS if self._said.endswith(_SENTENCE_ENDS) else _CLAUSE_PAUSE_SECONDS
-            await self._send(self._encoder.encode(bytes(2 * round(pause * self._tts.sample_rate))))
+            await self._send(self._encoder.encode(bytes(2 * round(pause * self._sample_rate))))
         self._said = clause
+        self._clauses[-1].start = self._seconds
         self._perform(self._conversation.say(self._response.id, clause))
 
     async def _send(self, audio: bytes) -> None:
@@ -267,8 +231,9 @@ class _Speaker:
     def _speak(self, audio: bytes) -> None:
         if not audio:
             return
-        now = time.monotonic()
-        self._perform(self._conversation.speak(self._response.id, audio, self._output.duration(len(audio)), now))
+        now, seconds = time.monotonic(), self._output.duration(len(audio))
+        self._seconds += seconds
+        self._perform(self._conversation.speak(self._response.id, audio, seconds, now))
         if "tts_first_audio" not in self._waterfall:
             self._waterfall.mark("tts_first_audio", now)
             self._waterfall.observe()

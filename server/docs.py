@@ -1,4 +1,6 @@
-"""Makes `docs/metrics.md` and `docs/settings.md` from the code they document: `python -m server.docs` (`make docs`).
+"""Makes from the code what the documents say of it: `python -m server.docs` (`make docs`).
+
+That is `docs/metrics.md`, `docs/settings.md` and the table of a call's limits in `docs/protocol.md`.
 
 A test says that the committed files are what the code makes.
 """
@@ -21,6 +23,7 @@ from server.settings.settings import PREFIX, Settings
 FOLDER = Path(__file__).parents[1] / "docs"
 _MADE = "<!-- Made by `make docs`; edit the code it names instead. -->\n"
 _VALUES = {"stage": STAGES}  # of labels whose values are declared elsewhere than beside their metric
+_LIMITS = re.compile(r"(<!-- Made by `make docs`: limits -->\n\n).*?(<!-- End of limits -->)", re.DOTALL)
 _SETTING = re.compile(r"^    (?:# --- (?P<group>.+)|(?P<name>\w+): .*)$", re.MULTILINE)
 
 
@@ -56,11 +59,22 @@ def settings_page() -> str:
     return page
 
 
-def write(folder: Path = FOLDER) -> None:
-    """Write both pages into `folder`."""
-    folder.mkdir(exist_ok=True)
-    (folder / "metrics.md").write_text(metrics_page(), encoding="utf-8")
-    (folder / "settings.md").write_text(settings_page(), encoding="utf-8")
+def protocol_page() -> str:
+    """The page of the protocol as it stands, with the table of a call's limits made anew."""
+    schema = Settings.model_json_schema()["properties"]
+    rows = [
+        (f"`{PREFIX}{name.upper()}`", _default(schema[name]), schema[name]["description"])
+        for name in _setting_groups()["limits of a call"]
+    ]
+    page = (FOLDER / "protocol.md").read_text(encoding="utf-8")
+    table = _table(("Setting", "Default", "Meaning"), rows)
+    return _LIMITS.sub(lambda found: f"{found[1]}{table}\n{found[2]}", page)
+
+
+def write() -> None:
+    """Write what is made from the code."""
+    for name, page in (("metrics", metrics_page()), ("settings", settings_page()), ("protocol", protocol_page())):
+        (FOLDER / f"{name}.md").write_text(page, encoding="utf-8")
 
 
 def _metric_row(declared: MetricWrapperBase) -> tuple[str, ...]:

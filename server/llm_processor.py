@@ -11,6 +11,7 @@ from typing import Literal, Self
 import structlog
 
 from server.llm.bedrock import BedrockProvider
+from server.llm.bounds import AnswerBounds, Bound, BoundPassed
 from server.llm.converse import ConverseOptions
 from server.llm.interface import (
     ChatRequest,
@@ -69,20 +70,31 @@ class LlmProcessor:
             raise
         self._state = "ok"
 
+    def take_keys(self, settings: Settings) -> None:
+        """From the next request on the model is asked with the key of these settings, if it is one that takes keys."""
+        if isinstance(self._provider, OpenAiCompatibleProvider):
+            self._provider.use_key(_key(settings))
+
     async def close(self) -> None:
         """Free everything the provider holds."""
         await self._provider.close()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
         """Answer `request`; see `LlmProvider.stream`."""
-        if request.max_output_tokens is None:
-            request = replace(request, max_output_tokens=self._max_tokens)
-        deadline = _Deadline(self._timeout)
-        request = replace(request, heartbeat=deadline.prolong)
+        max_tokens = self._max_tokens if request.max_output_tokens is None else request.max_output_tokens
+        deadline, bounds = _Deadline(self._timeout), AnswerBounds(max_tokens)
+
+        def receive(size: int) -> None:
+            bounds.receive(size)
+            if bounds.passed:
+                deadline.end()
+
+        request = replace(request, max_output_tokens=max_tokens, heartbeat=deadline.prolong, received=receive)
         calls: list[str] = []
         try:
             async with contextlib.aclosing(self._tried_again(request)) as events:
                 while (event := await deadline.keep(anext(events, None))) is not None:
+                    event = bounds.take(event)
                     if isinstance(event, Finished):
                         self._answered(event.usage)
                     if isinstance(event, ToolCallStarted):
@@ -91,9 +103,19 @@ class LlmProcessor:
                     if request.parallel_tool_calls is False and _belongs_to_another(event, calls[:1]):
                         continue
                     yield event
+                    if isinstance(event, Finished):
+                        return
+                    if bounds.passed:
+                        break  # which closes the connection
         except LlmError as error:
-            self._failed(error)
-            raise
+            if not bounds.passed:  # else it is how the deadline ends
+                if isinstance(error, BoundPassed):
+                    self._bounded(error.bound)
+                self._failed(error)
+                raise
+        if bounds.passed:
+            self._bounded(bounds.passed)
+            yield Finished("length")
 
     async def _tried_again(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
         """The answer, asked for once more when it fails before its first event, shortened if it is too long.
@@ -132,6 +154,10 @@ class LlmProcessor:
         metrics.llm_tokens.labels("cached").inc(usage.cached_tokens)
         metrics.llm_tokens.labels("output").inc(usage.output_tokens)
 
+    def _bounded(self, bound: Bound) -> None:
+        metrics.llm_bounded_answers.labels(bound).inc()
+        log.warning("llm_answer_bounded", bound=bound)
+
     def _failed(self, error: LlmError) -> None:
         self._state = "failing"
         metrics.llm_errors.labels(error.failure).inc()
@@ -154,11 +180,15 @@ def _provider(settings: Settings, model_path_for: Callable[[str], Path]) -> LlmP
             prompt_cache=settings.bedrock_prompt_cache,
         )
     if kind == "openai":
-        model, _, url = name.rpartition("@http")
-        key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-        return OpenAiCompatibleProvider(model, f"http{url}", key)
+        before, _, rest = name.rpartition("://")  # a user in the URL has an "@", too
+        model, _, scheme = before.rpartition("@")
+        return OpenAiCompatibleProvider(model, f"{scheme}://{rest}", _key(settings))
     folder = model_path_for(LOCAL_MODEL)
     return LocalProvider(next(folder.glob("*.gguf"), folder / "model.gguf"), settings.instructions)
+
+
+def _key(settings: Settings) -> str | None:
+    return settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
 
 
 class _Deadline:
@@ -180,6 +210,11 @@ class _Deadline:
             raise LlmError("timeout", f"the language model sent nothing for {self._seconds:g} s") from None
         finally:
             self._running = None
+
+    def end(self) -> None:
+        """Nothing is waited for any more."""
+        if self._running and not self._running.expired():
+            self._running.reschedule(asyncio.get_running_loop().time())
 
     def prolong(self) -> None:
         """Something came: the model is at work."""

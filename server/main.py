@@ -11,6 +11,7 @@ with silent_interrupt():  # it takes a second or two
     from server.cli import models, worker
     from server.cli.bench import bench
     from server.cli.bench_tts import tts as bench_tts
+    from server.cli.bench_turns import turns as bench_turns
     from server.cli.call import call
     from server.cli.demo import demo
     from server.cli.serve import serve
@@ -38,9 +39,11 @@ for command in (serve, demo, call, token):
     cli.command()(command)
 benches = typer.Typer(
     cls=WithDefault,
-    help="Measure a node, or its voice alone. Without a command's name: `calls`, as in `voicefleet bench --calls 8`.",
+    help="Measure a node, its turn-taking, or its voice alone. Without a command's name: `calls`, as in "
+    "`voicefleet bench --calls 8`.",
 )
 benches.command("calls")(bench)
+benches.command("turns")(bench_turns)
 benches.command("tts")(bench_tts)
 cli.add_typer(benches, name="bench")
 cli.add_typer(worker.app, name="worker")

@@ -12,43 +12,63 @@ from dataclasses import dataclass
 
 import structlog
 
-from server.access.rate_limit import AudioAllowance, AudioRateExceeded
+from server.access.call_time import CallTime, EndReason, Expiring, Over, SayGoodbye
+from server.access.rate_limit import TokenBucket
 from server.answer import Answer
 from server.audio.formats import Decoder
+from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.events import (
     Generate,
+    Glimpse,
     ItemsLeftOut,
+    JudgeTurn,
     PlayoutRanDry,
     ResponseDone,
+    Say,
+    Speculate,
     StopGenerating,
     StopTranscribing,
     Transcribe,
     Transcribed,
     TranscriptionFailed,
     TurnEnded,
+    VoiceJudged,
+    WentOn,
 )
 from server.dialects.dialect import AudioReceived, Dialect, DialectOutput, FieldsIgnored, Reply, Told
 from server.errors import VoicefleetError
+from server.held_answer import HeldAnswer
+from server.llm.interface import ChatRequest
 from server.llm_processor import LlmProcessor
 from server.observability import metrics
 from server.observability.waterfall import Waterfall
+from server.outbox import Outbox, SlowClient
 from server.settings.settings import Settings
+from server.smart_turn_processor import SmartTurnProcessor
 from server.stt_processor import SttError, SttProcessor
+from server.thinking import Thinking
 from server.tts_processor import TtsProcessor
 from server.vad_processor import VadProcessor
 
 log = structlog.get_logger(__name__)
 
-# Some ten seconds of an answer: a client that has not read so much for so long will not catch up.
-_MAX_OUTGOING = 256
 # Longer audio is decoded and resampled in steps, and other sessions have their turn between two of them.
 _STEP_SECONDS = 0.1
 _TICK_SECONDS = 0.25
+# Of the event loop's time, before the other calls have their turn; and what a call may use of it before it has to wait.
+_TURN_SECONDS = 0.002
+_LOOP_BURST_SECONDS = 2.0
+# What it takes to put a request into a provider's words, which the task of the answer does later.
+_SECONDS_PER_BYTE = 20e-9
 
 
-class SlowClient(VoicefleetError):
-    """The client does not read what it is sent, and that no longer fits into memory."""
+class CallOver(VoicefleetError):
+    """The call has reached a limit, and the caller has heard a goodbye where there was time for one."""
+
+    def __init__(self, reason: EndReason) -> None:
+        super().__init__(f"the call has ended: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,7 @@ class Parts:
     """What all calls share."""
 
     vad: VadProcessor
+    smart_turn: SmartTurnProcessor
     stt: SttProcessor
     llm: LlmProcessor
     tts: TtsProcessor
@@ -71,35 +92,72 @@ class Session:
         conversation: Conversation,
         dialect: Dialect,
         send: Callable[[bytes], Awaitable[None]],
+        call_time: CallTime,
     ) -> None:
         self._parts = parts
         self._settings = settings
         self._conversation = conversation
         self._dialect = dialect
         self._send = send
-        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(_MAX_OUTGOING)
+        self._call_time = call_time
+        self._outbox = Outbox()
+        self._loop_share = TokenBucket(settings.max_loop_share, _LOOP_BURST_SECONDS)
+        self._worked = 0.0  # since others had their turn
+        self._limits_met: set[str] = set()
         self._vad = parts.vad.stream()
+        self._stt, self._tts = parts.stt.session(), parts.tts.session()
         self._decoder = Decoder(dialect.input_format)
         self._half_sample = b""  # clients cut audio anywhere
-        self._allowance = AudioAllowance(settings.audio_rate, settings.audio_burst_seconds)
         self._transcriptions: dict[str, asyncio.Task[None]] = {}
-        self._answer: asyncio.Task[None] | None = None
+        self._glimpse: asyncio.Task[None] | None = None
+        self._judgement: asyncio.Task[None] | None = None
+        self._ahead = HeldAnswer()
+        self._answers: dict[str, asyncio.Task[None]] = {}  # by the response's id
+        self._given: tuple[str, Answer] | None = None  # the conversation's last one, by the response's id
+        self._line = asyncio.Lock()  # of the answers that are spoken, one is heard at a time
         self._waterfall: Waterfall | None = None
 
     async def run(self, messages: AsyncIterator[str | bytes]) -> None:
-        """Serve the call until `messages` ends. Raises an exception group, perhaps with `SlowClient` in it."""
-        async with asyncio.TaskGroup() as self._tasks:
-            ending = [self._tasks.create_task(work) for work in (self._write(), self._take_turns(), self._keep_time())]
-            self._perform(self._dialect.greet())
-            async for message in messages:
-                for output in self._dialect.receive(message, time.monotonic()):
-                    if isinstance(output, AudioReceived):
-                        await self._hear(output)
-                    else:
-                        self._perform([output])
-            for task in (*ending, *self._transcriptions.values(), self._answer):
-                if task:
-                    task.cancel()
+        """Serve the call until `messages` ends. Raises an exception group, perhaps of `SlowClient` or `CallOver`."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                works = (self._write(), self._take_turns(), self._keep_time())
+                ending = [self._tasks.create_task(work) for work in works]
+                self._perform(self._dialect.greet())
+                async for message in messages:
+                    await self._act(message)
+                self._ahead.close()
+                self._let_go()
+                listening = (*self._transcriptions.values(), self._glimpse, self._judgement)
+                for task in (*ending, *listening, *self._answers.values()):
+                    if task:
+                        task.cancel()
+        finally:
+            # A task group that is cancelled leaves exceptions in a ring with the frames that they went through, which
+            # the collector frees some day. What the call held must not wait for that.
+            for holder in (self._conversation, self._dialect, self):
+                vars(holder).clear()
+
+    async def _act(self, message: str | bytes) -> None:
+        """Do what the client says, and make room for the others and for what it is answered before it says more."""
+        started = time.monotonic()
+        outputs = self._dialect.receive(message, started)
+        self._perform(output for output in outputs if not isinstance(output, AudioReceived))
+        now = time.monotonic()
+        if not all(isinstance(output, AudioReceived) for output in outputs):
+            self._call_time.active(now)
+        self._worked += now - started
+        wait = self._loop_share.spend(now - started, now)
+        for output in outputs:
+            if isinstance(output, AudioReceived):
+                await self._hear(output)
+        if wait:
+            self._note_limit("max_loop_share")
+            await asyncio.sleep(wait)
+        elif self._worked > _TURN_SECONDS:
+            self._worked = 0.0
+            await asyncio.sleep(0)
+        await self._outbox.half_empty()
 
     # --- the caller's voice
 
@@ -107,11 +165,6 @@ class Session:
         wire = self._dialect.input_format
         if self._decoder.format != wire:
             self._decoder, self._half_sample = Decoder(wire), b""
-        try:
-            self._allowance.take(wire.duration(len(received.audio)), time.monotonic())
-        except AudioRateExceeded as error:
-            self._perform([self._dialect.refuse(error, received.event_id)])
-            return
         audio = self._half_sample + received.audio
         whole = len(audio) - len(audio) % wire.sample_bytes
         audio, self._half_sample = audio[:whole], audio[whole:]
@@ -134,13 +187,39 @@ class Session:
     async def _keep_time(self) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self._perform(self._conversation.tick(time.monotonic()))
+            now = time.monotonic()
+            self._perform(self._conversation.tick(now))
+            self._keep_to_time(now)
+
+    def _keep_to_time(self, now: float) -> None:
+        if self._conversation.engaged(now):
+            self._call_time.active(now)
+        match self._call_time.due(now, self._conversation.at_rest(now)):
+            case Expiring() as warning:
+                self._tell(warning)
+            case SayGoodbye():
+                self._perform(self._conversation.say_goodbye())
+            case Over(reason):
+                raise CallOver(reason)
+
+    def _listen(self, command: Transcribe | Glimpse | JudgeTurn | StopTranscribing) -> None:
+        match command:
+            case Transcribe():
+                self._transcriptions[command.item_id] = self._tasks.create_task(self._transcribe(command))
+            case Glimpse():
+                if self._glimpse:
+                    self._glimpse.cancel()
+                self._glimpse = self._tasks.create_task(self._listen_ahead(command))
+            case JudgeTurn():
+                self._judgement = self._tasks.create_task(self._judge(command))
+            case StopTranscribing():
+                self._stop_listening(command.item_id)
 
     async def _transcribe(self, command: Transcribe) -> None:
         config = self._conversation.config
         answer: Transcribed | TranscriptionFailed
         try:
-            transcript = await self._parts.stt.transcribe(command.pcm, config.language, config.vocabulary)
+            transcript = await self._stt.transcribe(command.pcm, config.language, config.vocabulary)
         except SttError as error:
             log.warning("transcription_failed", failure=error.failure)
             answer = TranscriptionFailed(command.item_id, 0, error.failure, str(error))
@@ -149,27 +228,48 @@ class Session:
         self._transcriptions.pop(command.item_id, None)
         self._perform(self._conversation.transcribed(command.attempt, answer, time.monotonic()))
 
+    async def _listen_ahead(self, command: Glimpse) -> None:
+        config = self._conversation.config
+        words = await self._stt.glimpse(command.pcm, config.language, config.vocabulary)
+        if words is not None:
+            self._perform(self._conversation.glimpsed(command.item_id, command.attempt, words))
+
+    async def _judge(self, command: JudgeTurn) -> None:
+        sounds_finished = await self._parts.smart_turn.probability(command.pcm)
+        if sounds_finished is not None:
+            self._perform(self._conversation.turn_judged(command.item_id, command.attempt, sounds_finished))
+
+    def _stop_listening(self, item_id: str) -> None:
+        self._ahead.resumed(item_id)
+        for task in (self._transcriptions.pop(item_id, None), self._glimpse, self._judgement):
+            if task:
+                task.cancel()
+
     # --- what the conversation says
 
     def _perform(self, outputs: Iterable[DialectOutput]) -> None:
         for output in outputs:
             match output:
-                case Transcribe():
-                    self._transcriptions[output.item_id] = self._tasks.create_task(self._transcribe(output))
-                case StopTranscribing():
-                    if task := self._transcriptions.pop(output.item_id, None):
-                        task.cancel()
-                case Generate():
-                    self._answer = self._tasks.create_task(self._give_answer(output))
+                case Transcribe() | Glimpse() | JudgeTurn() | StopTranscribing():
+                    self._listen(output)
+                case WentOn():
+                    self._ahead.resumed(output.item_id)
+                case Generate() | Say():
+                    self._answers[output.response.id] = self._tasks.create_task(self._give_answer(output))
+                case Speculate():
+                    self._ahead.hold(output, self._begin(output.request, output.config, output.text_bytes))
                 case StopGenerating():
-                    # An answer that failed ends by itself, and must not be cut off while it says so.
-                    if self._answer and self._answer is not asyncio.current_task():
-                        self._answer.cancel()
+                    self._ahead.close()  # an answer that is stopped at once has not even taken it
+                    if self._given and self._given[0] == output.response_id:
+                        self._given[1].may_go_on = output.may_go_on
+                    if answering := self._answers.pop(output.response_id, None):
+                        answering.cancel()
                 case TurnEnded():
                     now = time.monotonic()
                     self._waterfall = Waterfall(now - output.silence)
                     self._waterfall.mark("endpointing", now)
-                case PlayoutRanDry() | ItemsLeftOut() | FieldsIgnored():
+                    _note_turn_end(output)
+                case PlayoutRanDry() | ItemsLeftOut() | VoiceJudged() | FieldsIgnored():
                     _note(output)
                 case AudioReceived():
                     raise AssertionError("audio is heard, not performed")
@@ -187,27 +287,87 @@ class Session:
                 if response.reason == "turn_detected":
                     metrics.interruptions.inc()
                 log.info("answer_ended", turn_id=response.id, status=response.status, reason=response.reason)
-            case Reply(message={"type": "error", "error": {"code": code}}):
+            case Reply(message={"type": "error", "error": {"code": code}}, limit=limit):
                 metrics.client_errors.labels(code).inc()
+                if limit:
+                    self._note_limit(limit)
         for message in self._dialect.encode(output):
             try:
-                self._outgoing.put_nowait(message)
-            except asyncio.QueueFull:
+                self._outbox.put(message)
+            except SlowClient:
                 metrics.queue_refused.labels("outgoing").inc()
-                raise SlowClient from None
+                raise
+
+    def _note_limit(self, limit: str) -> None:
+        """Counted each time, and logged once: a call that meets one may do so thousands of times."""
+        metrics.limits_met.labels(limit).inc()
+        if limit not in self._limits_met:
+            self._limits_met.add(limit)
+            log.warning("limit_met", limit=limit)
 
     async def _write(self) -> None:
         while True:
-            await self._send(await self._outgoing.get())
+            await self._send(await self._outbox.get())
 
-    async def _give_answer(self, generate: Generate) -> None:
-        structlog.contextvars.bind_contextvars(turn_id=generate.response.id)
-        waterfall, self._waterfall = self._waterfall or Waterfall(time.monotonic()), None
-        answer = Answer(self._parts.llm, self._parts.tts, self._conversation, self._perform, waterfall)
-        await answer.give(generate, self._dialect.output_format, self._settings.send_ahead_seconds)
+    def _begin(self, request: ChatRequest, config: ResponseConfig, text_bytes: int) -> Thinking:
+        """Ask the model; `text_bytes` is the request's size."""
+        now = time.monotonic()
+        self._loop_share.spend(text_bytes * _SECONDS_PER_BYTE, now)
+        return Thinking(self._parts.llm, self._tts, Waterfall(now)).start(self._tasks, request, config)
+
+    def _think(self, command: Generate | Say) -> Thinking:
+        """Go on with what was thought on the chance of just this, or begin."""
+        config = command.response.config
+        if isinstance(command, Say):
+            nobody_asked = Thinking(self._parts.llm, self._tts, Waterfall(time.monotonic()))
+            return nobody_asked.recite(self._tasks, command.words, config)
+        if not config.in_conversation:
+            return self._begin(command.request, config, command.text_bytes)
+        thinking = self._rest(command) or self._ahead.let_through(command)
+        if thinking is None:
+            thinking = self._begin(command.request, config, command.text_bytes)
+        if waterfall := self._waterfall:
+            waterfall.take(thinking.waterfall)
+            thinking.waterfall, self._waterfall = waterfall, None
+        return thinking
+
+    def _rest(self, command: Generate) -> Thinking | None:
+        """What is left of the answer that was broken off, if that is what is wanted; else it is wanted no more."""
+        if command.goes_on and self._given and self._given[0] == command.goes_on.response_id:
+            return self._given[1].rest(command.goes_on, Waterfall(time.monotonic()))
+        self._let_go()
+        return None
+
+    def _let_go(self) -> None:
+        if self._given:
+            self._given[1].let_go()
+            self._given = None
+
+    async def _give_answer(self, command: Generate | Say) -> None:
+        response = command.response
+        structlog.contextvars.bind_contextvars(turn_id=response.id)
+        answer = Answer(self._think(command), self._tts.sample_rate, self._conversation, self._perform, self._line)
+        if isinstance(command, Generate) and response.config.in_conversation:
+            self._given = response.id, answer
+        try:
+            await answer.give(response, self._dialect.output_format, self._settings.send_ahead_seconds)
+        finally:
+            self._answers.pop(response.id, None)
 
 
-def _note(output: PlayoutRanDry | ItemsLeftOut | FieldsIgnored) -> None:
+def _note_turn_end(ended: TurnEnded) -> None:
+    """Enough to see, without a word of it, why it ended just then, and what a silence of another length would do."""
+    metrics.turn_ends.labels(ended.reason).inc()
+    log.info(
+        "turn_ended",
+        reason=ended.reason,
+        silence=round(ended.silence, 3),
+        longest_pause=round(ended.longest_pause, 3),
+        sounds_finished=None if ended.sounds_finished is None else round(ended.sounds_finished, 3),
+    )
+
+
+def _note(output: PlayoutRanDry | ItemsLeftOut | VoiceJudged | FieldsIgnored) -> None:
     """What only an operator is to know."""
     match output:
         case PlayoutRanDry():
@@ -215,5 +375,8 @@ def _note(output: PlayoutRanDry | ItemsLeftOut | FieldsIgnored) -> None:
         case ItemsLeftOut(count):
             metrics.context_items_left_out.inc(count)
             log.info("conversation_shortened", count=count)
+        case VoiceJudged(judgement, voiced):
+            metrics.voices_judged.labels(judgement).inc()
+            log.info("voice_judged", judgement=judgement, seconds=round(voiced, 2))
         case FieldsIgnored(names):
             log.info("fields_ignored", names=names)

@@ -1,8 +1,12 @@
 """Speech recognition as a session sees it: an utterance in, its text out, from the STT worker behind it.
 
-It survives the worker's death once per utterance. It hears no silence and ends no turn; the conversation does.
+It survives the worker's death once per utterance, and lets no session send it more than a few utterances at a time. It
+hears no silence and ends no turn; the conversation does.
 """
 
+import asyncio
+import math
+import secrets
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -12,6 +16,7 @@ from server.errors import VoicefleetError
 from server.observability import metrics
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.client import open_channel, wait_until_serving
+from server.workers.engines.utterance import LONGEST_PROMPT, MAX_SECONDS
 
 Failure = Literal["busy", "unavailable", "invalid_audio", "timeout"]
 
@@ -20,6 +25,18 @@ _START_SECONDS = 120.0  # a large model on a cold disk
 _RESTART_SECONDS = 10.0
 _LIST_SECONDS = 5.0
 _DEADLINE_SECONDS = 10.0  # of an utterance, beside its own length
+
+_AT_ONCE = 2  # utterances of a session: one, and one that begins on the chance that the first goes on
+_SHORTEST_SECONDS = 15.0  # what the shortest utterance costs as much as (`Window.cost`)
+
+# What a worker may say, with room to spare: nobody speaks more than thirty characters a second.
+_GATES = frozenset({"", "silence", "no_speech", "log_prob", "repetition"})
+_CHARACTERS = 1000
+_CHARACTERS_PER_SECOND = 100
+_LARGEST_BATCH = 1024
+_LANGUAGES = 1000
+_LANGUAGE_CHARACTERS = 16
+_DETAIL_CHARACTERS = 200
 
 _FAILURES: dict[grpc.StatusCode, Failure] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "busy",
@@ -76,19 +93,24 @@ class SttProcessor:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "") -> Transcript:
+    def session(self) -> "SttSession":
+        """A new session's way to the worker."""
+        return SttSession(self)
+
+    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "", call: str = "") -> Transcript:
         """Text of 16-bit little-endian mono PCM at 16 kHz. Cancelling takes it out of the queue. Raises `SttError`.
 
-        `language` may be several, comma-separated, of which one is detected.
+        `language` may be several, comma-separated, of which one is detected. `call` is whose share of the worker it
+        takes; empty: that of this gateway.
         """
-        request = speech_pb2.TranscribeRequest(
-            pcm=pcm, language=language or self._language, prompt=prompt or self._prompt
-        )
+        request = self._request(pcm, language, prompt, call)
         with metrics.queue_depth.labels("stt").track_inprogress():
             try:
                 reply = await self._transcribe(request)
-            except SttError:
+            except SttError as error:
                 metrics.speech_errors.labels("stt").inc()
+                if error.failure == "busy":
+                    metrics.queue_refused.labels("stt").inc()
                 raise
         if reply.refused_by:
             metrics.stt_refused.labels(reply.refused_by).inc()
@@ -96,12 +118,28 @@ class SttProcessor:
             metrics.stt_batch_size.observe(reply.batch_size)
         return Transcript(reply.text, reply.refused_by, reply.queue_seconds, reply.inference_seconds)
 
+    async def glimpse(self, pcm: bytes, language: str, prompt: str, call: str) -> str | None:
+        """As `transcribe`, but at once and less surely; None where that can't be: the first to go under load."""
+        try:
+            reply = await self._ask(self._request(pcm, language, prompt, call, early=True))
+        except SttError as error:
+            metrics.early_words.labels(error.failure).inc()
+            return None
+        metrics.early_words.labels("heard").inc()
+        return reply.text
+
+    def _request(
+        self, pcm: bytes, language: str, prompt: str, call: str, early: bool = False
+    ) -> speech_pb2.TranscribeRequest:
+        language, prompt = language or self._language, (prompt or self._prompt)[-LONGEST_PROMPT:]
+        return speech_pb2.TranscribeRequest(pcm=pcm, language=language, prompt=prompt, call=call, early=early)
+
     async def _list_languages(self) -> frozenset[str] | None:
         try:
             reply = await self._stub.ListLanguages(speech_pb2.ListLanguagesRequest(), timeout=_LIST_SECONDS)
         except grpc.aio.AioRpcError:  # a worker from before it could be asked
             return None
-        return frozenset(reply.languages)
+        return frozenset(code for code in reply.languages[:_LANGUAGES] if len(code) <= _LANGUAGE_CHARACTERS)
 
     async def _transcribe(self, request: speech_pb2.TranscribeRequest) -> speech_pb2.TranscribeReply:
         try:
@@ -114,14 +152,67 @@ class SttProcessor:
         return await self._ask(request)
 
     async def _ask(self, request: speech_pb2.TranscribeRequest) -> speech_pb2.TranscribeReply:
-        deadline = _DEADLINE_SECONDS + len(request.pcm) / _BYTES_PER_SECOND
+        seconds = len(request.pcm) / _BYTES_PER_SECOND
+        if seconds > MAX_SECONDS:  # it would not fit into a message
+            raise SttError("invalid_audio", f"got {seconds:.0f} s of audio; an utterance takes {MAX_SECONDS} s at most")
         try:
-            reply: speech_pb2.TranscribeReply = await self._stub.Transcribe(request, timeout=deadline)
+            reply: speech_pb2.TranscribeReply = await self._stub.Transcribe(
+                request, timeout=_DEADLINE_SECONDS + seconds
+            )
         except grpc.aio.AioRpcError as error:
-            failure = _FAILURES.get(error.code(), "unavailable")
-            if failure == "busy":
-                metrics.queue_refused.labels("stt").inc()
-            raise SttError(failure, error.details() or error.code().name) from None
+            raise _stt_error(error) from None
         except Exception as error:
             raise SttError("unavailable", type(error).__name__) from None
+        if not _is_possible(reply, seconds):
+            raise SttError("unavailable", "the worker gave an answer that can't be")
         return reply
+
+
+class SttSession:
+    """One session's utterances on their way to the worker: two at a time, the rest in a queue of the session's own."""
+
+    def __init__(self, processor: SttProcessor) -> None:
+        self._processor = processor
+        self._call = secrets.token_hex(8)
+        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._waiting_seconds = 0.0
+
+    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "") -> Transcript:
+        """As `SttProcessor.transcribe`; `busy` where five minutes of the session's audio wait already."""
+        seconds = max(_SHORTEST_SECONDS, len(pcm) / _BYTES_PER_SECOND)
+        if self._room.locked() and self._waiting_seconds + seconds > MAX_SECONDS:
+            metrics.queue_refused.labels("stt").inc()
+            metrics.speech_errors.labels("stt").inc()
+            raise SttError("busy", f"{self._waiting_seconds:.0f} s of this call's audio are waiting already")
+        self._waiting_seconds += seconds
+        try:
+            with metrics.queue_depth.labels("stt").track_inprogress():
+                await self._room.acquire()
+        finally:
+            self._waiting_seconds -= seconds
+        try:
+            return await self._processor.transcribe(pcm, language, prompt, self._call)
+        finally:
+            self._room.release()
+
+    async def glimpse(self, pcm: bytes, language: str = "", prompt: str = "") -> str | None:
+        """As `SttProcessor.glimpse`; None also where this call has enough to be recognised already."""
+        return None if self._room.locked() else await self._processor.glimpse(pcm, language, prompt, self._call)
+
+
+def _stt_error(error: grpc.aio.AioRpcError) -> SttError:
+    """What the worker says of itself is for its operator, what it says of the request is for whoever made it."""
+    failure = _FAILURES.get(error.code(), "unavailable")
+    if failure == "unavailable":
+        return SttError(failure, f"the worker answered {error.code().name}")
+    return SttError(failure, (error.details() or error.code().name)[:_DETAIL_CHARACTERS])
+
+
+def _is_possible(reply: speech_pb2.TranscribeReply, seconds: float) -> bool:
+    """Whether so long an utterance can have had that answer."""
+    return (
+        len(reply.text) <= _CHARACTERS + _CHARACTERS_PER_SECOND * seconds
+        and reply.refused_by in _GATES
+        and all(math.isfinite(cost) and cost >= 0 for cost in (reply.queue_seconds, reply.inference_seconds))
+        and reply.batch_size <= _LARGEST_BATCH
+    )

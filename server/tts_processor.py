@@ -5,6 +5,7 @@ restart, without a gap or a doubled sample. It neither resamples nor paces.
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -19,13 +20,11 @@ from server.normalization.scripts import in_latin
 from server.observability import metrics
 from server.workers import speech_pb2
 from server.workers.balancing import Ask, Attempts, GiveUp, Pause, WaitForWorker
+from server.workers.clause_audio import BYTES_PER_SAMPLE, ClauseAudio, ImpossibleAudio
 from server.workers.client import Credentials
 from server.workers.tts_pool import NobodyServes, TtsPool
 
 Failure = Literal["busy", "unavailable", "timeout"]
-
-_BYTES_PER_SAMPLE = 2
-_LONGEST_GAP_SECONDS = 5.0  # between two chunks of a worker that is well
 
 _FAILURES: dict[grpc.StatusCode, Failure] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "busy",
@@ -75,15 +74,23 @@ class TtsProcessor:
         """The names of the voices that all workers have which serve, so that each can go on where another broke off."""
         return self.pool.voices
 
-    async def synthesize(self, text: str, voice: str = "", speed: float = 1.0) -> AsyncGenerator[bytes, None]:
+    def session(self) -> "TtsSession":
+        """A new session's way to the workers."""
+        return TtsSession(self)
+
+    async def synthesize(
+        self, text: str, voice: str = "", speed: float = 1.0, call: str = "", skip_samples: int = 0
+    ) -> AsyncGenerator[bytes, None]:
         """Speak `text`, in the words that a person would say: chunks of 16-bit little-endian mono PCM at `sample_rate`.
 
-        There is none if it holds nothing to speak.
-
-        A voice that the workers lack is replaced, as clients send the names of other vendors' voices. Closing the
-        generator frees the worker's slot. Raises `TtsError`.
+        There is none if it holds nothing to speak, or nothing that the engine can say. A voice that the workers lack is
+        replaced, as clients send the names of other vendors' voices. `call` is whose share of a worker it takes; empty:
+        nobody's. The first `skip_samples` of the audio are left out. Closing the generator frees the worker's slot.
+        Raises `TtsError`.
         """
-        request = speech_pb2.SynthesizeRequest(text=_aloud(text), voice=self._known(voice), speed=speed)
+        request = speech_pb2.SynthesizeRequest(
+            text=_aloud(text), voice=self._known(voice), speed=speed, call=call, skip_samples=skip_samples
+        )
         attempts = Attempts(self.pool.balancer)
         error: TtsError | None = None
         with metrics.queue_depth.labels("tts").track_inprogress():
@@ -94,7 +101,7 @@ class TtsProcessor:
                 try:
                     async with aclosing(self._stream(address, request)) as chunks:
                         async for pcm in chunks:
-                            request.skip_samples += len(pcm) // _BYTES_PER_SAMPLE
+                            request.skip_samples += len(pcm) // BYTES_PER_SAMPLE
                             yield pcm
                         return
                 except TtsError as raised:
@@ -120,7 +127,8 @@ class TtsProcessor:
                             await changed.wait()
                 case GiveUp():
                     metrics.speech_errors.labels("tts").inc()
-                    raise error or TtsError("unavailable", str(self.pool.nobody_serves()))
+                    log.warning("nobody_speaks", reason=str(self.pool.nobody_serves()))
+                    raise error or TtsError("unavailable", "no worker serves")
 
     def _known(self, voice: str) -> str:
         return next((name for name in (voice, self._default_voice) if name in self.voices), "")
@@ -129,21 +137,50 @@ class TtsProcessor:
         in_flight = metrics.tts_worker_outstanding.labels(address)
         with self.pool.balancer.asked(address), in_flight.track_inprogress():
             call = self.pool.synthesize(address, request)
+            audio = ClauseAudio(len(request.text), self.sample_rate, request.skip_samples * BYTES_PER_SAMPLE)
             try:
                 while True:
-                    async with asyncio.timeout(_LONGEST_GAP_SECONDS):
-                        chunk = await call.read()
+                    asked_at = time.monotonic()
+                    async with asyncio.timeout(audio.patience):
+                        # A read that is itself cancelled leaks the message that it was about to get (grpc#43360): it
+                        # is left to end with the call.
+                        chunk = await asyncio.shield(call.read())
                     if chunk is grpc.aio.EOF:
                         return
+                    audio.take(chunk.pcm, time.monotonic() - asked_at)
                     yield chunk.pcm
             except TimeoutError:
-                raise TtsError("timeout", f"the worker gave no audio for {_LONGEST_GAP_SECONDS:.0f} s") from None
+                raise TtsError("timeout", "the worker gave no audio in time") from None
+            except ImpossibleAudio as error:
+                raise TtsError("unavailable", str(error)) from None
             except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.INVALID_ARGUMENT:  # another worker could not say it either
+                    log.warning("clause_not_spoken", address=address)
+                    return
                 raise _tts_error(error) from None
             except Exception as error:
                 raise TtsError("unavailable", type(error).__name__) from None
             finally:
                 call.cancel()
+
+
+class TtsSession:
+    """One session's way to the workers: what it asks for counts as its own."""
+
+    def __init__(self, processor: TtsProcessor) -> None:
+        self._processor = processor
+        self._call = secrets.token_hex(8)
+
+    @property
+    def sample_rate(self) -> int:
+        """As `TtsProcessor.sample_rate`."""
+        return self._processor.sample_rate
+
+    def synthesize(
+        self, text: str, voice: str = "", speed: float = 1.0, skip_samples: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """As `TtsProcessor.synthesize`."""
+        return self._processor.synthesize(text, voice, speed, self._call, skip_samples)
 
 
 def _aloud(text: str) -> str:
@@ -155,7 +192,8 @@ def _aloud(text: str) -> str:
 
 
 def _tts_error(error: grpc.aio.AioRpcError) -> TtsError:
+    """What the worker says of itself is for its operator, and callers read this."""
     failure = _FAILURES.get(error.code(), "unavailable")
     if failure == "busy":
         metrics.queue_refused.labels("tts").inc()
-    return TtsError(failure, error.details() or error.code().name)
+    return TtsError(failure, f"the worker answered {error.code().name}")

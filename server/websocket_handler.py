@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,15 +18,19 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from server.access.admission import Admission, AdmissionRefused, Lease
-from server.access.auth import Authenticator, InvalidCredentials, Principal, credential_from
+from server.access.admission import Admission, AdmissionRefused, CallerAtCapacity
+from server.access.auth import CLOCK_SKEW_SECONDS, Authenticator, InvalidCredentials, Principal, credential_from
+from server.access.call_time import CallTime
 from server.addresses import is_loopback
+from server.connection import Connection
 from server.conversation.conversation import Conversation
 from server.dialects.dialect import Abilities
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session as OpenAiSession
+from server.limits import Limits
 from server.observability import metrics
-from server.pipeline import Parts, Session, SlowClient
+from server.outbox import SlowClient
+from server.pipeline import CallOver, Parts, Session
 from server.settings.settings import Settings, SettingsError
 
 log = structlog.get_logger(__name__)
@@ -41,19 +46,6 @@ _WRITE_LIMIT_BYTES = 65_536
 _DEFAULT_MODEL = "voicefleet"
 
 
-class _Connection(ServerConnection):
-    """A caller's connection; its place on the node is held for exactly as long as the connection is."""
-
-    lease: Lease | None = None
-    principal: Principal | None = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back however the connection ended, even in the middle of the handshake."""
-        super().connection_lost(exc)
-        if self.lease:
-            self.lease.release()
-
-
 class Gateway:
     """Takes callers in and serves them."""
 
@@ -61,15 +53,23 @@ class Gateway:
         self, settings: Settings, parts: Parts, admission: Admission, tls: ssl.SSLContext | None = None
     ) -> None:
         self._settings = settings
+        self._limits = Limits.of(settings)
         self._tls = tls
         self._parts = parts
         self._admission = admission
+        self._calls: dict[CallTime, Principal | None] = {}
         self.take_keys(settings)
 
     def take_keys(self, settings: Settings) -> None:
-        """From now on new callers are let in by the keys and the token secret of these settings."""
+        """From now on callers are let in by the keys and the token secret of these settings; calls by others end."""
         secret = settings.token_secret.get_secret_value() if settings.token_secret else None
         self._authenticator = Authenticator(settings.api_keys, secret) if settings.needs_auth else None
+        for call_time, principal in self._calls.items():
+            self._end_if_withdrawn(call_time, principal)
+
+    def _end_if_withdrawn(self, call_time: CallTime, principal: Principal | None) -> None:
+        if principal and self._authenticator and not self._authenticator.still_accepts(principal):
+            call_time.revoke(time.monotonic())
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[int]:
@@ -85,7 +85,7 @@ class Gateway:
             process_request=self._check_request,
             process_response=self._admit,
             select_subprotocol=_select_subprotocol,
-            create_connection=_Connection,
+            create_connection=partial(Connection, limits=self._limits),  # type: ignore[arg-type]  # it only calls it
             ssl=self._tls,
             compression=None,  # audio does not compress, and the attempt costs memory for every call
             max_size=settings.max_message_bytes,
@@ -136,9 +136,11 @@ class Gateway:
         if connection.state is not State.CONNECTING:  # the caller hung up on its own handshake: no place to give back
             return None
         try:
-            _ours(connection).lease = self._admission.admit()
+            _ours(connection).lease = self._admission.admit(_ours(connection).principal)
         except AdmissionRefused as refusal:
-            refused = self._refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE, refusal.reason, str(refusal))
+            of_node = not isinstance(refusal, CallerAtCapacity)
+            status = HTTPStatus.SERVICE_UNAVAILABLE if of_node else HTTPStatus.TOO_MANY_REQUESTS
+            refused = self._refuse(connection, status, refusal.reason, str(refusal))
             refused.headers["Retry-After"] = str(refusal.retry_after)
             return refused
         return None
@@ -161,27 +163,45 @@ class Gateway:
         principal = _ours(connection).principal
         log.info("session_started", principal=principal.id if principal else "local")
         started = time.monotonic()
-        session = self._session(session_id, connection)
+        call_time = self._call_time(principal, started)
+        self._calls[call_time] = principal
+        self._end_if_withdrawn(call_time, principal)  # the keys may have changed during the handshake
+        session = self._session(session_id, connection, call_time)
         try:
             await session.run(_messages(connection))
         except* SlowClient:
             log.warning("session_cut", reason="slow_client")
-            await connection.close(1008, "the client reads too slowly")
+            await _close(connection, 1008, "the client reads too slowly")
+        except* CallOver as over:
+            [ended] = [error for error in over.exceptions if isinstance(error, CallOver)]
+            metrics.calls_ended.labels(ended.reason).inc()
+            log.info("session_limited", reason=ended.reason)
+            await _close(connection, 1000, ended.reason)
         except* ConnectionClosed:
             pass  # while sending; the client is gone
         except* Exception:
             log.exception("session_failed")
-            await connection.close(1011, "internal error")
+            await _close(connection, 1011, "internal error")
         finally:
+            del self._calls[call_time]
             seconds = time.monotonic() - started
             metrics.session_seconds.observe(seconds)
             log.info("session_ended", seconds=round(seconds, 3), close_code=connection.close_code)
 
-    def _session(self, session_id: str, connection: ServerConnection) -> Session:
+    def _call_time(self, principal: Principal | None, now: float) -> CallTime:
+        expires = None
+        if principal and principal.expires_at is not None:
+            left = principal.expires_at - time.time()
+            # One that is let in though its token has expired has a back end whose clock is behind ours.
+            expires = now + (left if left > 0 else left + CLOCK_SKEW_SECONDS)
+        return CallTime(now, self._settings.max_call_seconds, self._settings.max_idle_seconds, expires)
+
+    def _session(self, session_id: str, connection: ServerConnection, call_time: CallTime) -> Session:
         assert connection.request is not None, "a call begins after the handshake"
         model = parse_qs(connection.request.path.partition("?")[2]).get("model", [_DEFAULT_MODEL])[0]
         wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
-        conversation = Conversation(wire.config(), _new_id, self._settings.llm_context_tokens)
+        tokens, speculation = self._settings.llm_context_tokens, self._settings.effective_speculation
+        conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation)
         abilities = Abilities(
             calls_functions=self._settings.llm != "local",  # a model of that size fills them with nonsense
             languages=self._parts.stt.languages,
@@ -191,13 +211,20 @@ class Gateway:
         async def send(message: bytes) -> None:
             await connection.send(message, text=True)
 
-        return Session(self._parts, self._settings, conversation, dialect, send)
+        return Session(self._parts, self._settings, conversation, dialect, send, call_time)
 
 
-def _ours(connection: ServerConnection) -> _Connection:
+def _ours(connection: ServerConnection) -> Connection:
     """What `create_connection` made; websockets' own types forget it."""
-    assert isinstance(connection, _Connection)
+    assert isinstance(connection, Connection)
     return connection
+
+
+async def _close(connection: ServerConnection, code: int, reason: str) -> None:
+    """Close it, and drop what the client still said: a connection outlives its call until the collector finds it."""
+    await connection.close(code, reason)
+    async for _ in _messages(connection):
+        pass
 
 
 async def _messages(connection: ServerConnection) -> AsyncIterator[str | bytes]:

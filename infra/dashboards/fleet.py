@@ -71,12 +71,14 @@ def rows(
                 right_unit="a minute",
             ),
             board.graph(
-                "Calls turned away",
+                "Calls turned away, and calls that ask for too much",
                 fleet.of(metrics.handshakes_refused, "Sum", label="full", reason="full"),
                 fleet.of(metrics.handshakes_refused, "Sum", label="draining", reason="draining"),
                 fleet.of(metrics.drain_cut_calls, "Sum", label="cut by a drain"),
+                right=[fleet.of(metrics.limits_met, "Sum", label="limits met by calls")],
                 alarms=["calls-refused"],
                 unit="a minute",
+                right_unit="a minute",
             ),
         ],
         [

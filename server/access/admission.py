@@ -5,8 +5,10 @@ those are. The metrics of sessions are written here and nowhere else.
 """
 
 import asyncio
+from collections import Counter
 from typing import Literal, Self
 
+from server.access.auth import Principal
 from server.errors import VoicefleetError
 from server.observability import metrics
 
@@ -14,7 +16,7 @@ from server.observability import metrics
 class AdmissionRefused(VoicefleetError):
     """No new call is taken now; `reason` is fit to be a metric's label, `retry_after` is in seconds."""
 
-    reason: Literal["full", "draining"]
+    reason: Literal["full", "draining", "caller_full"]
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(f"{message}; try again in {retry_after} s, on a new connection")
@@ -41,16 +43,27 @@ class Draining(AdmissionRefused):
         super().__init__("this node is being taken out of service", retry_after)
 
 
+class CallerAtCapacity(AdmissionRefused):
+    """As many calls of one key, or of one token's subject, as it may hold are being served; others are let in."""
+
+    reason = "caller_full"
+
+    def __init__(self, limit: int, retry_after: int) -> None:
+        super().__init__(f"this key, or this token's subject, may hold {limit} calls at once and does", retry_after)
+        self.limit = limit
+
+
 class Lease:
     """A call's place on the node: released once, by `release` or by leaving the `with` block."""
 
-    def __init__(self, admission: "Admission") -> None:
+    def __init__(self, admission: "Admission", caller: Principal | None) -> None:
         self._admission: Admission | None = admission
+        self._caller = caller
 
     def release(self) -> None:
         """Give the place back; a second time does nothing."""
         if self._admission is not None:
-            self._admission._give_back()
+            self._admission._give_back(self._caller)
             self._admission = None
 
     def __enter__(self) -> Self:
@@ -64,13 +77,16 @@ class Admission:
     """Takes up to `limit` calls; a refused caller is told to come back after `retry_after` seconds.
 
     The limit may change while calls are served. It ends none: where there are more than it allows, no new one is taken.
+    One key may hold `per_key` of them and one subject of tokens `per_token`, 0: all; a token may say less for itself.
     """
 
-    def __init__(self, limit: int, retry_after: int) -> None:
+    def __init__(self, limit: int, retry_after: int, per_key: int = 0, per_token: int = 0) -> None:
         self.limit = limit
         self.retry_after = retry_after
         self.active = 0
         self.draining = False
+        self._most = {"key": per_key, "token": per_token}
+        self._held: Counter[Principal | None] = Counter()
         self._empty = asyncio.Event()
         self._changed()
 
@@ -81,21 +97,31 @@ class Admission:
 
     @property
     def refusal(self) -> AdmissionRefused | None:
-        """Why a call that came now would be refused; None if it would be taken."""
+        """Why any call that came now would be refused; None if it would be taken."""
         if self.draining:
             return Draining(self.retry_after)
         if self.active >= self.limit:
             return AtCapacity(self.limit, self.retry_after)
         return None
 
-    def admit(self) -> Lease:
-        """Take a call. Raises `AtCapacity` or `Draining`."""
+    def admit(self, caller: Principal | None = None) -> Lease:
+        """Take a call. Raises `AtCapacity`, `CallerAtCapacity` or `Draining`."""
         if refusal := self.refusal:
             raise refusal
+        most = self._places(caller)
+        if most and self._held[caller] >= most:
+            raise CallerAtCapacity(most, self.retry_after)
+        self._held[caller] += 1
         self.active += 1
         metrics.sessions_total.inc()
         self._changed()
-        return Lease(self)
+        return Lease(self, caller)
+
+    def _places(self, caller: Principal | None) -> int:
+        """How many calls `caller` may hold at once; 0: as many as the node takes."""
+        if caller is None:
+            return 0
+        return min(filter(None, (self._most.get(caller.kind), caller.sessions)), default=0)
 
     def resize(self, limit: int) -> None:
         """Take up to `limit` calls from now on; with 0 none."""
@@ -111,8 +137,11 @@ class Admission:
         """Wait until no call is being served."""
         await self._empty.wait()
 
-    def _give_back(self) -> None:
+    def _give_back(self, caller: Principal | None) -> None:
         self.active -= 1
+        self._held[caller] -= 1
+        if not self._held[caller]:
+            del self._held[caller]  # subjects come and go
         self._changed()
 
     def _changed(self) -> None:

@@ -8,7 +8,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import jwt
@@ -29,7 +29,7 @@ _EXPLAINED: Mapping[CredentialFault, str] = {
     "missing": "no credential; send `Authorization: Bearer KEY_OR_TOKEN`, an `api-key` header or the subprotocol "
     f"`{_SUBPROTOCOL_PREFIX}KEY_OR_TOKEN`",
     "malformed": "the credential is neither an API key nor a JWT (HS256 with exp, aud and sub, not from the future, "
-    f"living {MAX_TOKEN_SECONDS // 3600} hours at most)",
+    f"living {MAX_TOKEN_SECONDS // 3600} hours at most; sessions, if given, a whole number)",
     "unknown_key": "the API key is not one that this node knows",
     "bad_signature": "the token was not signed with this node's secret",
     "expired": "the token has expired; ask for a new one",
@@ -51,10 +51,18 @@ class TokenRefused(VoicefleetError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `id` may be logged: a key's public part, a token's subject, or "local" where none need be known."""
+    """Who calls. `id` may be logged: a key's public part, a token's subject, or "local" where none need be known.
+
+    Beside it what the credential says, which makes nobody another: a token's `expires_at` (seconds since 1970) and how
+    many calls at once it allows itself (`sessions`; 0: it does not say); `hash` is the key's, or that of the secret
+    which signed the token.
+    """
 
     id: str
     kind: Literal["key", "token", "local"]
+    expires_at: float | None = field(default=None, compare=False)
+    sessions: int = field(default=0, compare=False)
+    hash: str = field(default="", compare=False, repr=False)
 
 
 class Authenticator:
@@ -77,10 +85,16 @@ class Authenticator:
             raise InvalidCredentials("malformed")
         digest = hash_api_key(credential)
         if any(hmac.compare_digest(digest, known) for known in self._hashes):
-            return Principal(_key_id(credential, digest), "key")
+            return Principal(_key_id(credential, digest), "key", hash=digest)
         if self._secret is not None and credential.count(".") == 2:
-            return Principal(_verified_subject(credential, self._secret), "token")
+            return _verified_token(credential, self._secret)
         raise InvalidCredentials("unknown_key")
+
+    def still_accepts(self, principal: Principal) -> bool:
+        """Whether the key, or the secret that signed the token, of someone let in before would still be accepted."""
+        return principal.hash in self._hashes or (
+            self._secret is not None and principal.hash == hash_api_key(self._secret)
+        )
 
 
 def credential_from(headers: Mapping[str, str], subprotocols: Sequence[str]) -> str | None:
@@ -108,13 +122,18 @@ def new_api_key() -> tuple[str, str]:
     return key, hash_api_key(key)
 
 
-def mint_token(secret: str, subject: str, ttl_seconds: float, now: float) -> str:
-    """A JWT that lets `subject` call for `ttl_seconds` from `now` (seconds since 1970). Raises `TokenRefused`."""
+def mint_token(secret: str, subject: str, ttl_seconds: float, now: float, sessions: int = 0) -> str:
+    """A JWT that lets `subject` call for `ttl_seconds` from `now` (seconds since 1970). Raises `TokenRefused`.
+
+    `sessions` is how many calls `subject` may hold at once with it; 0: as many as the node lets it.
+    """
     if not 0 < ttl_seconds <= MAX_TOKEN_SECONDS:
         raise TokenRefused(f"ttl: got {ttl_seconds:g} seconds; takes more than 0 and at most {MAX_TOKEN_SECONDS}")
     if not 0 < len(subject) <= _MAX_SUBJECT:
         raise TokenRefused(f"subject: got {len(subject)} characters; takes 1 to {_MAX_SUBJECT}")
     claims = {"sub": subject, "aud": AUDIENCE, "iat": int(now), "exp": int(now + ttl_seconds)}
+    if sessions:
+        claims["sessions"] = sessions
     return jwt.encode(claims, secret, algorithm=_ALGORITHM)
 
 
@@ -124,7 +143,7 @@ def _key_id(key: str, digest: str) -> str:
     return name if name and dot else digest.removeprefix("sha256:")[:8]
 
 
-def _verified_subject(token: str, secret: str) -> str:
+def _verified_token(token: str, secret: str) -> Principal:
     try:
         claims = jwt.decode(
             token,
@@ -147,4 +166,7 @@ def _verified_subject(token: str, secret: str) -> str:
     lifetime = int(claims["exp"]) - int(issued)
     if lifetime > MAX_TOKEN_SECONDS or not 0 < len(subject) <= _MAX_SUBJECT:
         raise InvalidCredentials("malformed")
-    return subject
+    sessions = claims.get("sessions", 0)
+    if type(sessions) is not int or sessions < 0:
+        raise InvalidCredentials("malformed")
+    return Principal(subject, "token", float(claims["exp"]), sessions, hash_api_key(secret))

@@ -1,9 +1,7 @@
 """`voicefleet bench`: many callers at once, and how soon each hears its answers."""
 
 import json
-import secrets
 import ssl
-import time
 from collections.abc import Sequence
 from functools import partial
 from importlib.resources import as_file, files
@@ -14,24 +12,18 @@ import msgspec
 import typer
 import uvloop
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from server.access.auth import MAX_TOKEN_SECONDS, mint_token
 from server.bench.load import Clip, Load, run_load
 from server.bench.load_report import LoadReport, report
 from server.bench.node_usage import sample, usage
+from server.cli.bench_node import Json, Url, progress_bar, target
 from server.cli.bench_tables import show_report
 from server.cli.call import CaFile, Key
 from server.cli.console import FAILED, errors_shown
-from server.cli.demo import QUESTION, trusting
-from server.cli.serve import Config, fetch_models
+from server.cli.demo import QUESTION
+from server.cli.serve import Config
 from server.client.caller import call, speech_from
-from server.client.local_node import running_node
-from server.settings.settings import load_settings
 
-Url = Annotated[
-    str | None, typer.Argument(help="Where to call; without it, a node of its own is started and measured.")
-]
 Calls = Annotated[int, typer.Option(min=1, help="Callers at once.")]
 Turns = Annotated[int, typer.Option(min=1, help="Turns of each caller.")]
 Seconds = Annotated[float, typer.Option(min=1, help="No turn begins after so many seconds.")]
@@ -47,7 +39,6 @@ Texts = Annotated[
     ),
 ]
 Metrics = Annotated[str | None, typer.Option(help="The node's metrics, such as http://127.0.0.1:9001/metrics.")]
-Json = Annotated[Path | None, typer.Option("--json", help="File to write the figures to.", dir_okay=False)]
 
 
 def bench(
@@ -71,11 +62,17 @@ def bench(
     with errors_shown():
         clips = clips_from(wav or [], texts)
         load = Load(calls, turns, seconds)
-        if url:
-            tls = ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None
-            figures = measure(url, clips, load, console, key=key, tls=tls, metrics=metrics)
-        else:
-            figures = _measure_own(clips, load, console, config)
+        with target(url, key, ca_file, load.calls, console, config) as node:
+            figures = measure(
+                node.url,
+                clips,
+                load,
+                console,
+                key=node.key,
+                tls=node.tls,
+                metrics=node.metrics or metrics,
+                pid=node.pid,
+            )
     show_report(console, figures)
     if save:
         save.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
@@ -99,39 +96,12 @@ def measure(
     Raises `MetricsUnavailable`; a call that fails is part of the figures.
     """
     before = sample(metrics, pid) if metrics else None
-    progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
-    with progress:
+    with progress_bar(console) as progress:
         bar = progress.add_task(f"{load.calls} calls, turns", total=load.calls * load.turns)
         place = partial(call, url, key, tls=tls)
         result = uvloop.run(run_load(place, clips, load, partial(progress.advance, bar)))
     node = usage(before, sample(metrics, pid), result.call_seconds) if metrics and before else None
     return report(result, node)
-
-
-def _measure_own(clips: Sequence[Clip], load: Load, console: Console, config: Path | None) -> LoadReport:
-    """The same of a node with the settings of this machine, with room for all calls."""
-    settings = load_settings(config)
-    fetch_models(settings, console)
-    variables = {"VOICE_MAX_SESSIONS": str(max(settings.max_sessions, load.calls))}
-    key = None
-    if settings.needs_auth:
-        secret = settings.token_secret.get_secret_value() if settings.token_secret else secrets.token_hex(32)
-        variables["VOICE_TOKEN_SECRET"] = secret
-        key = mint_token(secret, "bench", MAX_TOKEN_SECONDS, time.time())
-    console.print("starting a node")
-    with running_node(variables, config) as node:
-        return measure(
-            node.websocket,
-            clips,
-            load,
-            console,
-            key=key,
-            tls=trusting(settings.tls_cert),
-            metrics=f"{node.http}/metrics",
-            pid=node.process.pid,
-        )
 
 
 def clips_from(wavs: Sequence[Path], texts: Path | None = None) -> list[Clip]:

@@ -1,6 +1,6 @@
 """The figures of `voicefleet bench` as tables for a person."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -36,10 +36,21 @@ def show_report(console: Console, report: LoadReport) -> None:
     )
     _show_counts(console, report)
     if not report.trusted:
-        console.print(
-            f"[bold red]The callers themselves were more than {TRUSTED_LAG_MS:g} ms late: this machine is too busy to "
-            "measure the node. Don't trust these figures; call from elsewhere, or with fewer callers.[/]"
-        )
+        show_distrust(console)
+
+
+def show_failures(console: Console, failures: Sequence[str]) -> None:
+    """Why calls failed, each reason once."""
+    for failure in sorted(set(failures)):
+        console.print(f"[red]{failures.count(failure)} x {failure}[/]", highlight=False)
+
+
+def show_distrust(console: Console) -> None:
+    """That the callers were too late to measure anyone."""
+    console.print(
+        f"[bold red]The callers themselves were more than {TRUSTED_LAG_MS:g} ms late: this machine is too busy to "
+        "measure the node. Don't trust these figures; call from elsewhere, or with fewer callers.[/]"
+    )
 
 
 def _show_spreads(console: Console, title: str, spreads: Mapping[str, Spread | None]) -> None:
@@ -82,8 +93,7 @@ def _show_counts(console: Console, report: LoadReport) -> None:
     for label, text in rows.items():
         table.add_row(label, text)
     console.print(table)
-    for failure in sorted(set(report.failures)):
-        console.print(f"[red]{report.failures.count(failure)} x {failure}[/]", highlight=False)
+    show_failures(console, report.failures)
 
 
 def _ms(value: float | None) -> str:

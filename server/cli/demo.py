@@ -58,7 +58,7 @@ async def _demo(settings: Settings, store: ModelStore, console: Console, save: P
     secret = settings.token_secret or SecretStr(secrets.token_hex(32))
     if settings.needs_auth:
         settings = settings.model_copy(update={"token_secret": secret})
-    key = mint_token(secret.get_secret_value(), "demo", 60, time.time()) if settings.needs_auth else None
+    key = mint_token(secret.get_secret_value(), "demo", 600, time.time()) if settings.needs_auth else None
     console.print("starting the node: speech recognition, language model, voice")
     async with Node(settings, store).running() as node:
         with as_file(files("server.demo") / "question.wav") as wav:

@@ -17,8 +17,11 @@ from server.settings.settings import load_settings
 def token(
     subject: Annotated[str, typer.Option(help="Who will call: a name for logs and limits, no secret.")] = "client",
     ttl: Annotated[
-        int, typer.Option(help=f"Seconds until it expires, {MAX_TOKEN_SECONDS} at most. A call once begun goes on.")
-    ] = 300,
+        int, typer.Option(help=f"Seconds until it expires, {MAX_TOKEN_SECONDS} at most; its calls end then.")
+    ] = 7200,  # as long as a call lasts at most by default
+    sessions: Annotated[
+        int, typer.Option(min=0, help="Calls at once, where that is less than VOICE_SESSIONS_PER_TOKEN; 0: as many.")
+    ] = 0,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make an API key instead of a token.")] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with the node's settings.")] = None,
 ) -> None:
@@ -33,7 +36,7 @@ def token(
             raise TokenRefused(
                 "VOICE_TOKEN_SECRET: got nothing; takes the secret that the node has (`openssl rand -hex 32` makes one)"
             )
-        typer.echo(mint_token(secret.get_secret_value(), subject, ttl, time.time()))
+        typer.echo(mint_token(secret.get_secret_value(), subject, ttl, time.time(), sessions))
     except VoicefleetError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -25,8 +25,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from server.audio import Samples
 from server.audio.resampling import Resampler
 from server.audio.wav import read_wav
-from server.client.playout import Playout, last_audible
-from server.errors import VoicefleetError
+from server.client.playout import Playout, first_audible, last_audible
+from server.errors import VoicefleetError, first_of
 
 WIRE_RATE = 24_000
 FRAME_SECONDS = 0.02
@@ -49,6 +49,7 @@ class Speech:
         frames = math.ceil(len(samples) / _FRAME_SAMPLES)
         padded = np.concatenate((samples, np.zeros(frames * _FRAME_SAMPLES - len(samples), np.int16)))
         self.messages = [_append(frame) for frame in padded.reshape(frames, _FRAME_SAMPLES)]
+        self.first_audible = first_audible(samples) / WIRE_RATE
         self.last_audible = last_audible(samples) / WIRE_RATE
         self.seconds = frames * FRAME_SECONDS
 
@@ -94,7 +95,7 @@ class Caller:
     def __init__(self, connection: ClientConnection, on_event: Callable[[dict[str, Any]], None] | None = None) -> None:
         self._connection = connection
         self._on_event = on_event or (lambda _: None)
-        self._speech: asyncio.Queue[Speech] = asyncio.Queue()
+        self._speech: asyncio.Queue[tuple[Speech, asyncio.Future[float]]] = asyncio.Queue()
         self._turn = Turn()
         self._turn_done = asyncio.Event()
         self._ready = asyncio.Event()
@@ -104,27 +105,37 @@ class Caller:
     async def say(self, speech: Speech, timeout: float = 60.0) -> Turn:
         """Say `speech`, wait for the whole answer and until it has been played. Raises `CallFailed`."""
         await self._ready.wait()
-        self._turn, self._turn_done = Turn(), asyncio.Event()
-        self._speech.put_nowait(speech)
+        turn, done = self._turn, self._turn_done = Turn(), asyncio.Event()
+        turn.speech_ended_at = await self.begin(speech) + speech.last_audible
         try:
             async with asyncio.timeout(speech.seconds + timeout):
-                await self._turn_done.wait()
+                await done.wait()
         except TimeoutError:
             raise CallFailed(f"no answer within {timeout:g} s") from None
-        turn = self._turn
         await asyncio.sleep(max(0.0, turn.playout.ends_at - time.monotonic()))
         return turn
+
+    async def begin(self, speech: Speech) -> float:
+        """Begin to say `speech` once all before it has been said; gives when, in monotonic seconds."""
+        begun: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._speech.put_nowait((speech, begun))
+        return await begun
+
+    async def send(self, event: dict[str, Any]) -> None:
+        """Send an event of the client's, such as `response.create`, once the session is set up."""
+        await self._ready.wait()
+        await self._connection.send(json.dumps(event))
 
     async def run(self, session: dict[str, Any]) -> None:
         """Keep the line open: frames out, events in. Raises `CallFailed` when the node hangs up."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen())
-                await self._connection.send(json.dumps({"type": "session.update", "session": session}))
-                await self._ready.wait()
-                tasks.create_task(self._speak())
-        except* ConnectionClosed as group:
-            closed = group.exceptions[0]
+            with first_of(ConnectionClosed):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._listen())
+                    await self._connection.send(json.dumps({"type": "session.update", "session": session}))
+                    await self._ready.wait()
+                    tasks.create_task(self._speak())
+        except ConnectionClosed as closed:
             raise CallFailed(f"the node hung up: {closed}") from None
 
     async def _speak(self) -> None:
@@ -134,9 +145,10 @@ class Caller:
         while True:
             message = next(messages, None)
             if message is None and not self._speech.empty():
-                speech = self._speech.get_nowait()
-                self._turn.speech_ended_at = deadline + speech.last_audible
-                messages = iter(speech.messages)
+                speech, begun = self._speech.get_nowait()
+                if not begun.cancelled():
+                    begun.set_result(deadline)
+                    messages = iter(speech.messages)
                 continue
             deadline += FRAME_SECONDS
             # A frame can leave only once its last sample has been spoken.
@@ -185,28 +197,31 @@ async def call(
     key: str | None = None,
     *,
     session: dict[str, Any] | None = None,
+    turn_detection: dict[str, Any] | None = None,
     tls: ssl.SSLContext | None = None,
     on_event: Callable[[dict[str, Any]], None] | None = None,
 ) -> AsyncIterator[Caller]:
-    """Place a call to `url` (ws:// or wss://, with path). `session` holds further settings. Raises `CallFailed`."""
+    """Place a call to `url` (ws:// or wss://, with path). Raises `CallFailed`.
+
+    `session` holds further settings, `turn_detection` how turns are found, by default as the node does it unasked.
+    """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     settings = {
         "type": "realtime",
         "x_turn_timings": True,
         "audio": {
-            "input": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}, "transcription": {"model": "default"}},
+            "input": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}, "transcription": {"model": "default"}}
+            | ({"turn_detection": turn_detection} if turn_detection else {}),
             "output": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}},
         },
     } | (session or {})
     async with await _connect(url, headers, tls) as connection:
         caller = Caller(connection, on_event)
-        try:
+        with first_of(CallFailed):
             async with asyncio.TaskGroup() as tasks:
                 line = tasks.create_task(caller.run(settings))
                 yield caller
                 line.cancel()
-        except* CallFailed as group:
-            raise group.exceptions[0] from None
 
 
 async def _connect(url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> ClientConnection:
@@ -221,8 +236,13 @@ async def _connect(url: str, headers: dict[str, str], tls: ssl.SSLContext | None
         raise CallFailed(f"{url} can't be reached: {str(error) or type(error).__name__}") from None
 
 
-def speech_from(path: Path) -> Speech:
-    """What is said in a WAV file. Raises `WavError`."""
+def samples_from(path: Path) -> Samples:
+    """A WAV file's samples at 24 kHz. Raises `WavError`."""
     samples, rate = read_wav(path)
     resampler = Resampler(rate, WIRE_RATE)
-    return Speech(np.concatenate((resampler.push(samples), resampler.flush())))
+    return np.concatenate((resampler.push(samples), resampler.flush()))
+
+
+def speech_from(path: Path) -> Speech:
+    """What is said in a WAV file. Raises `WavError`."""
+    return Speech(samples_from(path))

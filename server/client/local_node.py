@@ -34,11 +34,19 @@ class LocalNode:
 
 
 @contextmanager
-def running_node(variables: Mapping[str, str], config: Path | None = None) -> Iterator[LocalNode]:
-    """Run a node with these variables beside the environment's own until the block ends. Raises `NodeNotStarted`."""
+def running_node(
+    variables: Mapping[str, str], config: Path | None = None, checkout: Path | None = None
+) -> Iterator[LocalNode]:
+    """Run a node with these variables beside the environment's own until the block ends. Raises `NodeNotStarted`.
+
+    `checkout` is a folder with another version of this repository and its environment in `.venv`; by default the node
+    is of this version.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "server.main", "serve", "--port", "0", "--http-port", "0"]
+        [str(checkout / ".venv/bin/python") if checkout else sys.executable]
+        + ["-m", "server.main", "serve", "--port", "0", "--http-port", "0"]
         + (["--config", str(config)] if config else []),
+        cwd=checkout,
         env={**os.environ, "VOICE_LOG_LEVEL": "info", **variables},  # at "info" and below it logs its addresses
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

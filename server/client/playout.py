@@ -57,6 +57,12 @@ def is_audible(samples: Samples) -> bool:
     return bool(np.any(np.abs(samples.astype(np.int32)) >= AUDIBLE))
 
 
+def first_audible(samples: Samples) -> int:
+    """Index of the first audible sample; their number where there is none."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) >= AUDIBLE)
+    return int(loud[0]) if len(loud) else len(samples)
+
+
 def last_audible(samples: Samples) -> int:
     """Index just after the last audible sample; 0 where there is none."""
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) >= AUDIBLE)

@@ -2,13 +2,13 @@
 
 import re
 
-_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def words(text: str) -> list[str]:
     """Comparable words: lower case, no punctuation, single digits spelled out."""
     found = re.findall(r"[a-z']+|\d", text.lower().replace("-", " "))
-    return [_DIGITS[int(word)] if word.isdigit() else word for word in found]
+    return [DIGITS[int(word)] if word.isdigit() else word for word in found]
 
 
 def word_errors(truth: str, heard: str) -> int:

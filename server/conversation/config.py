@@ -4,16 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from server.conversation.context import Truncation
 from server.conversation.endpointing import TurnDetection
 from server.llm.interface import ReasoningEffort, Tool
 
 Modality = Literal["audio", "text"]
+Speculation = Literal["off", "stt", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFiller:
+    """What is said while functions have been running for `after` seconds in which the caller heard nothing."""
+
+    text: str
+    after: float
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseConfig:
-    """How one answer is made. `max_output_tokens` None: the node's own limit; `speed` 1.0 is the voice's own pace."""
+    """How one answer is made. `max_output_tokens` None: the node's own limit; `speed` 1.0 is the voice's own pace.
+
+    One that is not `interruptible` is heard to its end, whatever the caller says. `tool_filler` is for the functions
+    that it calls; None: the caller waits in silence.
+    """
 
     instructions: str = ""
     tools: tuple[Tool, ...] = ()
@@ -27,6 +39,21 @@ class ResponseConfig:
     reasoning_effort: ReasoningEffort | None = None
     metadata: Mapping[str, str] | None = None
     in_conversation: bool = True
+    interruptible: bool = True
+    tool_filler: ToolFiller | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """When the oldest items are left out, and how many.
+
+    `post_instructions` is the most tokens of the conversation after instructions and tools (None: what the model can
+    read), `retention` the fraction of it that is kept when it is exceeded. Less than all, so that the model's prompt
+    cache is spoiled once in a while and not with every turn.
+    """
+
+    post_instructions: int | None = None
+    retention: float = 0.8
 
 
 @dataclass(frozen=True, slots=True)

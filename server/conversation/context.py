@@ -1,4 +1,4 @@
-"""How much of a conversation the language model is shown, so that it never outgrows what the model can read.
+"""What the language model is asked: how much of a conversation it is shown, so that it never outgrows what it can read.
 
 Pure. Source of the rule: `truncation` of OpenAI Realtime. Once the conversation exceeds the limit, the oldest items are
 left out until a fraction of the limit is used; they stay left out, so that the next requests begin alike and the
@@ -8,8 +8,9 @@ model's prompt cache holds. The items themselves stay in the history.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from server.conversation.history import Item, chat_message
-from server.llm.interface import ChatMessage, Tool
+from server.conversation.config import ResponseConfig, Truncation
+from server.conversation.history import History, Item, Message, chat_message, chat_messages
+from server.llm.interface import ChatMessage, ChatRequest, Memo, Tool, UserText
 from server.llm.shortening import left_out, message_tokens, text_tokens
 
 # No way of counting differs from the estimate by more; a provider that seems to does not count all of the request.
@@ -19,16 +20,27 @@ _LESS = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Truncation:
-    """When the oldest items are left out, and how many.
+class _Shown:
+    """An item as the model is shown it, and the size of that; `text` is the item's own."""
 
-    `post_instructions` is the most tokens of the conversation after instructions and tools (None: what the model can
-    read), `retention` the fraction of it that is kept when it is exceeded. Less than all, so that the model's prompt
-    cache is spoiled once in a while and not with every turn.
+    item_id: str
+    text: str
+    message: ChatMessage
+    size: int
+
+
+@dataclass(slots=True)
+class Requested:
+    """What the model is asked for one answer.
+
+    `shown` are the items of the conversation in it, `estimate` is the size of all of it (0: it shows something else),
+    and `left_out` how many more items are left out from now on.
     """
 
-    post_instructions: int | None = None
-    retention: float = 0.8
+    request: ChatRequest
+    shown: Sequence[_Shown] = ()
+    estimate: float = 0.0
+    left_out: int = 0
 
 
 class Context:
@@ -39,48 +51,117 @@ class Context:
         self._limit = float(limit)
         self._scale = 1.0
         self._gone: set[str] = set()
-        self._asked: list[tuple[str, float]] = []  # the items that the last request showed, with their sizes
-        self._estimate = 0.0  # size of all of that request; 0 if it showed something else
+        self._known: dict[str, _Shown] = {}
+        self._fixed: tuple[str, Sequence[Tool], int] = ("", (), 0)  # instructions and tools, and their size
+        self._memo = Memo()
 
-    def shown(
-        self, items: Iterable[Item], instructions: str, tools: Sequence[Tool], truncation: Truncation | None
-    ) -> tuple[list[ChatMessage], int]:
-        """The messages to show, and how many that were shown before are left out now; without `truncation` none."""
-        pairs = [(item.id, message) for item in items if item.id not in self._gone and (message := chat_message(item))]
-        fixed = text_tokens(instructions) + sum(_tool_tokens(tool) for tool in tools)
+    def request(
+        self,
+        config: ResponseConfig,
+        truncation: Truncation | None,
+        history: History,
+        asides: Iterable[ChatMessage],
+    ) -> Requested:
+        """For an answer to the conversation. Without `truncation` no items are left out."""
+        shown = self._all_shown(history)
+        fixed = self._size_of_fixed(config.instructions, config.tools)
         gone: frozenset[int] = frozenset()
         if truncation:
-            room = self._limit / self._scale - fixed
-            if truncation.post_instructions is not None:
-                room = min(room, truncation.post_instructions / self._scale)
-            size = sum(message_tokens(message) for _, message in pairs)
+            room = self._room(truncation, fixed)
+            size = sum(item.size for item in shown)
             if size > room:
-                gone = left_out([message for _, message in pairs], size - truncation.retention * room)
-        self._gone.update(pairs[index][0] for index in gone)
-        kept = [pair for index, pair in enumerate(pairs) if index not in gone]
-        self._asked = [(item_id, message_tokens(message)) for item_id, message in kept]
-        self._estimate = fixed + sum(size for _, size in self._asked)
-        return [message for _, message in kept], len(gone)
+                gone = left_out([item.message for item in shown], size - truncation.retention * room)
+        self._gone.update(shown[index].item_id for index in gone)
+        shown = [item for index, item in enumerate(shown) if index not in gone]
+        messages = [*(item.message for item in shown), *asides]
+        request = _request(config, truncation, messages, self._memo)
+        return Requested(request, shown, fixed + sum(item.size for item in shown), len(gone))
 
-    def other_request(self) -> None:
-        """The next request shows the model something else than the conversation."""
-        self._asked, self._estimate = [], 0.0
+    def expected(
+        self, config: ResponseConfig, truncation: Truncation | None, history: History, words: str
+    ) -> tuple[ChatRequest, int] | None:
+        """What the request will be if the caller's next turn is `words`, and how many tokens, about.
 
-    def counted(self, input_tokens: int) -> None:
-        """The provider counted so many tokens in the last request."""
-        if input_tokens > 0 and self._estimate > 0:
+        None where items would have to be left out.
+        """
+        shown, further = self._all_shown(history), UserText(words)
+        fixed = self._size_of_fixed(config.instructions, config.tools)
+        size = sum(item.size for item in shown) + message_tokens(further)
+        if truncation and size > self._room(truncation, fixed):
+            return None
+        messages = [*(item.message for item in shown), further]
+        return _request(config, truncation, messages, self._memo), round(self._scale * (fixed + size))
+
+    def other_request(
+        self,
+        config: ResponseConfig,
+        truncation: Truncation | None,
+        items: Iterable[Item],
+        asides: Iterable[ChatMessage],
+    ) -> Requested:
+        """For an answer to all of these items, which are not the conversation."""
+        return Requested(_request(config, truncation, [*chat_messages(items), *asides], Memo()))
+
+    def counted(self, requested: Requested, input_tokens: int) -> None:
+        """The provider counted so many tokens in a request."""
+        if input_tokens > 0 and requested.estimate > 0:
             least, most = _SCALES
-            self._scale = min(max(least, input_tokens / self._estimate), most)
+            self._scale = min(max(least, input_tokens / requested.estimate), most)
 
-    def refused(self, gone: frozenset[int]) -> None:
-        """The last request was too long for the model, which answers one without the messages at `gone`."""
-        if not self._asked:
+    def refused(self, requested: Requested, gone: frozenset[int]) -> None:
+        """A request was too long for the model, which answers one without the messages at `gone`."""
+        if not requested.shown:
             return
-        self._limit = min(self._limit, _LESS * self._scale * self._estimate)
-        left_out = [asked for index, asked in enumerate(self._asked) if index in gone]
-        self._gone.update(item_id for item_id, _ in left_out)
-        self._estimate -= sum(size for _, size in left_out)
+        self._limit = min(self._limit, _LESS * self._scale * requested.estimate)
+        left_out = [item for index, item in enumerate(requested.shown) if index in gone]
+        self._gone.update(item.item_id for item in left_out)
+        requested.estimate -= sum(item.size for item in left_out)
+
+    def _all_shown(self, history: History) -> "list[_Shown]":
+        shown = [known for item in history if item.id not in self._gone and (known := self._shown(item))]
+        self._gone = {item_id for item_id in self._gone if item_id in history}
+        self._known = {item.item_id: item for item in shown}  # of what was deleted nothing is kept
+        return shown
+
+    def _room(self, truncation: Truncation, fixed: int) -> float:
+        """The most that items may take beside instructions and tools."""
+        room = self._limit / self._scale - fixed
+        if truncation.post_instructions is None:
+            return room
+        return min(room, truncation.post_instructions / self._scale)
+
+    def _shown(self, item: Item) -> "_Shown | None":
+        """The item as it is shown; made anew only when it says something else."""
+        known = self._known.get(item.id)
+        if known and isinstance(item, Message) and known.text == item.text:
+            return known
+        message = chat_message(item)
+        if message is None:
+            return None
+        if known is None or known.message != message:
+            text = item.text if isinstance(item, Message) else ""
+            known = _Shown(item.id, text, message, message_tokens(message))
+        return known
+
+    def _size_of_fixed(self, instructions: str, tools: Sequence[Tool]) -> int:
+        if self._fixed[:2] != (instructions, tools):
+            texts = [instructions, *(f"{tool.name}{tool.description}{tool.parameters}" for tool in tools)]
+            self._fixed = instructions, tools, sum(map(text_tokens, texts))
+        return self._fixed[2]
 
 
-def _tool_tokens(tool: Tool) -> int:
-    return text_tokens(f"{tool.name}{tool.description}{tool.parameters}")
+def _request(
+    config: ResponseConfig, truncation: Truncation | None, messages: Sequence[ChatMessage], memo: Memo
+) -> ChatRequest:
+    return ChatRequest(
+        instructions=config.instructions,
+        messages=messages,
+        tools=config.tools,
+        tool_choice=config.tool_choice,
+        max_output_tokens=config.max_output_tokens,
+        temperature=config.temperature,
+        parallel_tool_calls=config.parallel_tool_calls,
+        reasoning_effort=config.reasoning_effort,
+        may_be_shortened=truncation is not None,
+        memo=memo,
+    )

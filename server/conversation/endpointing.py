@@ -1,10 +1,12 @@
 """Endpointing: when the caller's utterance starts, pauses, goes on and ends, from voice-activity probabilities.
 
-Pure. Times are seconds on the caller's own audio clock (samples received over the sample rate), so a network stall
-moves nothing.
+Pure. How much silence ends an utterance is set from outside (see `turn_policy`), or fixed. Times are seconds on the
+caller's own audio clock (samples received over the sample rate), so a network stall moves nothing.
 """
 
 from dataclasses import dataclass
+
+from server.conversation.turn_policy import Eagerness
 
 # Silero's own rule: speech ends only well below the threshold at which it starts, or a voice that fades would flutter.
 HYSTERESIS = 0.15
@@ -12,13 +14,18 @@ HYSTERESIS = 0.15
 MIN_SPEECH_PROBABILITY = 0.01
 # Two VAD frames: a click or a dropped packet is shorter, no word is.
 MIN_SPEECH_SECONDS = 0.05
-# A pause this long is often the end, and transcription is begun on the chance of it.
+# A pause this long is often the end, and transcription is begun on the chance of it. Where turns end by what was said,
+# sooner: the end can come no sooner than the words. Between two words speech is seldom quiet for two frames.
 PAUSE_SECONDS = 0.2
+PAUSE_TO_JUDGE_SECONDS = 0.064
 
 
 @dataclass(frozen=True, slots=True)
 class TurnDetection:
-    """How the caller's turns are found and what they do. Durations are seconds; the defaults are OpenAI Realtime's."""
+    """How the caller's turns are found and what they do. Durations are seconds; the defaults are OpenAI Realtime's.
+
+    With `eagerness` an utterance ends when it seems finished, without after `silence` alone.
+    """
 
     threshold: float = 0.5
     prefix_padding: float = 0.3
@@ -26,6 +33,7 @@ class TurnDetection:
     idle_timeout: float | None = None
     create_response: bool = True
     interrupt_response: bool = True
+    eagerness: Eagerness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,10 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The caller went on after a pause."""
+    """The caller went on after a pause, which had begun at `speech_end` and lasted for `seconds`."""
+
+    speech_end: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ class Endpointer:
 
     def __init__(self, settings: TurnDetection) -> None:
         self.settings = settings
+        self._pause = PAUSE_SECONDS if settings.eagerness is None else PAUSE_TO_JUDGE_SECONDS
         self._end_of_previous = 0.0
         self.reset()
 
@@ -81,6 +93,8 @@ class Endpointer:
         self._speech_since: float | None = None
         self._silent_since: float | None = None
         self._paused = False
+        self.patience = self.settings.silence
+        """Seconds of silence that end the utterance; speech that goes on makes it that of the settings again."""
 
     def stop(self, end: float) -> Stopped:
         """The open utterance is over: no more of it comes after `end`."""
@@ -106,19 +120,20 @@ class Endpointer:
 
     def _within(self, start: float, end: float, probability: float) -> Endpoint | None:
         if probability >= self.settings.threshold:
-            self._silent_since = None
-            if self._paused:
+            silent_since, self._silent_since = self._silent_since, None
+            if self._paused and silent_since is not None:
                 self._paused = False
-                return Resumed()
+                self.patience = self.settings.silence
+                return Resumed(silent_since, start - silent_since)
             return None
         if self._silent_since is None:
             if probability >= max(self.settings.threshold - HYSTERESIS, MIN_SPEECH_PROBABILITY):
                 return None
             self._silent_since = start
         silence = end - self._silent_since
-        if silence >= self.settings.silence:
+        if silence >= self.patience:
             return self.stop(end)
-        if silence >= PAUSE_SECONDS and not self._paused:
+        if silence >= self._pause and not self._paused:
             self._paused = True
             return Paused(self._silent_since)
         return None

@@ -1,14 +1,15 @@
 """The items of a conversation, in order, as the client and the language model both see them.
 
 Pure, and the only place where history is kept. An assistant's message holds what the caller heard, not what the model
-wrote.
+wrote. Whatever is done to one item costs the same in a long conversation as in a short one.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from server.conversation.errors import DuplicateItem, ItemNotFound
+from server.limits import Limits
 from server.llm.interface import AssistantText, ChatMessage, SystemText, ToolCall, ToolResult, UserText
 
 Role = Literal["user", "assistant", "system"]
@@ -39,6 +40,8 @@ class Message:
     @property
     def text(self) -> str:
         """All that is known of what the message says."""
+        if len(self.parts) == 1:
+            return self.parts[0].text or ""
         return " ".join(part.text for part in self.parts if part.text)
 
 
@@ -72,21 +75,50 @@ _SAID_BY: dict[Role, Callable[[str], UserText | AssistantText | SystemText]] = {
 Item = Message | FunctionCall | FunctionCallOutput
 
 
+def text_bytes(item: Item) -> int:
+    """What the item holds of text, in bytes of UTF-8: all that a client or a model has written into it."""
+    match item:
+        case Message():
+            texts = [item.id, *(part.text or "" for part in item.parts)]
+        case FunctionCall():
+            texts = [item.id, item.call_id, item.name, item.arguments]
+        case _:
+            texts = [item.id, item.call_id, item.output]
+    return sum(len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts)
+
+
+def snapshot(item: Item) -> Item:
+    """The item as it stands now, which later changes do not reach."""
+    return replace(item, parts=[replace(part) for part in item.parts]) if isinstance(item, Message) else replace(item)
+
+
 class History:
-    """An ordered row of items with unique ids."""
+    """An ordered row of items with unique ids: a ring of links, in which None stands between the last and the first."""
 
     def __init__(self) -> None:
-        self._items: list[Item] = []
+        self._items: dict[str, Item] = {}
+        self._before: dict[str | None, str | None] = {None: None}
+        self._after: dict[str | None, str | None] = {None: None}
+        self._bytes: dict[str, int] = {}
+        self.text_bytes = 0
+        """Of all items together, in bytes of UTF-8."""
 
     def __iter__(self) -> Iterator[Item]:
-        return iter(self._items)
+        item_id = self._after[None]
+        while item_id is not None:
+            yield self._items[item_id]
+            item_id = self._after[item_id]
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def __contains__(self, item_id: str) -> bool:
-        return any(item.id == item_id for item in self._items)
+        return item_id in self._items
 
     def get(self, item_id: str) -> Item:
         """The item of that id. Raises `ItemNotFound`."""
-        return self._items[self._index(item_id)]
+        self._check(item_id)
+        return self._items[item_id]
 
     def insert(self, item: Item, after: str | None = None) -> str | None:
         """Place `item` after the item `after` (None: at the end, `ROOT`: first) and return its predecessor's id.
@@ -95,26 +127,69 @@ class History:
         """
         if item.id in self:
             raise DuplicateItem(item.id)
-        index = (
-            len(self._items) if after is None else 0 if after == ROOT else self._index(after, "previous_item_id") + 1
-        )
-        self._items.insert(index, item)
-        return self._items[index - 1].id if index else None
+        if after is not None and after != ROOT:
+            self._check(after, "previous_item_id")
+        before = self._before[None] if after is None else None if after == ROOT else after
+        behind = self._after[before]
+        self._items[item.id] = item
+        self._link(before, item.id)
+        self._link(item.id, behind)
+        self.measure(item)
+        return before
+
+    def latest(self, role: Role) -> str:
+        """What was said last by `role`; empty if nothing was."""
+        item_id = self._before[None]
+        while item_id is not None:
+            item = self._items[item_id]
+            if isinstance(item, Message) and item.role == role:
+                return item.text
+            item_id = self._before[item_id]
+        return ""
+
+    def after(self, item_id: str) -> Iterator[Item]:
+        """The items behind `item_id`. Raises `ItemNotFound`."""
+        self._check(item_id)
+        behind = self._after[item_id]
+        while behind is not None:
+            yield self._items[behind]
+            behind = self._after[behind]
+
+    def measure(self, item: Item) -> None:
+        """Take note that the item, if it is here, says something else than before."""
+        if item.id in self._items:
+            now = text_bytes(item)
+            self.text_bytes += now - self._bytes.get(item.id, 0)
+            self._bytes[item.id] = now
+
+    def check_items(self, limits: Limits) -> None:
+        """Raises `LimitExceeded` where there is no room for one more."""
+        items = len(self) + 1
+        limits.check("max_items", items, f"a conversation of {items:,} items")
+
+    def check_bytes(self, limits: Limits, more: int) -> None:
+        """Raises `LimitExceeded` where there is no room for so many more bytes of text."""
+        size = self.text_bytes + more
+        limits.check("max_conversation_bytes", size, f"a conversation of {size:,} bytes of text")
 
     def previous_id(self, item_id: str) -> str | None:
         """Id of the item before `item_id`. Raises `ItemNotFound`."""
-        index = self._index(item_id)
-        return self._items[index - 1].id if index else None
+        self._check(item_id)
+        return self._before[item_id]
 
     def delete(self, item_id: str) -> None:
         """Raises `ItemNotFound`."""
-        del self._items[self._index(item_id)]
+        self._check(item_id)
+        del self._items[item_id]
+        self.text_bytes -= self._bytes.pop(item_id)
+        self._link(self._before.pop(item_id), self._after.pop(item_id))
 
-    def _index(self, item_id: str, param: str = "item_id") -> int:
-        for index in range(len(self._items) - 1, -1, -1):  # what is asked for is nearly always recent
-            if self._items[index].id == item_id:
-                return index
-        raise ItemNotFound(item_id, param)
+    def _link(self, before: str | None, after: str | None) -> None:
+        self._after[before], self._before[after] = after, before
+
+    def _check(self, item_id: str, param: str = "item_id") -> None:
+        if item_id not in self._items:
+            raise ItemNotFound(item_id, param)
 
 
 def chat_messages(items: Iterable[Item]) -> list[ChatMessage]:

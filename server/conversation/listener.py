@@ -54,6 +54,15 @@ class Listener:
         assert self.endpointer is not None, "what is open was found by endpointing"
         return self.endpointer.stop(end)
 
+    def is_voice(self, probability: float) -> bool:
+        """Whether a frame of that probability is taken for voice."""
+        return self.endpointer is not None and probability >= self.endpointer.settings.threshold
+
+    def wait_for(self, silence: float) -> None:
+        """In this pause, so many seconds of silence end the utterance."""
+        assert self.endpointer is not None, "pauses are found by endpointing"
+        self.endpointer.patience = silence
+
     def audio(self, start: float, end: float) -> bytes:
         """The audio between two times, as far as it is held."""
         return bytes(self._held[max(0, self._offset(start)) : max(0, self._offset(end))])

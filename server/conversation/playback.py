@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 # A clause broken off in the middle: how long the rest would have been follows from an English voice's usual pace.
 _CHARACTERS_PER_SECOND = 15.0
+_QUESTION_ENDS = ("?", "？", "؟", '?"', "?”")  # noqa: RUF001  # of every script
 
 
 @dataclass(slots=True)
@@ -34,6 +35,17 @@ class _Clause:
         """When the last of the audio sent of it has been played."""
         return sum(self.stretches[-1]) if self.stretches else 0.0
 
+    def said(self, since: float, until: float) -> str:
+        """The words of it that are played between two times, taken to be spoken at an even pace."""
+        if not self.stretches or not self.seconds:
+            return ""
+        began = self.stretches[0][0]
+        first, last = (round(len(self.text) * (time - began) / self.seconds) for time in (since, until))
+        if last <= 0 or first >= len(self.text):
+            return ""
+        first, end = self.text.rfind(" ", 0, max(0, first)) + 1, self.text.find(" ", last)
+        return self.text[first : None if end < 0 else end]
+
 
 class Playback:
     """The assistant's speech on the caller's side. `now` is monotonic seconds; durations are seconds of audio."""
@@ -41,6 +53,8 @@ class Playback:
     def __init__(self) -> None:
         self._items: dict[str, list[_Clause]] = {}
         self.ends_at = 0.0
+        self.began_at = 0.0
+        """When the client began to play, without a gap, what `ends_at` is the end of."""
 
     def ahead(self, now: float) -> float:
         """Seconds of audio that the client has received and not yet played."""
@@ -67,6 +81,8 @@ class Playback:
         mid_item = any(clause.stretches for clause in clauses)
         dry = now > self.ends_at
         start = now if dry else self.ends_at
+        if dry:
+            self.began_at = start
         clauses[-1].sent += seconds
         stretches = clauses[-1].stretches
         if stretches and not dry:
@@ -110,11 +126,34 @@ class Playback:
                 yield clause, cut.rsplit(" ", 1)[0], left
             return
 
+    def said(self, since: float, until: float) -> str:
+        """What the client plays between two times, as far as it has been sent."""
+        return " ".join(filter(None, (clause.said(since, until) for clause in self._clauses_after(since))))
+
+    def asked(self, since: float, until: float) -> bool:
+        """Whether a question comes to its end between two times."""
+        return any(
+            clause.stretches
+            and clause.text.endswith(_QUESTION_ENDS)
+            and since <= clause.stretches[0][0] + clause.seconds <= until
+            for clause in self._clauses_after(since)
+        )
+
+    def _clauses_after(self, time: float) -> Iterator[_Clause]:
+        """The clauses of the items that were not yet played to their end at that time, the oldest first."""
+        for item_id in self.unfinished(time):
+            yield from self._items[item_id]
+
     def unfinished(self, now: float) -> list[str]:
         """The items that the client has not played to their end by `now`."""
-        if not self.ahead(now):
-            return []
-        return [item_id for item_id, clauses in self._items.items() if any(clause.ends_at > now for clause in clauses)]
+        item_ids = []
+        for item_id in reversed(self._items):
+            ends_at = max((clause.ends_at for clause in self._items[item_id]), default=0.0)
+            if ends_at > now:
+                item_ids.append(item_id)
+            elif ends_at:  # items are played in their order, and so what is older has been played too
+                break
+        return item_ids[::-1]
 
     def stop(self, item_id: str, now: float) -> None:
         """The client says that it plays no more of the item."""
@@ -137,8 +176,8 @@ class Playback:
 
     def cut(self, now: float) -> None:
         """The client stops playing: what it has not played by `now` it never will."""
-        for clauses in self._items.values():
-            for clause in clauses:
+        for item_id in self.unfinished(now):
+            for clause in self._items[item_id]:
                 clause.stretches = [
                     (start, min(seconds, now - start)) for start, seconds in clause.stretches if start < now
                 ]

@@ -3,8 +3,11 @@
 Pure. Joins the items of a conversation to their playback; whoever knows that playback ended early says so here.
 """
 
+import math
+
 from server.conversation.errors import NotTruncatable
-from server.conversation.history import FunctionCall, History, Item, Message
+from server.conversation.events import GoesOn
+from server.conversation.history import History, Item, Message
 from server.conversation.playback import Playback
 from server.conversation.response import Response
 
@@ -41,12 +44,21 @@ class Spoken:
 
     def had_effect(self, response: Response, now: float) -> bool:
         """Whether the caller heard any of the response, or the application was told to run a function."""
-        return any(
-            item.status == "completed"
-            if isinstance(item, FunctionCall)
-            else self._playback.knows(item.id) and self._playback.heard(item.id, now) > 0
-            for item in response.output
+        return response.calls or any(
+            self._playback.knows(item.id) and self._playback.heard(item.id, now) > 0 for item in response.output
         )
+
+    def rest(self, response: Response) -> GoesOn | None:
+        """From where an answer of one spoken message, which was broken off, would go on."""
+        if not response.config.in_conversation or response.config.modality != "audio":
+            return None
+        match response.output:
+            case []:
+                return GoesOn(response.id, 0.0, "")
+            case [Message() as message] if message.id in self._history and self._playback.knows(message.id):
+                heard = self._playback.heard(message.id, math.inf)
+                return GoesOn(response.id, heard, message.parts[0].text or "")
+        return None
 
     def end(self, message: Message, broken_off: bool) -> None:
         """No more of the message is spoken; of a clause that was broken off, history keeps what was sent."""
@@ -65,3 +77,4 @@ class Spoken:
 
     def _keep(self, message: Message, heard: float) -> None:
         message.parts[0].text = self._playback.text(message.id, heard).strip()
+        self._history.measure(message)

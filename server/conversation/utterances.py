@@ -1,70 +1,85 @@
-"""The caller's side of the conversation: from audio to utterances, from utterances to words.
+"""The caller's side of the conversation: from audio to utterances, and when their words are asked for.
 
 Pure. An utterance is being spoken, then committed (it becomes an item), then heard (its words are known). Recognition
-is begun at a pause, on the chance that the utterance is over, so that its end costs no further wait.
+is begun at a pause, on the chance that the utterance is over, so that its end costs no further wait; and what was said
+before a pause is not listened to again, so that the end of a long turn costs no more than that of a short one. One that
+may be no turn (`server.conversation.candidates`) is a candidate before all that, of which the client is told nothing.
 """
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
-from dataclasses import dataclass
 
-from server.conversation.endpointing import Paused, Resumed, Started, TurnDetection
+from server.audio.voice import speech_level
+from server.conversation.endpointing import Endpoint, Paused, Resumed, Started, TurnDetection
 from server.conversation.errors import BufferTooShort
 from server.conversation.events import (
     AudioCleared,
-    AudioCommitted,
-    ItemAdded,
-    ItemDone,
+    EndOfTurn,
+    Glimpse,
+    JudgeTurn,
     Output,
     SpeechStarted,
     SpeechStopped,
-    StopTranscribing,
-    Transcribe,
     Transcribed,
     TranscriptionFailed,
-    TurnEnded,
+    WentOn,
+    WordsHeard,
 )
-from server.conversation.history import History, Message, Part
+from server.conversation.history import History
+from server.conversation.interruptions import Evidence
 from server.conversation.listener import Listener
+from server.conversation.recognition import Recognition
+from server.conversation.speculation import LikelyTurn
+from server.conversation.turn_judge import TurnJudge
+from server.conversation.turn_words import ending_of
+from server.conversation.undecided import Undecided
+from server.conversation.utterance import LONGEST_CHANCE_SECONDS, Utterance
 
 # Less audio than this holds no word; OpenAI Realtime refuses to commit it too.
 MIN_COMMIT_SECONDS = 0.1
-# Recognition begins at every pause anew; of a monologue that would be too much work on a mere chance of its end.
-LONGEST_CHANCE_SECONDS = 15.0
 # What a resampler on the way here may still hold back of it.
 _RESAMPLER_LAG_SECONDS = 0.005
-
-
-@dataclass(slots=True)
-class _Utterance:
-    """Audio on its way to being words.
-
-    `attempt` counts the requests to recognise it, and only the last one's answer counts; `part` is set once it is an
-    item's.
-    """
-
-    item_id: str
-    start: float = 0.0
-    part: Part | None = None
-    attempt: int = 0
-    asked: bool = False
-    answer: Transcribed | TranscriptionFailed | None = None
+# How much of a turn's end is judged by its sound; smart-turn hears no more.
+_JUDGED_SECONDS = 8.0
 
 
 class Utterances:
     """What the caller is saying and has said, until its words stand in `history`."""
 
-    def __init__(self, turn_detection: TurnDetection | None, history: History, new_id: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        turn_detection: TurnDetection | None,
+        history: History,
+        recognition: Recognition,
+        new_id: Callable[[str], str],
+        listens_ahead: bool,
+    ) -> None:
+        """`listens_ahead`: where turns end by what was said, words are asked for before their end."""
+        self._listens_ahead = listens_ahead
         self._listener = Listener(turn_detection)
+        self._judge = TurnJudge(turn_detection.eagerness if turn_detection else None)
+        self._language = ""
         self._history = history
         self._new_id = new_id
-        self._spoken: _Utterance | None = None
-        self._unheard: dict[str, _Utterance] = {}
+        self._recognition = recognition
+        self.undecided = Undecided(self._listener, recognition)
+        self._spoken: Utterance | None = None
+        self._audio_end = 0.0
 
     @property
     def speaking(self) -> bool:
-        """Whether the caller is in the middle of an utterance."""
+        """Whether the caller is in the middle of an utterance that the client has been told of."""
+        return self.open and not (self._spoken and self._spoken.evidence)
+
+    @property
+    def open(self) -> bool:
+        """Whether the caller is in the middle of an utterance, or of what may be one."""
         return self._listener.speaking
+
+    @property
+    def candidates(self) -> list[Utterance]:
+        """What may be no turn: those that are over and undecided, and the one that is being spoken."""
+        spoken = [self._spoken] if self._spoken and self._spoken.evidence else []
+        return [*self.undecided.over, *spoken]
 
     @property
     def announced_id(self) -> str | None:
@@ -72,121 +87,182 @@ class Utterances:
         return self._spoken.item_id if self._spoken else None
 
     @property
-    def all_heard(self) -> bool:
-        """Whether the words of everything committed are known."""
-        return not self._unheard
+    def likely_turn(self) -> LikelyTurn | None:
+        """What is being said, if it is likely all."""
+        spoken = self._spoken
+        if spoken and isinstance(spoken.answer, Transcribed):
+            likely = self._judge.likely_over
+            return LikelyTurn(spoken.item_id, spoken.answer.transcript, early=False) if likely else None
+        if spoken and (words := spoken.early.current):
+            likely = ending_of(words, self._history.latest("assistant"), self._language) == "plain"
+            return LikelyTurn(spoken.item_id, words, early=True) if likely else None
+        return None
 
-    def configure(self, turn_detection: TurnDetection | None) -> None:
-        """Take new settings. An utterance that is open under the old ones is open no more; its audio stays."""
+    def configure(self, turn_detection: TurnDetection | None, language: str) -> None:
+        """Take new settings. An utterance that is open under the old ones is open no more; its audio stays.
+
+        `language` is the caller's, ISO 639-1, or several, comma-separated; empty: not known.
+        """
         self._listener.configure(turn_detection)
+        self._judge.eagerness = turn_detection.eagerness if turn_detection else None
+        self._language = language.partition(",")[0]
         if not self._listener.speaking:
             self._spoken = None
+            self._judge.clear()
+        if turn_detection is None:
+            self.undecided.forget()
 
     def append_audio(self, pcm: bytes) -> None:
         """The caller's next audio: 16-bit little-endian mono PCM at 16 kHz."""
         self._listener.append(pcm)
 
-    def voice_activity(self, start: float, end: float, probability: float) -> Iterator[Output]:
-        """The probability that the caller speaks between `start` and `end`, in seconds of their audio."""
+    def voice_activity(self, start: float, end: float, probability: float, unsure: bool = False) -> Iterator[Output]:
+        """The probability that the caller speaks between `start` and `end`, in seconds of their audio.
+
+        `unsure`: what starts now may be no turn, and is a candidate at first.
+        """
+        self._audio_end = end
         endpoint = self._listener.push(start, end, probability)
         if isinstance(endpoint, Started):
-            self._spoken = _Utterance(self._new_id("item"), endpoint.start)
-            yield SpeechStarted(self._spoken.item_id, round(endpoint.start * 1000))
+            self._spoken = Utterance(self._new_id("item"), endpoint.start, evidence=Evidence() if unsure else None)
+            if not unsure:
+                yield _started(self._spoken)
         elif endpoint is not None:
             utterance = self._spoken
             assert utterance is not None, "endpointing pauses, resumes and stops only what it started"
             match endpoint:
+                case _ if utterance.evidence:
+                    self._follow_undecided(utterance, endpoint)
                 case Paused():
-                    if end - utterance.start <= LONGEST_CHANCE_SECONDS:
-                        yield self._recognise(utterance, self._listener.audio(utterance.start, end))
-                case Resumed():
-                    yield from self._stop_recognising(utterance)
+                    yield from self._paused(utterance, end)
+                case Resumed(speech_end, seconds):
+                    self._judge.resumed(seconds)
+                    utterance.settle(speech_end + seconds / 2)
+                    yield from self._recognition.stop(utterance)
                 case _:
-                    yield from self._stopped(utterance, end, end - endpoint.speech_end)
+                    yield from self._stopped(utterance, end, end - endpoint.speech_end, "silence")
+        if self._listens_ahead and self._judge.eagerness and self._spoken and not self._spoken.evidence:
+            yield from self._listen_ahead(self._spoken, start, end, probability)
 
     def audio_stopped(self, end: float, silence: float) -> Iterator[Output]:
         """The caller's audio stopped at `end`, `silence` seconds ago, and the open utterance ends with it."""
         assert self._spoken is not None, "the caller was speaking"
         stopped = self._listener.stop(end)
-        yield from self._stopped(self._spoken, end, end - stopped.speech_end + silence)
+        if self._spoken.evidence:
+            self._follow_undecided(self._spoken, stopped)
+            return
+        yield from self._stopped(self._spoken, end, end - stopped.speech_end + silence, "audio_gone")
 
     def commit(self) -> Iterator[Output]:
         """End the utterance by hand: all that is held is committed. Raises `BufferTooShort`."""
         held = self._listener.buffered
         if held < MIN_COMMIT_SECONDS - _RESAMPLER_LAG_SECONDS:
             raise BufferTooShort(held, MIN_COMMIT_SECONDS)
-        utterance, self._spoken = self._spoken or _Utterance(self._new_id("item")), None
-        yield TurnEnded(0.0)
-        yield from self._stop_recognising(utterance)
-        yield from self._commit(utterance)
-        yield self._recognise(utterance, self._listener.take_all())
+        utterance, self._spoken = self._spoken or Utterance(self._new_id("item")), None
+        yield self._judge.over(0.0, "committed")
+        yield from self._recognition.stop(utterance)
+        yield from self._recognition.commit(utterance)
+        utterance.settled, utterance.settled_seconds = "", 0.0
+        yield self._recognition.ask(utterance, self._listener.take_all())
 
     def clear(self) -> Iterator[Output]:
         """Forget the audio that is not committed."""
         self._listener.clear()
         if self._spoken:
-            yield from self._stop_recognising(self._spoken)
+            yield from self._recognition.stop(self._spoken)
         self._spoken = None
+        self._judge.clear()
+        yield from self.undecided.drop_all()
         yield AudioCleared()
 
-    def recognise_item(self, item_id: str, part: Part, pcm: bytes) -> Output:
-        """A client handed over a message with audio in it; find its words."""
-        utterance = self._unheard[item_id] = _Utterance(item_id, part=part)
-        return self._recognise(utterance, pcm)
+    def announce(self, candidate: Utterance) -> Iterator[Output]:
+        """The candidate is a turn, or the beginning of one."""
+        candidate.evidence = None
+        if candidate is self._spoken:
+            yield _started(candidate)
+            if not candidate.whole:
+                yield from self._recognition.stop(candidate)
+            if candidate.paused:
+                yield from self._paused(candidate, self._audio_end)
+            return
+        assert candidate.over is not None, "what is not being spoken is over"
+        if not self.speaking:  # or one that was announced before it goes on, and tells of one at a time
+            yield _started(candidate)
+            yield SpeechStopped(candidate.item_id, round(candidate.over.end * 1000))
+        yield self._judge.over(self._audio_end - candidate.over.speech_end, "silence")
+        yield from self.undecided.settle(candidate)
 
-    def forget(self, item_id: str) -> Iterator[Output]:
-        """The item was deleted; its words are wanted no more."""
-        if utterance := self._unheard.pop(item_id, None):
-            yield from self._stop_recognising(utterance)
+    # --- words
 
     def answered(self, attempt: int, answer: Transcribed | TranscriptionFailed) -> Iterator[Output]:
         """Recognition gave its answer to the request numbered `attempt`. A stale one is dropped."""
         being_spoken = self._spoken is not None and self._spoken.item_id == answer.item_id
-        utterance = self._spoken if being_spoken else self._unheard.get(answer.item_id)
+        utterance = self._spoken if being_spoken else self._recognition.unheard(answer.item_id)
         if utterance is None or utterance.attempt != attempt or not utterance.asked:
             return
-        utterance.answer = answer
+        utterance.answer = answer = utterance.complete(answer)
         if not being_spoken:
-            yield from self._deliver(utterance, answer)
+            yield from self._recognition.deliver(utterance, answer)
+        elif isinstance(answer, Transcribed):
+            self._judge.heard(answer.transcript, utterance.early.current)
+            self._wait()
 
-    def _stopped(self, utterance: _Utterance, end: float, silence: float) -> Iterator[Output]:
+    def glimpsed(self, item_id: str, attempt: int, words: str) -> Iterator[Output]:
+        """The answer to a `Glimpse`."""
+        spoken = self._spoken
+        if spoken is None or spoken.item_id != item_id:
+            return
+        if delta := spoken.early.heard(attempt, f"{spoken.settled} {words}".strip()):
+            yield WordsHeard(item_id, delta)
+
+    def judged(self, item_id: str, attempt: int, sounds_finished: float) -> None:
+        """How finished the turn sounds (probability, 0 to 1): the answer to the request numbered `attempt`."""
+        if self._spoken and (self._spoken.item_id, self._spoken.attempt) == (item_id, attempt):
+            self._judge.judged(sounds_finished)
+            self._wait()
+
+    def _listen_ahead(self, spoken: Utterance, start: float, end: float, probability: float) -> Iterator[Output]:
+        level = speech_level(self._listener.audio(start, end))
+        match spoken.early.frame(level, self._listener.is_voice(probability)):
+            case "quiet" if not spoken.asked and end - spoken.start <= LONGEST_CHANCE_SECONDS:
+                yield Glimpse(spoken.item_id, spoken.early.ask(), self._listener.audio(spoken.start, end))
+            case "went_on":
+                yield WentOn(spoken.item_id)
+
+    def _follow_undecided(self, candidate: Utterance, endpoint: Endpoint) -> None:
+        self.undecided.follow(candidate, endpoint)
+        if candidate.over:
+            self._spoken = None
+
+    def _paused(self, utterance: Utterance, end: float) -> Iterator[Output]:
+        """It may be over: its words are wanted, and how finished it sounds."""
+        if not utterance.asked and end - utterance.start <= LONGEST_CHANCE_SECONDS:
+            yield self._recognition.ask(utterance, self._listener.audio(utterance.start, end))
+        if self._judge.eagerness:
+            self._judge.paused(self._history.latest("assistant"), self._language)
+            if isinstance(utterance.answer, Transcribed):
+                self._judge.heard(utterance.answer.transcript, utterance.early.current)
+            self._wait()
+            start = max(utterance.start - utterance.settled_seconds, end - _JUDGED_SECONDS)
+            yield JudgeTurn(utterance.item_id, utterance.attempt, self._listener.audio(start, end))
+
+    def _wait(self) -> None:
+        """Wait for as much silence as the evidence asks for."""
+        if patience := self._judge.patience:
+            self._listener.wait_for(patience.seconds)
+
+    def _stopped(self, utterance: Utterance, end: float, silence: float, why: EndOfTurn) -> Iterator[Output]:
         """The utterance is over: at `end` of the caller's audio, `silence` seconds after their last speech."""
         yield SpeechStopped(utterance.item_id, round(end * 1000))
-        yield TurnEnded(silence)
-        yield from self._commit(utterance)
+        yield self._judge.over(silence, why)
+        yield from self._recognition.commit(utterance)
         if not utterance.asked:  # it was too long, or the silence that ends a turn is set shorter than a pause
-            yield self._recognise(utterance, self._listener.audio(utterance.start, end))
+            yield self._recognition.ask(utterance, self._listener.audio(utterance.start, end))
         self._spoken = None
         self._listener.drop_before(end)
         if utterance.answer:
-            yield from self._deliver(utterance, utterance.answer)
-
-    def _recognise(self, utterance: _Utterance, pcm: bytes) -> Transcribe:
-        utterance.attempt += 1
-        utterance.asked = True
-        return Transcribe(utterance.item_id, utterance.attempt, pcm)
-
-    def _stop_recognising(self, utterance: _Utterance) -> Iterator[Output]:
-        if utterance.asked:
-            utterance.asked = False
-            utterance.answer = None
-            yield StopTranscribing(utterance.item_id)
-
-    def _commit(self, utterance: _Utterance) -> Iterator[Output]:
-        utterance.part = Part("input_audio")
-        self._unheard[utterance.item_id] = utterance
-        yield from commit_item(self._history, Message(utterance.item_id, "user", [utterance.part]))
-
-    def _deliver(self, utterance: _Utterance, answer: Transcribed | TranscriptionFailed) -> Iterator[Output]:
-        assert utterance.part is not None, "only what is committed is delivered"
-        del self._unheard[utterance.item_id]
-        utterance.part.text = answer.transcript if isinstance(answer, Transcribed) else ""
-        yield answer
+            yield from self._recognition.deliver(utterance, utterance.answer)
 
 
-def commit_item(history: History, item: Message) -> Iterator[Output]:
-    """The caller's audio (or their silence) becomes the newest item."""
-    previous = history.insert(item)
-    yield AudioCommitted(item.id, previous)
-    yield ItemAdded(deepcopy(item), previous)
-    yield ItemDone(deepcopy(item), previous)
+def _started(utterance: Utterance) -> SpeechStarted:
+    return SpeechStarted(utterance.item_id, round(utterance.start * 1000))

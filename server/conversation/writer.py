@@ -6,7 +6,6 @@ opened is closed first. Source: the order of OpenAI Realtime's GA events, on whi
 """
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 
 from server.conversation.events import (
     ArgumentsDelta,
@@ -23,7 +22,7 @@ from server.conversation.events import (
     ResponseDone,
     TextDelta,
 )
-from server.conversation.history import FunctionCall, History, ItemStatus, Message, Part, PartKind
+from server.conversation.history import FunctionCall, History, ItemStatus, Message, Part, PartKind, snapshot
 from server.conversation.response import EndReason, Failure, Response, ResponseStatus
 from server.llm.interface import Usage
 
@@ -99,10 +98,10 @@ class ResponseWriter:
     def _add(self, item: Message | FunctionCall) -> Iterator[Event]:
         self._open = item
         self.response.output.append(item)
-        yield OutputItemAdded(self.place, deepcopy(item))
+        yield OutputItemAdded(self.place, snapshot(item))
         if self._history is not None:
             previous = self._history.insert(item)
-            yield ItemAdded(deepcopy(item), previous)
+            yield ItemAdded(snapshot(item), previous)
 
     def _close(self, status: ItemStatus) -> Iterator[Event]:
         item = self._open
@@ -116,7 +115,8 @@ class ResponseWriter:
             item.arguments = item.arguments or "{}"  # clients parse it; an empty string is no JSON
             yield ArgumentsDone(place, item.call_id, item.name, item.arguments)
         item.status = status
-        yield OutputItemDone(place, deepcopy(item))
+        yield OutputItemDone(place, snapshot(item))
         # A client may have deleted the item while it was being spoken.
         if self._history is not None and item.id in self._history:
-            yield ItemDone(deepcopy(item), self._history.previous_id(item.id))
+            self._history.measure(item)
+            yield ItemDone(snapshot(item), self._history.previous_id(item.id))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from server.access.call_time import Expiring
 from server.audio.formats import AudioFormat
 from server.conversation.events import Event, Output
-from server.errors import VoicefleetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,17 @@ class AudioReceived:
     """The client sent audio, in the dialect's `input_format`."""
 
     audio: bytes
-    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A message of the dialect's own for the client, which the conversation has no part in."""
+    """A message of the dialect's own for the client, which the conversation has no part in.
+
+    `limit` names the limit that the client met, if it did.
+    """
 
     message: dict[str, Any]
+    limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ class FieldsIgnored:
     names: tuple[str, ...]
 
 
-Told = Event | Reply | TurnTimings
-DialectOutput = Output | AudioReceived | Reply | TurnTimings | FieldsIgnored
+Told = Event | Reply | TurnTimings | Expiring
+DialectOutput = Output | AudioReceived | Reply | TurnTimings | Expiring | FieldsIgnored
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,6 @@ class Dialect(Protocol):
 
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
         """Act on a client's message; a bad one gives the client's own kind of error among the outputs."""
-        ...
-
-    def refuse(self, error: VoicefleetError, event_id: str | None = None) -> Reply:
-        """Tell the client of an error that the session found."""
         ...
 
     def encode(self, output: Told) -> list[bytes]:

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from server.access.admission import Admission
-from server.errors import VoicefleetError
+from server.errors import VoicefleetError, first_of
 from server.fleet.autoscaling import InstanceInGroup
 from server.fleet.cloudwatch import PERIOD_SECONDS, Publisher
 from server.fleet.group_requests import Request
@@ -165,11 +165,9 @@ class FleetMember:
 @asynccontextmanager
 async def fleet_member(settings: Settings) -> AsyncIterator[FleetMember | None]:
     """The membership of this instance in the settings' group, alive inside the block; None where there is no IMDS."""
-    try:
+    with first_of(VoicefleetError):
         async with AsyncExitStack() as stack:
             yield await _start(settings, stack)
-    except* VoicefleetError as group:  # of whatever ran inside the block
-        raise group.exceptions[0] from None
 
 
 async def _start(settings: Settings, stack: AsyncExitStack) -> FleetMember | None:

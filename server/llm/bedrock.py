@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
+import msgspec
 import structlog
 from botocore.config import Config
 from botocore.eventstream import ParserError
@@ -31,7 +32,9 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import ReadTimeoutError as StreamReadTimeoutError
 
+from server.addresses import without_secrets
 from server.llm.converse import ConverseOptions, ConverseReader, converse_arguments
+from server.llm.decoding import guarded
 from server.llm.interface import ChatRequest, LlmError, LlmEvent, LlmFailure, UserText
 from server.llm.interruptible import Interrupted, InterruptibleRequest, make_interruptible
 from server.llm.refusals import is_too_long
@@ -146,6 +149,7 @@ class BedrockProvider:
         try:
             while (event := await call.next_event()) is not None:
                 request.heartbeat()
+                request.received(_size(event))
                 for part in reader.push(event):
                     started = True
                     yield part
@@ -283,6 +287,12 @@ class _Call:
         self._room.release()
 
 
+def _size(event: Any) -> int:
+    """About as many bytes as `event` came in."""
+    with guarded("an event"):
+        return len(msgspec.json.encode(event))
+
+
 def _client_failure(error: ClientError, code: str, started: bool) -> LlmFailure:
     if started and isinstance(error, EventStreamError):
         return "interrupted"
@@ -297,7 +307,7 @@ def _endpoint_setting() -> str:
     """Where boto3 found the endpoint, and what it is."""
     for name in ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"):
         if value := os.environ.get(name):
-            return f"{name}: got {value!r}"
+            return f"{name}: got {without_secrets(value)!r}"
     return "endpoint_url in the AWS configuration file"
 
 

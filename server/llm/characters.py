@@ -9,7 +9,9 @@ import re
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _RAW_BYTES = re.compile("[\udc80-\udcff]+")  # bytes that are no UTF-8, as Python's "surrogateescape" keeps them
 _SURROGATES = re.compile("[\ud800-\udfff]+")
-_CUT = re.compile("(?:[\ud800-\udbff]|[\udc80-\udcff]{1,3})$")  # what may be half a character; 4 bytes are a whole one
+_CUT = re.compile(
+    "(?:[\ud800-\udbff]|[\udc80-\udcff]{1,3})\\Z"
+)  # what may be half a character; 4 bytes are a whole one
 
 
 class CharacterJoiner:

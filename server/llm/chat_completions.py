@@ -6,7 +6,7 @@ Pure. `server.llm.chat_stream` reads the answer.
 from collections.abc import Collection
 from typing import Any
 
-from server.llm.history import dialogue, wire_call_id, wire_name
+from server.llm.history import dialogue, in_wire_format, wire_call_id, wire_name
 from server.llm.interface import AssistantText, ChatMessage, ChatRequest, ToolCall, ToolResult
 
 # Between a function's result and the user's next words some chat templates want the assistant's.
@@ -54,13 +54,15 @@ def request_body(
 
 
 def _messages(request: ChatRequest) -> list[dict[str, Any]]:
-    shaped = dialogue(request.instructions, request.messages)
+    shaped = dialogue(request.instructions, request.messages, request.memo)
     messages: list[dict[str, Any]] = []
     if shaped.instructions:
         messages.append({"role": "system", "content": "\n\n".join(shaped.instructions)})
-    for index, turn in enumerate(shaped.turns):
-        messages += _assistants_turn(turn) if index % 2 else _users_turn(turn)
-    return messages
+    return messages + in_wire_format(shaped, request.memo, _turn)
+
+
+def _turn(by_assistant: bool, turn: list[ChatMessage]) -> list[dict[str, Any]]:
+    return _assistants_turn(turn) if by_assistant else _users_turn(turn)
 
 
 def _users_turn(turn: list[ChatMessage]) -> list[dict[str, Any]]:

@@ -4,18 +4,16 @@ Pure. A field that is not as the specification has it costs that field and not t
 call themselves compatible. It opens no connection.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import msgspec
-
 from server.llm.characters import CharacterJoiner
+from server.llm.decoding import Undecodable, from_json_with_halves, guarded, token_count
 from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, TextDelta, Usage
 from server.llm.refusals import failure_of
 from server.llm.tool_calls import ToolCalls
 
-_MAX_LINE_BYTES = 1 << 20
+_MAX_LINE_BYTES = 1 << 17  # some 0.05 s of work at worst
 _END = b"[DONE]"
 _LENGTH = ("length", "max_tokens", "model_length")
 _FILTERED = ("content_filter", "refusal", "safety")
@@ -29,23 +27,25 @@ class ServerSentEvents:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._is_object: bool | None = None  # None: not known yet
 
     def push(self, block: bytes) -> list[bytes]:
         """The `data` of each event line that `block` completes; comments and other fields are left out."""
-        self._rest += block
-        if self._is_object is None and (begun := self._rest.lstrip()):
-            self._is_object = begun.startswith(b"{")
-        *lines, rest = [self._rest] if self._is_object else self._rest.split(b"\n")
-        self._rest = rest
-        if len(rest) > _MAX_LINE_BYTES:
+        if self._is_object is None and (block := block.lstrip()):
+            self._is_object = block.startswith(b"{")
+        first, *lines = [block] if self._is_object else block.split(b"\n")
+        self._rest += first  # which costs nothing more for a line that comes byte by byte
+        if lines:
+            *lines, rest = bytes(self._rest), *lines
+            self._rest = bytearray(rest)
+        if len(self._rest) > _MAX_LINE_BYTES:
             raise LlmError("interrupted", f"the language model sent a line of more than {_MAX_LINE_BYTES} bytes")
         return [line[5:].strip() for line in lines if line.startswith(b"data:")]
 
     def finish(self) -> list[bytes]:
         """The same of what is left when the body has ended."""
-        return [self._rest] if self._is_object else self.push(b"\n")
+        return [bytes(self._rest)] if self._is_object else self.push(b"\n")
 
 
 class AnswerReader:
@@ -54,7 +54,7 @@ class AnswerReader:
     def __init__(self, request: ChatRequest) -> None:
         """`request` is what is being answered."""
         self._text = CharacterJoiner()
-        self._calls = ToolCalls(request.tools)
+        self._calls = ToolCalls(request.tools, request.max_output_tokens)
         self._usage = Usage()
         self._reason = ""
         self.started = False
@@ -63,11 +63,18 @@ class AnswerReader:
         """Whether the server said that no more comes."""
 
     def push(self, data: bytes) -> Iterator[LlmEvent]:
-        """The events in `data`. Raises `LlmError` when it is an error or no JSON at all."""
+        """The events in `data`. Raises `LlmError` when it is an error or can't be read."""
+        with guarded("an event"):
+            yield from self._push(data)
+
+    def _push(self, data: bytes) -> Iterator[LlmEvent]:
         if data == _END:
             self.ended = True
             return
-        chunk = _decode(data)
+        try:
+            chunk = from_json_with_halves(data)
+        except Undecodable:
+            raise LlmError("interrupted", "the language model sent an event that is no chat completion chunk") from None
         if not isinstance(chunk, Mapping):
             return
         self._raise_error(chunk)
@@ -83,6 +90,10 @@ class AnswerReader:
 
     def finish(self) -> Iterator[LlmEvent]:
         """The last events, once the server has sent everything. Raises `LlmError` when the answer is not whole."""
+        with guarded("an answer"):
+            yield from self._finish()
+
+    def _finish(self) -> Iterator[LlmEvent]:
         if (not self._reason and not self.ended) or self._reason in _BROKEN:
             raise LlmError("interrupted", "the language model's answer broke off before its end")
         if rest := self._text.flush():
@@ -120,18 +131,6 @@ class AnswerReader:
         return "tool_calls" if self._calls else "stop"
 
 
-def _decode(data: bytes) -> Any:
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError):
-        pass
-    try:
-        # Half a character, as an escape or as bytes, is no JSON to msgspec. The joiner waits for the other half.
-        return json.loads(data.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError):
-        raise LlmError("interrupted", "the language model sent an event that is no chat completion chunk") from None
-
-
 def _words(content: Any) -> str:
     """The text of a `content`: a text, or a list of parts, of which those that think are not for the caller."""
     if isinstance(content, str):
@@ -156,8 +155,6 @@ def _usage(usage: Any) -> Usage | None:
         return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    return Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached))
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+    return Usage(
+        token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens")), token_count(cached)
+    )

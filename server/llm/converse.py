@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgspec
-
 from server.llm.characters import CharacterJoiner
-from server.llm.history import dialogue, wire_call_id, wire_name
+from server.llm.decoding import from_json, guarded, token_count
+from server.llm.history import dialogue, in_wire_format, wire_call_id, wire_name
 from server.llm.interface import (
     AssistantText,
     ChatMessage,
@@ -62,15 +61,12 @@ def converse_arguments(
 
     `model_specific` False leaves out what only some families of models take.
     """
-    shaped = dialogue(request.instructions, request.messages)
+    shaped = dialogue(request.instructions, request.messages, request.memo)
     arguments: dict[str, Any] = {"modelId": options.model_id}
     if shaped.instructions:
         system: list[dict[str, Any]] = [{"text": text} for text in shaped.instructions]
         arguments["system"] = [*system, _CACHE_POINT] if prompt_cache else system
-    arguments["messages"] = [
-        {"role": "assistant" if index % 2 else "user", "content": [_block(message) for message in turn]}
-        for index, turn in enumerate(shaped.turns)
-    ]
+    arguments["messages"] = in_wire_format(shaped, request.memo, _turn)
     used = {message.name for turn in shaped.turns for message in turn if isinstance(message, ToolCall)}
     if tool_config := _tool_config(request, used, prompt_cache and _caches_tools(options.model_id)):
         arguments["toolConfig"] = tool_config
@@ -97,12 +93,16 @@ def converse_arguments(
     return arguments
 
 
+def _turn(by_assistant: bool, turn: list[ChatMessage]) -> list[dict[str, Any]]:
+    return [{"role": "assistant" if by_assistant else "user", "content": [_block(message) for message in turn]}]
+
+
 def _block(message: ChatMessage) -> dict[str, Any]:
     match message:
         case UserText(text) | AssistantText(text) | SystemText(text):
             return {"text": text}
         case ToolCall(call_id, name, arguments):
-            use = {"toolUseId": wire_call_id(call_id), "name": wire_name(name), "input": msgspec.json.decode(arguments)}
+            use = {"toolUseId": wire_call_id(call_id), "name": wire_name(name), "input": from_json(arguments)}
             return {"toolUse": use}
         case ToolResult(call_id, output):
             return {"toolResult": {"toolUseId": wire_call_id(call_id), "content": [{"text": output}]}}
@@ -156,12 +156,16 @@ class ConverseReader:
         self._usage = Usage()
 
     def push(self, event: Mapping[str, Any]) -> Iterator[LlmEvent]:
-        """The events in `event`, as botocore parsed it."""
+        """The events in `event`, as botocore parsed it. Raises `LlmError`."""
+        with guarded("an event"):
+            yield from self._push(event)
+
+    def _push(self, event: Mapping[str, Any]) -> Iterator[LlmEvent]:
         match event:
             case {"contentBlockDelta": {"delta": {"text": str(piece)}}}:
                 if text := self._text.push(piece):
                     yield TextDelta(text)
-            case {"contentBlockStart": {"start": {"toolUse": {"toolUseId": call_id, "name": name}}}} if (
+            case {"contentBlockStart": {"start": {"toolUse": {"toolUseId": str(call_id), "name": str(name)}}}} if (
                 name in self._names
             ):
                 self._call_id, self._has_arguments, self._called = call_id, False, True
@@ -174,9 +178,9 @@ class ConverseReader:
                 if not self._has_arguments:
                     yield ToolCallDelta(self._call_id, "{}")
                 self._call_id = ""
-            case {"messageStop": {"stopReason": reason}}:
+            case {"messageStop": {"stopReason": str(reason)}}:
                 self._stop_reason = reason
-            case {"metadata": {"usage": usage}}:
+            case {"metadata": {"usage": Mapping() as usage}}:
                 self._usage = _usage(usage)
 
     def finish(self) -> Finished:
@@ -189,8 +193,8 @@ class ConverseReader:
         return Finished(reason, self._usage)
 
 
-def _usage(usage: Mapping[str, int]) -> Usage:
+def _usage(usage: Mapping[str, Any]) -> Usage:
     """Bedrock counts cached tokens beside the input, the others count them in it."""
-    cached = usage.get("cacheReadInputTokens", 0)
-    fresh = usage.get("inputTokens", 0) + usage.get("cacheWriteInputTokens", 0)
-    return Usage(input_tokens=fresh + cached, output_tokens=usage.get("outputTokens", 0), cached_tokens=cached)
+    cached = token_count(usage.get("cacheReadInputTokens"))
+    fresh = token_count(usage.get("inputTokens")) + token_count(usage.get("cacheWriteInputTokens"))
+    return Usage(token_count(fresh + cached), token_count(usage.get("outputTokens")), cached)

@@ -8,8 +8,9 @@ import re
 from server.llm.latex import ONE_ARGUMENT, TWO_ARGUMENTS, WORDS, spoken_formula
 
 _LONGEST = 200
+_INNER = r"((?:[^\\]|\\[^()\[\]])+?)"  # up to the next delimiter, whichever it is
 _DELIMITED = re.compile(
-    r"\\\((.{1,200}?)\\\)|\\\[(.{1,200}?)\\\]|\$\$(.{1,200}?)\$\$|\$(?=[^\s$])([^$\n]{1,100})(?<=\S)\$(?!\d)", re.DOTALL
+    rf"\\\({_INNER}\\\)|\\\[{_INNER}\\\]|\$\$(.{{1,200}}?)\$\$|\$(?=[^\s$])([^$\n]{{1,100}})(?<=\S)\$(?!\d)", re.DOTALL
 )
 _DELIMITED_BEGUN = re.compile(
     r"\\(?:[(\[].{0,200})?\Z|\$\$?\Z|\$\$(?!.*\$\$).{0,200}\Z|\$[^\s$][^$\n]{0,100}\$?\Z", re.DOTALL
@@ -33,11 +34,11 @@ def find(text: str, at: int) -> tuple[int, str] | None:
     """The length of the formula at `at`, and what it says."""
     if _MONEY.match(text, at):
         return None
-    if found := _DELIMITED.match(text, at):
+    if found := _DELIMITED.match(text, at, at + _LONGEST):
         formula = next(group for group in found.groups() if group is not None)
         if found[4] is None or _LOOKS_LIKE_TEX.search(formula):
             return found.end() - at, spoken_formula(formula)
-    if found := _COMMAND.match(text, at):
+    if found := _COMMAND.match(text, at, at + _LONGEST):
         return found.end() - at, spoken_formula(found[0])
     return None
 
@@ -51,5 +52,5 @@ def may_grow(text: str, at: int) -> bool:
     if _NAME_BEGUN.match(text, at):
         return True
     if _NAMES.match(text, at):
-        return _COMMAND.match(text, at) is None
-    return _DELIMITED.match(text, at) is None and _DELIMITED_BEGUN.match(text, at) is not None
+        return _COMMAND.match(text, at, at + _LONGEST) is None
+    return _DELIMITED.match(text, at, at + _LONGEST) is None and _DELIMITED_BEGUN.match(text, at) is not None

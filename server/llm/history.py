@@ -7,13 +7,13 @@ templates refuse each of these, so every provider sends what is made here.
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
+from typing import Any
 
-import msgspec
-
-from server.llm.interface import AssistantText, ChatMessage, SystemText, ToolCall, ToolResult, UserText
+from server.llm.decoding import Undecodable, from_json
+from server.llm.interface import AssistantText, ChatMessage, Memo, SystemText, ToolCall, ToolResult, UserText
 
 _NO_RESULT = "No result yet."
 _NO_OUTPUT = "No output."
@@ -34,32 +34,68 @@ class Dialogue:
     turns: list[list[ChatMessage]]
 
 
-def dialogue(instructions: str, messages: Sequence[ChatMessage]) -> Dialogue:
-    """`messages` under `instructions`, in shape. System texts that open the conversation are instructions too."""
-    shaped = well_formed(messages)
-    system = [instructions] if instructions.strip() else []
-    while shaped and isinstance(opening := shaped[0], SystemText):
-        system.append(opening.text)
+def dialogue(instructions: str, messages: Sequence[ChatMessage], memo: Memo | None = None) -> Dialogue:
+    """`messages` under `instructions`, in shape. System texts that open the conversation are instructions too.
+
+    Of a conversation that has only grown since the last request with the same `memo`, only what is new is shaped.
+    """
+    messages, memo = list(messages), memo or Memo()
+    if messages[: len(memo.messages)] != memo.messages:
+        memo.messages, memo.instructions, memo.names, memo.turns, memo.wire = [], [], {}, [], []
+    names = dict(memo.names)
+    shaped = well_formed(messages[len(memo.messages) :], names)
+    opening = list(memo.instructions)
+    while not memo.turns and shaped and isinstance(system := shaped[0], SystemText):
+        opening.append(system.text)
         del shaped[0]
-    turns: list[list[ChatMessage]] = []
+    turns = list(memo.turns)
     for by_assistant, turn in groupby(map(_inside, shaped), key=_is_assistants):
         if by_assistant and not turns:
             turns.append([_OPENING])
         turns.append(list(turn))
     if len(turns) % 2 == 0:
         turns.append([_GO_ON if turns else _OPENING])
-    return Dialogue(system, turns)
+    settled = _settled(messages)
+    if settled > len(memo.messages) and all(isinstance(message, AssistantText) for message in turns[-2]):
+        memo.messages, memo.instructions, memo.names, memo.turns = messages[:settled], opening, names, turns[:-1]
+    return Dialogue([instructions, *opening] if instructions.strip() else opening, turns)
 
 
-def well_formed(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+def in_wire_format(
+    shaped: Dialogue, memo: Memo, write: Callable[[bool, list[ChatMessage]], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """All turns as `write` makes messages of each, given whether it is the assistant's; of settled turns only once."""
+    wire = memo.wire + [
+        write(index % 2 == 1, shaped.turns[index]) for index in range(len(memo.wire), len(shaped.turns))
+    ]
+    memo.wire = wire[: len(memo.turns)]
+    return list(chain.from_iterable(wire))
+
+
+def _settled(messages: Sequence[ChatMessage]) -> int:
+    """How many of the first messages the user's last texts, which end the conversation, follow; 0: none do.
+
+    What comes after those texts changes nothing of what is before them, if that ends with the assistant's texts.
+    """
+    for index in range(len(messages), 0, -1):
+        message = messages[index - 1]
+        if isinstance(message, ToolResult):
+            return 0
+        if _is_assistants(message) and _says_something(message):
+            return index if any(map(_says_something, messages[index:])) else 0
+    return 0
+
+
+def well_formed(messages: Sequence[ChatMessage], names: dict[str, str] | None = None) -> list[ChatMessage]:
     """`messages` with blank texts dropped and each run of calls followed by exactly their results, in their order.
 
     A call without a result gets a placeholder. A result that does not directly follow its call becomes a `UserText`
     at its place, so that nothing the application told the model is lost. Arguments that are no JSON object (a call
-    that was cut off, say) become an empty one.
+    that was cut off, say) become an empty one. `names` are the functions of the calls before these messages, by the
+    calls' ids; those of these are added.
     """
     shaped: list[ChatMessage] = []
-    names: dict[str, str] = {}
+    names = {} if names is None else names
     open_calls: list[ToolCall] = []
     for kind, group in groupby(filter(_says_something, messages), key=_kind):
         run = list(group)
@@ -70,7 +106,7 @@ def well_formed(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         if kind == "assistant":
             calls = {message.call_id: message for message in run if isinstance(message, ToolCall)}
             open_calls = [_with_json_object(call) for call_id, call in calls.items() if call_id not in names]
-            names |= {call.call_id: call.name for call in open_calls}
+            names.update({call.call_id: call.name for call in open_calls})
             shaped += [message for message in run if isinstance(message, AssistantText)]
             shaped += open_calls
         elif kind != "results":
@@ -113,8 +149,8 @@ def _kind(message: ChatMessage) -> str:
 
 def _with_json_object(call: ToolCall) -> ToolCall:
     try:
-        is_object = isinstance(msgspec.json.decode(call.arguments), dict)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        is_object = isinstance(from_json(call.arguments), dict)
+    except Undecodable:
         is_object = False
     return call if is_object else replace(call, arguments="{}")
 

@@ -64,8 +64,26 @@ class Tool:
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
+@dataclass(slots=True)
+class Memo:
+    """What the earlier requests of a call have become, so that the next one only adds to it; a provider's own.
+
+    `messages` are the first ones of the conversation, for which everything else stands.
+    """
+
+    messages: list[ChatMessage] = field(default_factory=list)
+    instructions: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    turns: list[list[ChatMessage]] = field(default_factory=list)
+    wire: list[list[dict[str, Any]]] = field(default_factory=list)
+
+
 def _unheard() -> None:
     """Nobody asks whether the provider lives."""
+
+
+def _uncounted(_: int) -> None:
+    """Nobody asks how much comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +93,8 @@ class ChatRequest:
     `parallel_tool_calls` False lets the answer call one function at most, `reasoning_effort` says how long a model that
     reasons may think; None leaves both to the model. `may_be_shortened` False: a request that is too long for the model
     is to fail. A provider calls `heartbeat` whenever bytes of the answer arrive, whatever they hold: thoughts and
-    comments show that the model is at work.
+    comments show that the model is at work. It calls `received` with how many bytes they are, about. Requests of one
+    conversation share a `memo`.
     """
 
     instructions: str
@@ -88,6 +107,8 @@ class ChatRequest:
     reasoning_effort: ReasoningEffort | None = None
     may_be_shortened: bool = True
     heartbeat: Callable[[], None] = field(default=_unheard, compare=False, repr=False)
+    received: Callable[[int], None] = field(default=_uncounted, compare=False, repr=False)
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,19 +80,24 @@ _POWERS = {"2": "squared", "3": "cubed", "\\circ": "degrees", "'": "prime"}
 
 def spoken_formula(tex: str) -> str:
     """What the formula `tex`, without its delimiters, says."""
-    text = _ENVIRONMENT.sub(" ", tex).replace("\\\\", ", ").replace("&", " ").replace("\\%", " percent")
-    for _ in range(_NESTED):  # from the inside out
-        before = text
-        text = _FRACTION.sub(r" \1 over \2 ", text)
-        text = _BINOMIAL.sub(r" \1 choose \2 ", text)
-        text = _ROOT.sub(_root, text)
-        if text == before:
-            break
-    text = _RANGE.sub(_range, text)
-    text = _POWER.sub(_power, text)
-    text = _INDEX.sub(lambda index: index[1] or index[2], text)
+    text = _ENVIRONMENT.sub(" ", " ".join(tex.split()))
+    text = text.replace("\\\\", ", ").replace("&", " ").replace("\\%", " percent")
+    if has_commands := "\\" in text:
+        for _ in range(_NESTED):  # from the inside out
+            before = text
+            text = _FRACTION.sub(r" \1 over \2 ", text)
+            text = _BINOMIAL.sub(r" \1 choose \2 ", text)
+            text = _ROOT.sub(_root, text)
+            if text == before:
+                break
+        text = _RANGE.sub(_range, text)
+    if "^" in text:
+        text = _POWER.sub(_power, text)
+    if "_" in text:
+        text = _INDEX.sub(lambda index: index[1] or index[2], text)
     text = _SIGN.sub(lambda sign: _SIGNS.get(sign[1] or "", " minus "), text)
-    text = _COMMAND.sub(lambda command: f" {WORDS.get(command[1], '')} ", text)
+    if has_commands:
+        text = _COMMAND.sub(lambda command: f" {WORDS.get(command[1], '')} ", text)
     text = re.sub(r"[{}$]|\\", "", text)
     return " ".join(text.split())
 

@@ -14,8 +14,14 @@ from server.llm import formulas
 LONGEST_MARK = 300
 """Characters after which what might be a mark is none, so that nothing waits for an end that never comes."""
 
-STARTS = re.compile("[<\\[&$\\\\\u3010\u25c1\ue200]")
-"""Every mark begins with one of these."""
+LONGEST_END = 40
+"""Characters that the end of something hidden has at most."""
+
+STARTS = re.compile(
+    r"<(?=/?(?:[a-zA-Z]|\Z)|\|(?:[\w /:.-]|\Z)|!(?:-|\Z)|<(?:/?[sS]|/?\Z))|\[(?=\^?(?:\d|\Z)|/?(?:[a-zA-Z]|\Z))"
+    r"|&(?=[#a-zA-Z]|\Z)|\$(?=\S|\Z)|\\(?=[(\[a-zA-Z]|\Z)|\u3010(?!\u3010)|\u25c1(?=/?(?:[tT]|\Z))|\ue200(?!\ue200)"
+)
+"""Where a mark may begin, as far as its first characters tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,13 @@ _CITATION = re.compile(
     r"|\u3010[^\u3010\u3011]{0,100}\u3011|\ue200[^\ue200\ue201]{0,200}\ue201",
     re.IGNORECASE,
 )
+_HIDDEN = re.compile(
+    "|".join(
+        pattern.pattern
+        for pattern in (_THOUGHT_START, _THOUGHT_END, _HARMONY, *(start for start, _ in _BLOCKS), _CONTROL)
+    ),
+    re.IGNORECASE,
+)
 _CITATION_BEGUN = re.compile(
     r"\[\^?[\d^, \u2013-]{0,24}(?:\](?:\([^()\s]{0,250}\)?)?(?:\s(?:f|fo|t|i|w|wh|whe)?)?)?\Z"
     r"|\[/?[a-z]{0,12}[_: ]{0,2}(?:\d{0,3}|n[ed]{0,5}|c[als]{0,4})\Z"
@@ -136,12 +149,19 @@ def find_mark(text: str, at: int, before: str, markup: bool, final: bool) -> Mar
 
 def _may_grow(text: str, at: int, markup: bool) -> bool:
     """Whether more text could make another mark of what stands at `at`."""
-    if _CONTROL_BEGUN.match(text, at) or _TAG_BEGUN.match(text, at) or _CITATION_BEGUN.match(text, at):
-        return True
-    return markup and (_ENTITY_BEGUN.match(text, at) is not None or formulas.may_grow(text, at))
+    match text[at]:
+        case "<":
+            return bool(_CONTROL_BEGUN.match(text, at) or _TAG_BEGUN.match(text, at))
+        case "&":
+            return markup and _ENTITY_BEGUN.match(text, at) is not None
+        case "$" | "\\":
+            return markup and formulas.may_grow(text, at)
+    return _CITATION_BEGUN.match(text, at) is not None
 
 
 def _hidden(text: str, at: int) -> Mark | None:
+    if not _HIDDEN.match(text, at):
+        return None
     if found := _THOUGHT_START.match(text, at):
         return Mark(found.end() - at, hides_until=_THOUGHT_END)
     if found := _THOUGHT_END.match(text, at):
@@ -156,15 +176,18 @@ def _hidden(text: str, at: int) -> Mark | None:
 
 
 def _markup(text: str, at: int, before: str) -> Mark | None:
-    if found := _TAG.match(text, at):
-        return _tag(found, before)
-    if found := _ENTITY.match(text, at):
-        return Mark(found.end() - at, html.unescape(found[0]).replace("\xa0", " "))
+    match text[at]:
+        case "<":
+            found = _TAG.match(text, at)
+            return _tag(found, before) if found else None
+        case "&":
+            found = _ENTITY.match(text, at)
+            return Mark(found.end() - at, html.unescape(found[0]).replace("\xa0", " ")) if found else None
+        case "$" | "\\":
+            formula = formulas.find(text, at)
+            return Mark(*formula) if formula else None
     if (found := _CITATION.match(text, at)) and not (text[at] == "[" and _NAMES_A_KEY.search(before)):
         return Mark(found.end() - at)
-    if formula := formulas.find(text, at):
-        length, spoken = formula
-        return Mark(length, spoken)
     return None
 
 

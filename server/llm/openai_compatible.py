@@ -7,7 +7,7 @@ and the second try.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 
 _CONNECT_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 60.0
+_BLOCK_BYTES = 4096  # of an answer that are read in one go, while other calls wait
 _DRAIN_SECONDS = 0.1
+_DRAIN_BLOCKS = 4  # of a server that has more to say after its answer the connection is closed
 _MAX_ERROR_BYTES = 65_536
 # What not every server takes. One that refuses such a field by name is asked again without it, then and from then on.
 _OPTIONAL = ("reasoning_effort", "parallel_tool_calls", "temperature", "stream_options")
@@ -44,14 +46,23 @@ class OpenAiCompatibleProvider:
         # OpenAI's newer models refuse the old name, most other servers know only that.
         self._limit_name = _LIMIT_NAMES[self._host == "api.openai.com"]
         self._not_taken: set[str] = set()
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self.use_key(api_key)
         self._reuse_connections = reuse_connections
         self._open_session: aiohttp.ClientSession | None = None
+
+    def use_key(self, api_key: str | None) -> None:
+        """Ask with this key from the next request on; None asks without one."""
+        self._headers = {"Accept-Encoding": "identity"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
 
     async def warm_up(self) -> None:
         """Connect, and see that the server takes the key. Raises `LlmError`."""
         try:
-            async with self._session.get(f"{self._url}/models", proxy=self._proxy) as response:
+            async with self._session.get(
+                f"{self._url}/models", headers=self._headers, proxy=self._proxy, allow_redirects=False
+            ) as response:
+                self._check(response)
                 status, body = response.status, await _body(response)
         except Exception as error:
             raise self._failure(error, started=False) from None
@@ -70,7 +81,7 @@ class OpenAiCompatibleProvider:
             # Leaving this block before the answer's end closes the connection: the server sees it at once.
             async with (
                 self._ask(request) as response,
-                contextlib.aclosing(_events(response, reader, request.heartbeat)) as events,
+                contextlib.aclosing(_events(response, reader, request)) as events,
             ):
                 async for data in events:
                     for event in reader.push(data):
@@ -88,15 +99,32 @@ class OpenAiCompatibleProvider:
             async with self._session.post(
                 f"{self._url}/chat/completions",
                 data=msgspec.json.encode(body),
-                headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
+                headers={"Content-Type": "application/json", "Accept": "text/event-stream"} | self._headers,
                 proxy=self._proxy,
+                allow_redirects=False,
             ) as response:
+                self._check(response)
                 if response.status == 200:
                     yield response
                     return
                 refusal = await _body(response)
             if response.status not in (400, 422) or not self._learn(refusal, body):
                 raise self._refusal(response.status, refusal)
+
+    def _check(self, response: aiohttp.ClientResponse) -> None:
+        """See that the answer is one that is read. Raises `LlmError`."""
+        if 300 <= response.status < 400:
+            raise LlmError(
+                "invalid_request",
+                f"the language model at {self._host} answered {response.status}, a redirect, which would take the "
+                "conversation elsewhere and is not followed; takes the address of the server itself",
+            )
+        if response.status == 200 and _is_encoded(response):
+            raise LlmError(
+                "invalid_request",
+                f"the language model at {self._host} compresses its answers, though it was asked for none of that; "
+                "takes a server that heeds Accept-Encoding: identity",
+            )
 
     def _learn(self, refusal: Any, body: dict[str, Any]) -> bool:
         """Whether the server minds a field of `body` without which, or by another name, it can be asked again."""
@@ -118,7 +146,7 @@ class OpenAiCompatibleProvider:
             self._open_session = aiohttp.ClientSession(
                 connector=self._connector(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-                headers=self._headers,
+                auto_decompress=False,  # a few bytes may become gigabytes
             )
         return self._open_session
 
@@ -145,33 +173,43 @@ class OpenAiCompatibleProvider:
 
 
 async def _events(
-    response: aiohttp.ClientResponse, reader: AnswerReader, heartbeat: Callable[[], None]
+    response: aiohttp.ClientResponse, reader: AnswerReader, request: ChatRequest
 ) -> AsyncGenerator[bytes, None]:
     """The `data` of each event until the answer ends. An answer that is not streamed is one event."""
     events, content = ServerSentEvents(), response.content
-    while not reader.ended and (block := await content.readany()):
-        heartbeat()
+    while not reader.ended and (block := await content.read(_BLOCK_BYTES)):
+        request.heartbeat()
+        request.received(len(block))
         for data in events.push(block):
             yield data
+        await asyncio.sleep(0)  # a read gives nobody a turn while it finds something
     for data in events.finish():
         yield data
     # A connection can be used again only once its last bytes, a chunk of length 0, have been read.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            await content.read()
+            for _ in range(_DRAIN_BLOCKS):
+                if not await content.readany():
+                    break
+
+
+def _is_encoded(response: aiohttp.ClientResponse) -> bool:
+    return response.headers.get("Content-Encoding", "identity").lower() != "identity"
 
 
 async def _body(response: aiohttp.ClientResponse) -> Any:
-    return decoded(await response.content.read(_MAX_ERROR_BYTES))
+    """What a refusal says, as far as it is not compressed; the status tells most of it in any case."""
+    return None if _is_encoded(response) else decoded(await response.content.read(_MAX_ERROR_BYTES))
 
 
 def _web_proxy(url: str) -> str | None:
     """The proxy that the environment names for `url`. Raises `LlmError` for one that aiohttp can't use."""
     proxy = proxy_for(url)
-    if proxy and urlsplit(proxy).scheme not in ("http", "https"):
+    kind = proxy.partition("://")[0].lower() if proxy else "http"
+    if kind not in ("http", "https"):
         raise LlmError(
             "invalid_request",
-            f"{urlsplit(url).scheme.upper()}_PROXY: got a proxy of the kind {urlsplit(proxy).scheme!r}; the language "
+            f"{urlsplit(url).scheme.upper()}_PROXY: got a proxy of the kind {kind!r}; the language "
             "model takes http://HOST:PORT, or its host in NO_PROXY",
         )
     return proxy

@@ -5,10 +5,10 @@ Pure, and the one place for it: ahead of the clause cutter, for every provider. 
 
 import re
 
-from server.llm.marks import LONGEST_MARK, STARTS, Undecided, find_mark
+from server.llm.marks import LONGEST_END, STARTS, Undecided, find_mark
 
 _BEFORE = 16  # characters before a mark that can tell what it is
-_BLANKS = re.compile(r"[^\S\n]*+\Z")
+_MOST_BLANKS = 100  # that are held back: a line of more is let through, though what follows it may go
 _NEEDS_NO_BLANK = re.compile(r"[\s.,;:!?)\]]")
 
 
@@ -43,7 +43,7 @@ class OutputFilter:
             if self._hidden_until is not None:
                 end = self._hidden_until.search(self._text, at)
                 if end is None:
-                    at = max(at, len(self._text) - LONGEST_MARK)  # half of it may be there already
+                    at = max(at, len(self._text) - LONGEST_END)  # half of it may be there already
                     break
                 at, self._hidden_until = end.end(), None
                 continue
@@ -76,9 +76,9 @@ class OutputFilter:
         text = self._blanks + text
         if not self._before:
             text = text.lstrip()  # what stood before it was hidden
-        blanks = _BLANKS.search(text)
-        assert blanks is not None, "nothing is a blank, too"
-        self._blanks = blanks[0]
-        if passed := text[: blanks.start()]:
+        kept = len(text.rstrip())
+        kept = max(text.rfind("\n", kept) + 1, kept, len(text) - _MOST_BLANKS)
+        self._blanks = text[kept:]
+        if passed := text[:kept]:
             self._before = (self._before + passed)[-_BEFORE:]
             self._passed.append(passed)

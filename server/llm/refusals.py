@@ -7,8 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import msgspec
-
+from server.llm.decoding import Undecodable, from_json, to_text
 from server.llm.interface import LlmFailure
 
 # In the words of OpenAI, vLLM, llama.cpp, TGI, Mistral, Anthropic, Google, Bedrock and Ollama.
@@ -62,8 +61,8 @@ def refused_field(body: Any, fields: Collection[str]) -> str:
 def decoded(body: bytes) -> Any:
     """The JSON in a refusal's body, else its text."""
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return from_json(body)
+    except Undecodable:
         return body.decode(errors="replace")
 
 
@@ -74,7 +73,7 @@ def _error(body: Any) -> Any:
 def _code(body: Any) -> str:
     error = _error(body)
     values = [error.get(name) for name in ("code", "type", "error_type")] if isinstance(error, Mapping) else []
-    codes = [str(value) for value in values if isinstance(value, str | int)]
+    codes = [to_text(value) for value in values if isinstance(value, str | int)]
     return next((code for code in codes if _CODE.fullmatch(code)), "no code")
 
 
@@ -83,4 +82,4 @@ def _message(body: Any) -> str:
     error = _error(body)
     if isinstance(error, str):
         return error
-    return str([error.get(name) for name in ("message", "type", "detail")] if isinstance(error, Mapping) else error)
+    return to_text([error.get(name) for name in ("message", "type", "detail")] if isinstance(error, Mapping) else error)

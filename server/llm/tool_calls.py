@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
+from server.llm.bounds import CallBounds
 from server.llm.characters import CharacterJoiner
+from server.llm.decoding import Undecodable, from_json
 from server.llm.history import wire_name
 from server.llm.interface import LlmEvent, Tool, ToolCallDelta, ToolCallStarted
 
@@ -42,11 +42,11 @@ class _Arguments:
     def as_object(self) -> str:
         """The text of the object, once all has come; of what is none, an empty one."""
         try:
-            value = msgspec.json.decode(self.text)
-            value = msgspec.json.decode(value) if isinstance(value, str) else value
-        except msgspec.DecodeError:
+            value = from_json(self.text)
+            value = from_json(value) if isinstance(value, str) else value
+        except Undecodable:
             value = None
-        return msgspec.json.encode(value).decode() if isinstance(value, dict) else "{}"
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else "{}"
 
     def push(self, text: str) -> str:
         """Take more; gives what of it belongs to the object."""
@@ -96,8 +96,12 @@ class ToolCalls:
     sure, the others (which a server may interleave with it) when the answer ends.
     """
 
-    def __init__(self, tools: Sequence[Tool] = ()) -> None:
-        """`tools` are those that the model may call; a call that names none of them is told as it came."""
+    def __init__(self, tools: Sequence[Tool] = (), max_tokens: int | None = None) -> None:
+        """`tools` are those that the model may call; a call that names none of them is told as it came.
+
+        The calls are bounded here as well, since those that are told at the end are kept until then.
+        """
+        self._bounds = CallBounds(max_tokens)
         self._tools = {wire_name(tool.name): tool for tool in tools}
         self._calls: list[_Call] = []
 
@@ -105,11 +109,12 @@ class ToolCalls:
         return any(self._name(call) for call in self._calls)
 
     def push(self, piece: Mapping[str, Any]) -> Iterator[LlmEvent]:
-        """The events that one element of a delta's `tool_calls` completes."""
+        """The events that one element of a delta's `tool_calls` completes. Raises `BoundPassed`."""
         function = piece.get("function")
         function = function if isinstance(function, Mapping) else piece
         name, own_id = _word(function.get("name")), _word(piece.get("id"))
         text, index = _json_text(function.get("arguments")), piece.get("index")
+        self._bounds.take(len(text))
         call = self._call_of(index if isinstance(index, int) else None, own_id, name, text)
         self._take_name(call, name)
         more = call.arguments.push(text)
@@ -147,6 +152,7 @@ class ToolCalls:
             if self._continues(call, index, own_id, name, text):
                 call.own_id = call.own_id or own_id
                 return call
+        self._bounds.begin()
         self._calls.append(_Call(index, own_id))
         return self._calls[-1]
 
@@ -178,9 +184,10 @@ class ToolCalls:
         if call.name:
             return call.name
         try:
-            given = msgspec.json.decode(call.arguments.text, type=dict[str, Any]).keys()
-        except msgspec.DecodeError:
+            given = from_json(call.arguments.text)
+        except Undecodable:
             return ""
+        given = given.keys() if isinstance(given, dict) else set()
         fitting = [name for name, tool in self._tools.items() if given and given <= _parameters(tool)]
         return fitting[0] if len(fitting) == 1 else ""
 

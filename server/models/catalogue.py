@@ -108,7 +108,7 @@ def required_models(settings: Settings) -> list[str]:
 
     Raises `SettingsError` for an `stt_model` that is neither one of `STT_MODELS` nor a folder.
     """
-    names = ["silero-vad"]
+    names = ["silero-vad", "smart-turn-v3.2"]
     if settings.stt_model in STT_MODELS:
         names.append(settings.stt_model)
     elif not is_folder(settings.stt_model):

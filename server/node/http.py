@@ -1,6 +1,7 @@
 """The node's HTTP side, on a port of its own: /health (alive), /ready (wants calls) and /metrics (Prometheus).
 
-It answers questions about the node and changes nothing. Readiness is not liveness: a full or draining node says 503 on
+It answers questions about the node and changes nothing. A connection has one question and little time for it, so that
+nobody who is slow or silent keeps a place. Readiness is not liveness: a full or draining node says 503 on
 /ready, keeps its calls and is healthy. A node is alive as long as its event loop answers at all.
 """
 
@@ -19,8 +20,16 @@ from server import __version__
 from server.access.admission import Admission
 from server.observability.metrics import REGISTRY
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Handler = Callable[[], Awaitable[web.Response]]
 _NOTHING_CACHED = {"Cache-Control": "no-store"}
+
+PATIENCE_SECONDS = 10.0
+"""From a connection's start to its end: a question is a line and an answer leaves in milliseconds."""
+
+MOST_CONNECTIONS = 128
+"""At once: a load balancer's checks and a scraper have a handful."""
+
+_LONGEST_LINE, _MOST_HEADERS = 2048, 64  # bytes of the request's line and of each header; headers of a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,21 @@ class NodeState(Protocol):
 
 
 @asynccontextmanager
-async def serve_http(node: NodeState, host: str, port: int) -> AsyncIterator[int]:
-    """Serve on `host` and `port` (0 takes a free one) inside the block; gives the port. Raises `OSError`."""
-    runner = web.AppRunner(make_app(node), access_log=None, handle_signals=False)
+async def serve_http(
+    node: NodeState,
+    host: str,
+    port: int,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
+    most_connections: int = MOST_CONNECTIONS,
+) -> AsyncIterator[int]:
+    """Serve on `host` and `port` (0 takes a free one) inside the block; gives the port. Raises `OSError`.
+
+    A connection ends with its answer, after `patience_seconds` at the latest. One more than `most_connections` takes
+    the place of the oldest: a check that comes now has its answer before its turn to go.
+    """
+    server = _BoundedServer(_answering(node), patience_seconds, most_connections)
+    runner = web.ServerRunner(server, handle_signals=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -66,11 +87,53 @@ async def serve_http(node: NodeState, host: str, port: int) -> AsyncIterator[int
         await runner.cleanup()
 
 
-def make_app(node: NodeState) -> web.Application:
-    """The application with its three addresses; any other is 404, any method but GET and HEAD 405, all in JSON."""
+class _BoundedServer(web.Server):
+    """A server whose connections are few and short, whatever the other side does or leaves undone."""
+
+    def __init__(
+        self, answer: Callable[[web.BaseRequest], Awaitable[web.Response]], patience_seconds: float, most: int
+    ) -> None:
+        super().__init__(
+            answer,
+            access_log=None,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+            max_headers=_MOST_HEADERS,
+        )
+        self._patience_seconds = patience_seconds
+        self._most = most
+        self._open: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}  # oldest first
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._open) >= self._most:
+            self._drop(next(iter(self._open)))
+        self._open[handler] = (
+            transport,
+            asyncio.get_running_loop().call_later(self._patience_seconds, self._drop, handler),
+        )
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        self._forget(handler)
+        super().connection_lost(handler, exc)
+
+    def _drop(self, handler: web.RequestHandler) -> None:
+        if transport := self._forget(handler):
+            transport.abort()
+
+    def _forget(self, handler: web.RequestHandler) -> asyncio.Transport | None:
+        """Its transport, if it is a connection still."""
+        transport, timer = self._open.pop(handler, (None, None))
+        if timer:
+            timer.cancel()
+        return transport
+
+
+def _answering(node: NodeState) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
+    """Answers to requests for one of three addresses; any other is 404, any method but GET and HEAD 405, in JSON."""
     started = time.monotonic()
 
-    async def health(_: web.Request) -> web.Response:
+    async def health() -> web.Response:
         parts = node.parts()
         admission = node.admission
         return _json(
@@ -84,7 +147,7 @@ def make_app(node: NodeState) -> web.Application:
             },
         )
 
-    async def ready(_: web.Request) -> web.Response:
+    async def ready() -> web.Response:
         reasons = [f"{name} not serving" for name in missing_parts(node.parts())]
         headers = {}
         if refusal := node.admission.refusal:
@@ -92,23 +155,23 @@ def make_app(node: NodeState) -> web.Application:
             headers["Retry-After"] = str(refusal.retry_after)
         return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons}, headers)
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def metrics() -> web.Response:
         body = await asyncio.to_thread(generate_latest, REGISTRY)  # reads /proc and formats: not the loop's work
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST} | _NOTHING_CACHED)
 
-    app = web.Application(middlewares=[_errors_in_json], client_max_size=1024)
-    app.add_routes([web.get("/health", health), web.get("/ready", ready), web.get("/metrics", metrics)])
-    return app
+    addresses: Mapping[str, _Handler] = {"/health": health, "/ready": ready, "/metrics": metrics}
 
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            response = _json(405, {"error": "this address takes GET and HEAD"}, {"Allow": "GET, HEAD"})
+        elif handler := addresses.get(request.path):
+            response = await handler()
+        else:
+            response = _json(404, {"error": "no such address; there are /health, /ready and /metrics"})
+        response.force_close()
+        return response
 
-@web.middleware
-async def _errors_in_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    if request.method not in ("GET", "HEAD"):
-        return _json(405, {"error": "this address takes GET and HEAD"}, {"Allow": "GET, HEAD"})
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
-        return _json(404, {"error": "no such address; there are /health, /ready and /metrics"})
+    return answer
 
 
 def _json(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:

@@ -16,7 +16,8 @@ import structlog
 
 from server.access.admission import Admission
 from server.access.key_secret import follow_keys
-from server.errors import VoicefleetError
+from server.addresses import without_secrets
+from server.errors import VoicefleetError, first_of
 from server.llm.interface import LlmError
 from server.llm_processor import LlmProcessor
 from server.models.store import ModelStore
@@ -25,6 +26,7 @@ from server.observability import metrics
 from server.observability.loop_lag import watch_loop_lag
 from server.pipeline import Parts
 from server.settings.settings import Settings
+from server.smart_turn_processor import SmartTurnProcessor
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsError, TtsProcessor
 from server.vad_processor import VadProcessor
@@ -36,6 +38,7 @@ from server.workers.supervisor import Supervisor
 log = structlog.get_logger(__name__)
 
 _VAD_MODEL = ("silero-vad", "silero_vad.onnx")
+_SMART_TURN_MODEL = ("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx")
 
 
 class CannotListen(VoicefleetError):
@@ -48,12 +51,14 @@ class Node:
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
-        self._parts = dict.fromkeys(("vad", "stt", "llm", "tts", "gateway"), PartState(False, "starting"))
+        self._parts = dict.fromkeys(("vad", "smart_turn", "stt", "llm", "tts", "gateway"), PartState(False, "starting"))
         self._supervisor = Supervisor([])
         self._llm: LlmProcessor | None = None
         self._tts: TtsProcessor | None = None
         self._calls = AsyncExitStack()
-        self.admission = Admission(settings.max_sessions, settings.retry_after_seconds)
+        self.admission = Admission(
+            settings.max_sessions, settings.retry_after_seconds, settings.sessions_per_key, settings.sessions_per_token
+        )
         self.websocket = ""
         self.http = ""
 
@@ -66,14 +71,14 @@ class Node:
             states["tts"] = _pool_state(self._tts.pool.workers)
         if self._llm:
             states["llm"] = PartState(
-                self._llm.state == "ok", f"{self._settings.llm}: {self._llm.state}", required=False
+                self._llm.state == "ok", f"{without_secrets(self._settings.llm)}: {self._llm.state}", required=False
             )
         return states
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Run inside the block; on entry every part is warm and calls are taken. Raises `VoicefleetError`."""
-        try:
+        with first_of(VoicefleetError, OSError):
             async with AsyncExitStack() as stack:
                 await self._start(stack)
                 try:
@@ -81,8 +86,6 @@ class Node:
                 finally:  # not ready any more before the port is closed
                     self._parts["gateway"] = PartState(False, "stopping")
                 log.info("node_stopping")
-        except* (VoicefleetError, OSError) as group:  # of the parts that failed, the first says why
-            raise group.exceptions[0] from None
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self._settings
@@ -100,6 +103,7 @@ class Node:
         background.append(tasks.create_task(self._supervisor.run()))
         started = {command.name: command.address for command in commands}
         vad = await self._start_vad(tasks, background)
+        smart_turn = await self._start_smart_turn(stack)
         self._llm = await self._start_llm(stack)
         await self._supervisor.wait_ready()
         stt = await stack.enter_async_context(
@@ -116,12 +120,12 @@ class Node:
         background.append(tasks.create_task(self._follow_capacity(tts)))
 
         _mind_the_time()
-        gateway = Gateway(settings, Parts(vad, stt, self._llm, tts), self.admission, tls)
+        gateway = Gateway(settings, Parts(vad, smart_turn, stt, self._llm, tts), self.admission, tls)
         with _listening("VOICE_PORT", settings.port):
             port = await self._calls.enter_async_context(gateway.serve())
         stack.push_async_exit(self._calls)
         if settings.keys_secret:
-            background.append(tasks.create_task(follow_keys(settings, gateway.take_keys)))
+            background.append(tasks.create_task(follow_keys(settings, gateway.take_keys, self._llm.take_keys)))
         scheme = "wss" if tls else "ws"
         self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
         self._parts["gateway"] = PartState(True, f"port {port}")  # ready only now: before, callers would be refused
@@ -162,6 +166,14 @@ class Node:
         background.append(tasks.create_task(vad.run()))
         self._parts["vad"] = PartState(True, name)
         return vad
+
+    async def _start_smart_turn(self, stack: AsyncExitStack) -> SmartTurnProcessor:
+        name, file = _SMART_TURN_MODEL
+        folder = await asyncio.to_thread(self._store.verified, name)
+        smart_turn = await asyncio.to_thread(SmartTurnProcessor, folder / file)
+        stack.callback(smart_turn.close)
+        self._parts["smart_turn"] = PartState(True, name)
+        return smart_turn
 
     async def _start_llm(self, stack: AsyncExitStack) -> LlmProcessor:
         llm = await asyncio.to_thread(LlmProcessor.from_settings, self._settings, self._store.verified)

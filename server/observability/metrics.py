@@ -4,7 +4,11 @@ Code elsewhere only observes. A dashboard, an alarm or a scaling policy may use 
 `docs/metrics.md` is made from this file (`make docs`).
 """
 
+from typing import get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+
+from server.limits import Amount, Rate
 
 # A `_created` beside every counter and histogram would double the page for nobody.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -39,9 +43,9 @@ sessions_total = Counter("voice_sessions", "Calls accepted since the node starte
 session_seconds = Histogram("voice_session_seconds", "How long calls last.", buckets=_CALL_SECONDS, registry=REGISTRY)
 handshakes_refused = _counter(
     "voice_handshakes_refused",
-    "Handshakes refused, by reason.",
+    "Handshakes refused, by reason; caller_full: the key or token holds all the calls that it may.",
     "reason",
-    ("full", "draining", "credentials", "origin", "path", "subprotocol"),
+    ("full", "draining", "caller_full", "credentials", "origin", "path", "subprotocol"),
 )
 draining = Gauge("voice_draining", "1 while the node takes no new calls and lets its own finish.", registry=REGISTRY)
 drain_cut_calls = Counter("voice_drain_cut_calls", "Calls closed because they outlasted the drain.", registry=REGISTRY)
@@ -54,6 +58,45 @@ turn_stage_seconds = Histogram(
     buckets=_TURN_SECONDS,
     registry=REGISTRY,
 )
+calls_ended = _counter(
+    "voice_calls_ended",
+    "Calls that the node ended because of a limit, by limit.",
+    "reason",
+    ("idle", "longest_call", "credential_expired", "credential_revoked"),
+)
+speculations = _counter(
+    "voice_speculations",
+    "Times that model and voice began before a turn was surely over, by what became of the answer: used; resumed: the "
+    "caller went on, or the client took or dropped the turn; changed: something else was to be answered; failed: the "
+    "model had failed, and was asked again; ended: the call, or the answer before it "
+    "began.",
+    "outcome",
+    ("used", "resumed", "changed", "failed", "ended"),
+)
+speculation_wasted_seconds = _counter(
+    "voice_speculation_wasted_seconds",
+    "Seconds in answers that were begun before a turn was surely over, and thrown away: that the model worked (model), "
+    "and of speech that the voice made (speech).",
+    "part",
+    ("model", "speech"),
+)
+speculation_wasted_tokens = _counter(
+    "voice_speculation_wasted_tokens",
+    "Tokens of such answers, by kind. As the model counted them, if it had finished; else estimated, the output at "
+    "four characters a token. voice_llm_tokens_total has only those that it had counted.",
+    "kind",
+    ("input", "output"),
+)
+turn_ends = _counter(
+    "voice_turn_ends",
+    "Turns of callers that ended, by why: silence (as long as set), committed (by the client), audio_gone, or a reason "
+    "of semantic_vad (docs/turns.md).",
+    "reason",
+    (
+        *("silence", "committed", "audio_gone"),
+        *("unjudged", "no_words", "finished", "unsure", "unfinished", "spelling"),
+    ),
+)
 voice_to_voice_seconds = Histogram(
     "voice_to_voice_seconds",
     "From the caller's last speech to the first audio of the answer.",
@@ -64,6 +107,13 @@ turns = _counter(
     "voice_turns", "Answers ended, by their status.", "status", ("completed", "cancelled", "incomplete", "failed")
 )
 interruptions = Counter("voice_interruptions", "Answers that the caller cut off by speaking.", registry=REGISTRY)
+voices_judged = _counter(
+    "voice_voices_judged",
+    "Voices heard while the assistant spoke, by what they were: turn is one that outlasted its speech; false an "
+    "interruption that had no words, after which the answer goes on. One interruption may count as both.",
+    "judgement",
+    ("interruption", "backchannel", "echo", "noise", "turn", "false"),
+)
 audio_underruns = Counter(
     "voice_audio_underruns",
     "Times that a caller's playback ran out of audio in the middle of an answer.",
@@ -77,18 +127,33 @@ frame_lateness_seconds = Histogram(
     registry=REGISTRY,
 )
 client_errors = Counter("voice_client_errors", "Error events sent to clients, by code.", ["code"], registry=REGISTRY)
+limits_met = _counter(
+    "voice_limits_met",
+    "Times that a call met one of its limits, by limit; each is the setting VOICE_ and its name.",
+    "limit",
+    (*get_args(Amount), *get_args(Rate), "audio_rate"),
+)
 
 queue_depth = Gauge(
     "voice_queue_depth",
-    "Entries waiting, by queue: vad (frames), stt (utterances), tts (clauses).",
+    "Entries waiting, by queue: vad (frames), smart_turn (pauses), stt (utterances), tts (clauses).",
     ["queue"],
     registry=REGISTRY,
 )
 queue_refused = _counter(
-    "voice_queue_refused", "Entries refused because a queue was full.", "queue", ("stt", "tts", "outgoing")
+    "voice_queue_refused",
+    "Entries refused because a queue was full.",
+    "queue",
+    ("smart_turn", "stt", "tts", "outgoing"),
 )
 stt_refused = Counter(
     "voice_stt_refused", "Utterances that gave no text because a gate refused it, by gate.", ["gate"], registry=REGISTRY
+)
+early_words = Counter(
+    "voice_early_words",
+    "Times the recogniser was asked while a caller spoke, by outcome: heard, or why not (busy: too much other work).",
+    ["outcome"],
+    registry=REGISTRY,
 )
 stt_batch_size = Histogram(
     "voice_stt_batch_size", "Utterances recognised in one batch.", buckets=(1, 2, 4, 8, 16), registry=REGISTRY
@@ -102,11 +167,29 @@ vad_batch_size = Histogram(
 vad_errors = Counter(
     "voice_vad_errors", "Batches of frames that the VAD failed to judge; they count as silence.", registry=REGISTRY
 )
+smart_turn_seconds = Histogram(
+    "voice_smart_turn_seconds",
+    "From a session's question whether a turn is over to smart-turn's opinion.",
+    buckets=_TURN_SECONDS,
+    registry=REGISTRY,
+)
+smart_turn_errors = Counter(
+    "voice_smart_turn_errors",
+    "Pauses that smart-turn failed to judge; turn-taking does without its opinion.",
+    registry=REGISTRY,
+)
 llm_errors = _counter(
     "voice_llm_errors",
     "Requests the language model failed, by failure.",
     "failure",
     ("throttled", "timeout", "unavailable", "invalid_request", "interrupted", "context_length_exceeded"),
+)
+llm_bounded_answers = _counter(
+    "voice_llm_bounded_answers",
+    "Answers that were ended because the language model's server sent more than any honest one: text, arguments of "
+    "functions, calls of functions, or bytes of the stream.",
+    "bound",
+    ("text", "arguments", "calls", "bytes"),
 )
 context_items_left_out = Counter(
     "voice_context_items_left_out",

@@ -22,6 +22,11 @@ class Waterfall:
         """The stage is reached; only the first time counts."""
         self._marks.setdefault(stage, now)
 
+    def take(self, earlier: "Waterfall") -> None:
+        """Stages were reached before it was known that the turn is over."""
+        for stage, now in earlier._marks.items():
+            self.mark(stage, now)
+
     def __contains__(self, stage: Stage) -> bool:
         return stage in self._marks
 

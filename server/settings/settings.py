@@ -10,18 +10,22 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from server.addresses import is_local, is_loopback
+from server.addresses import is_local, is_loopback, without_user
 from server.errors import VoicefleetError
+from server.limits import Limits
+from server.settings.secrets import NOT_SHOWN
 from server.settings.wrong_settings import explain, no_such_setting
 
 PREFIX = "VOICE_"
 _LLM_TAKES = "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"
 _LLM_PATTERN = re.compile(r"local|bedrock:(?P<bedrock>\S+)|openai:(?P<model>\S+)@(?P<url>https?://\S+)")
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
+_HEADER_VALUE = re.compile(r"[!-~]*")
 _MIN_SECRET_BYTES = 32
 
 
@@ -35,9 +39,19 @@ def hash_api_key(key: str) -> str:
 
 
 def _llm(value: str) -> str:
-    if not _LLM_PATTERN.fullmatch(value):
+    match = _LLM_PATTERN.fullmatch(value)
+    if not match or (match["url"] and not _is_usable(match["url"])):
         raise ValueError(f"takes {_LLM_TAKES}")
     return value
+
+
+def _is_usable(url: str) -> bool:
+    """Whether `url` has a host, and a port that is a number if it has any."""
+    try:
+        address = urlsplit(url)
+        return bool(address.hostname) and (address.port is None or address.port > 0)
+    except ValueError:
+        return False
 
 
 def _comma_separated(value: object) -> object:
@@ -56,10 +70,17 @@ def _long_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _header_secret(secret: SecretStr) -> SecretStr:
+    if not _HEADER_VALUE.fullmatch(secret.get_secret_value()):
+        raise ValueError("takes letters, digits and marks of ASCII, without blanks and line ends")
+    return secret
+
+
 CommaSeparated = Annotated[frozenset[str], NoDecode, BeforeValidator(_comma_separated)]
-HashedKeys = Annotated[CommaSeparated, AfterValidator(_hashed)]
+HashedKeys = Annotated[CommaSeparated, AfterValidator(_hashed), NOT_SHOWN]
 InOrder = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
+HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 
 
 class Settings(BaseSettings):
@@ -93,15 +114,45 @@ class Settings(BaseSettings):
 
     keys_secret: str = Field(
         "",
-        description="Secret of AWS Secrets Manager with `api_keys` and `token_secret` as JSON, in place of those. "
-        "A change is taken within minutes.",
+        description="Secret of AWS Secrets Manager that holds `api_keys`, `token_secret` and any other secret setting "
+        "as JSON, in place of the settings themselves. A change of keys is taken within a minute, and calls by keys "
+        "that are gone end.",
     )
 
-    # --- admission and limits
+    # --- admission
     max_sessions: int = Field(
         16, ge=1, le=100_000, description="Calls at once; one more is refused with 503 and Retry-After."
     )
+    sessions_per_key: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Calls of one API key at once on this node; one more gets 429. 0: all there are.",
+    )
+    sessions_per_token: int = Field(
+        4,
+        ge=0,
+        le=100_000,
+        description="Calls of one token subject, which is one user, at once on this node; one more gets 429. A token's "
+        "claim `sessions` may say less. 0: all there are.",
+    )
+    max_call_seconds: float = Field(
+        7200.0, ge=0.0, description="Longest call; then the caller hears a goodbye, and the call ends. 0: no limit."
+    )
+    max_idle_seconds: float = Field(
+        600.0,
+        ge=0.0,
+        description="Longest time in which nobody speaks and the client sends nothing but audio; then the caller hears "
+        "a goodbye, and the call ends. 0: no limit.",
+    )
     retry_after_seconds: int = Field(2, ge=1, le=3600, description="What a refused caller is told to wait.")
+    drain_seconds: float = Field(
+        3600.0,
+        ge=0.0,
+        description="After SIGTERM, or when the fleet takes the node out: how long live calls may go on at most.",
+    )
+
+    # --- limits of a call
     max_message_bytes: int = Field(
         1_048_576,
         ge=4096,
@@ -109,21 +160,95 @@ class Settings(BaseSettings):
         description="Largest WebSocket message; a larger one closes the call with 1009.",
     )
     audio_rate: float = Field(
-        4.0, ge=1.0, le=1000.0, description="Seconds of audio a caller may send per second, on average."
+        Limits.audio_rate,
+        ge=1.0,
+        le=1000.0,
+        description="Seconds of audio a caller may send per second on average, items' audio included. More is refused "
+        "with `rate_limit_exceeded`, and not heard.",
     )
     audio_burst_seconds: float = Field(
-        120.0, ge=1.0, le=3600.0, description="Seconds of audio a caller may send at once before the average counts."
+        Limits.audio_burst_seconds,
+        ge=1.0,
+        le=3600.0,
+        description="Seconds of audio a caller may send at once before the average counts.",
     )
-    drain_seconds: float = Field(
-        3600.0,
-        ge=0.0,
-        description="After SIGTERM, or when the fleet takes the node out: how long live calls may go on at most.",
+    max_items: int = Field(
+        Limits.max_items,
+        ge=10,
+        le=1_000_000,
+        description="Items of a conversation, and of the input of one response. What would make more is refused with "
+        "`limit_exceeded`; what the caller says is always taken.",
+    )
+    max_parts: int = Field(
+        Limits.max_parts,
+        ge=1,
+        le=10_000,
+        description="Parts of a message. A message of more is refused with `limit_exceeded`.",
+    )
+    max_conversation_bytes: int = Field(
+        Limits.max_conversation_bytes,
+        ge=65_536,
+        le=1_073_741_824,
+        description="Text that a conversation holds, in bytes of UTF-8. Items and answers that the client asks for "
+        "beyond it are refused with `limit_exceeded`, until some are deleted; what the caller says is always taken.",
+    )
+    max_request_bytes: int = Field(
+        Limits.max_request_bytes,
+        ge=65_536,
+        le=1_073_741_824,
+        description="Text that the `input` of a response comes to, with all items that it refers to. More is refused "
+        "with `limit_exceeded`.",
+    )
+    max_settings_bytes: int = Field(
+        Limits.max_settings_bytes,
+        ge=65_536,
+        le=33_554_432,
+        description="A session's settings (instructions, tools and all else) as JSON. What would make more is refused "
+        "with `limit_exceeded`, and changes nothing.",
+    )
+    max_tools: int = Field(
+        Limits.max_tools,
+        ge=1,
+        le=10_000,
+        description="Tools of a session or a response. More are refused with `limit_exceeded`.",
+    )
+    max_responses_beside: int = Field(
+        Limits.max_responses_beside,
+        ge=1,
+        le=64,
+        description="Responses outside the conversation that may be in progress at once. More are refused with "
+        "`limit_exceeded`, until one of them has ended.",
+    )
+    max_messages_per_second: float = Field(
+        Limits.max_messages_per_second,
+        ge=100.0,
+        description="WebSocket frames that a client may send per second on average, and twenty times as many at once. "
+        "More close the call with 1008.",
+    )
+    max_pings_per_second: float = Field(
+        Limits.max_pings_per_second,
+        ge=1.0,
+        description="WebSocket pings that a client may send per second on average, and twenty times as many at once. "
+        "More close the call with 1008.",
+    )
+    max_loop_share: float = Field(
+        Limits.max_loop_share,
+        gt=0.0,
+        le=1.0,
+        description="Fraction of the event loop's time that a call's messages may take on average, and two seconds of "
+        "it at once. A call that takes more is not refused: its next message waits.",
     )
 
     # --- the conversation
     instructions: str = Field(
         "You are a friendly voice assistant. Answer each question in one short sentence of plain English.",
         description="System prompt of a session that sets none.",
+    )
+    speculation: Literal["auto", "off", "stt", "full"] = Field(
+        "auto",
+        description="What begins, with semantic_vad, before a turn is surely over: recognition at a pause (off) or "
+        "while the caller speaks (stt), or model and voice too (full), which answers sooner and pays for answers that "
+        "are thrown away (docs/turns.md). auto is full, but stt where VOICE_LLM=local and speech share a single core.",
     )
     send_ahead_seconds: float = Field(
         1.0,
@@ -133,8 +258,10 @@ class Settings(BaseSettings):
     )
 
     # --- language model
-    llm: Annotated[str, AfterValidator(_llm)] = Field("local", description=f"The language model: {_LLM_TAKES}.")
-    llm_api_key: SecretStr | None = Field(None, description="Bearer key for `openai:MODEL@URL`.")
+    llm: Annotated[str, AfterValidator(_llm)] = Field(
+        "local", description=f"The language model: {_LLM_TAKES}. Redirects of a server are not followed."
+    )
+    llm_api_key: HeaderSecret | None = Field(None, description="Bearer key for `openai:MODEL@URL`.")
     llm_timeout_seconds: float = Field(
         10.0,
         gt=0.0,
@@ -249,6 +376,12 @@ class Settings(BaseSettings):
                 f"VOICE_HOST: got {self.host!r}, which others can reach; takes a loopback address such as 127.0.0.1 "
                 "unless there are VOICE_API_KEYS, a VOICE_TOKEN_SECRET or a VOICE_KEYS_SECRET"
             )
+        has_key = self.llm_api_key is not None and self.llm_api_key.get_secret_value() != ""
+        if has_key and self.llm != without_user(self.llm):
+            raise ValueError(
+                "VOICE_LLM and VOICE_LLM_API_KEY: got a user in the URL and a key, and a request carries one of them; "
+                "takes either the one or the other"
+            )
         if self.port and self.port == self.http_port:
             raise ValueError(f"VOICE_HTTP_PORT: got {self.http_port}, which is VOICE_PORT too; takes another port")
         bare = [address for address in self.tts_address if not is_local(address)]
@@ -258,6 +391,15 @@ class Settings(BaseSettings):
                 "addresses of this machine unless there is a VOICE_TTS_CA_FILE"
             )
         return self
+
+    @property
+    def effective_speculation(self) -> Literal["off", "stt", "full"]:
+        """`speculation`, or what suits this machine: an answer in vain must not take the CPU from those in use."""
+        if self.speculation != "auto":
+            return self.speculation
+        # The local model takes one core while it thinks; on two, four calls were answered sooner with it ahead.
+        cramped = self.llm == "local" and len(os.sched_getaffinity(0)) == 1
+        return "stt" if cramped else "full"
 
     @property
     def needs_auth(self) -> bool:

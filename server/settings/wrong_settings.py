@@ -1,17 +1,19 @@
 """Tells a person which settings are wrong, and what each takes. The value of a secret is never shown."""
 
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, get_args
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from server.settings.accepted import accepted
+from server.settings.secrets import secret_settings
 
 
 def explain(error: ValidationError, settings: type[BaseModel], prefix: str) -> str:
     """A line for each wrong setting: its name (after `prefix`), what it got, what it takes."""
     schema = settings.model_json_schema()["properties"]
+    secrets = secret_settings(settings)
     lines = []
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else ""
@@ -21,8 +23,7 @@ def explain(error: ValidationError, settings: type[BaseModel], prefix: str) -> s
         elif field is None:
             lines.append(no_such_setting(name, settings.model_fields, prefix))
         else:
-            secret = name == "api_keys" or SecretStr in _types_in(field.annotation)
-            got = "a value that is not shown" if secret else _shortened(repr(problem["input"]))
+            got = "a value that is not shown" if name in secrets else _shortened(_without_user(repr(problem["input"])))
             takes = problem["ctx"]["error"] if problem["type"] == "value_error" else f"takes {accepted(schema[name])}"
             lines.append(f"{prefix}{name.upper()}: got {got}; {takes}")
     return "\n".join(lines)
@@ -35,9 +36,10 @@ def no_such_setting(name: str, fields: Iterable[str], prefix: str, spelled: Call
     return f"{name}: no such setting; {hint}docs/settings.md lists them all"
 
 
+def _without_user(text: str) -> str:
+    """Of a URL that is wrong, whatever may be a user and a password."""
+    return re.sub(r"(?<=//)\S*@", "...@", text)
+
+
 def _shortened(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _types_in(annotation: Any) -> set[Any]:
-    return {annotation}.union(*(_types_in(part) for part in get_args(annotation)))

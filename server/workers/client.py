@@ -13,7 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server.settings.settings import Settings, SettingsError
-from server.workers.serving import MAX_MESSAGE_BYTES, TOKEN_KEY
+from server.workers.guard import TOKEN_KEY
 
 POLL_SECONDS = 0.1
 """Between two looks at a worker that is awaited."""
@@ -26,7 +26,9 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", 1024 * 1024),  # twenty seconds of audio; chunks have up to four
+    ("grpc.http2.bdp_probe", 0),  # it lets a worker send 16 MB ahead of what is read
+    ("grpc.http2.lookahead_bytes", 256 * 1024),  # five seconds of audio
     ("grpc.keepalive_time_ms", 10_000),  # a machine that vanished closes no connection
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.enable_http_proxy", 0),  # that is for the web; workers are neighbours

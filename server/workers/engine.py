@@ -61,7 +61,8 @@ class TtsEngine(Protocol):
 
         Closing the generator frees the engine's slot within a step. The same text, voice and speed give the same
         samples every time, so that a retry can go on where the first try broke off. An empty `voice` is the
-        engine's default. Raises `UnknownVoice`, `Unspeakable`, `EngineBusy` or `EngineFailed`.
+        engine's default. Raises `UnknownVoice`, `Unspeakable`, `EngineBusy` or `EngineFailed`; anything else that it
+        raises is taken for the fault of this text.
         """
         ...
 

@@ -4,7 +4,7 @@ The STT worker is the gRPC shell around this; the model is behind `SpeechEngine`
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,11 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.workers.batching import Batched, MicroBatcher
-from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, prepare, window_for
+from server.workers.engines.utterance import (
+    LONGEST_PROMPT,
+    LONGEST_WINDOW,
+    WINDOWS,
+    prepare,
+    short_window_for,
+    window_for,
+)
 from server.workers.engines.whisper import Gate, Recognition, Window
+from server.workers.fair_queue import QueueFull
 
 _QUEUE_LIMIT = 64
-_MAX_BATCH = {"cpu": 4, "cuda": 16}  # a cpu gains little beyond 4 and its batch's first would wait for its last
+_QUANTUM = float(WINDOWS[0])  # a window costs this at least
+# On a cpu, four utterances of 15 s in one batch take a third more of the processor than one after the other, and their
+# first waits for their last.
+_MAX_BATCH = {"cpu": 1, "cuda": 16}
+# More than this waits already: then nobody gets words before the end of a turn.
+_BATCHES_BEFORE_A_GLIMPSE = 2
 
 
 @dataclass(slots=True)
@@ -59,7 +72,8 @@ class Recognizer:
         self._engine = engine
         self._language = language
         self._prompt = prompt
-        self._batcher = MicroBatcher[Window, Recognition](engine.recognize, _QUEUE_LIMIT, _MAX_BATCH[engine.device])
+        self._max_batch = _MAX_BATCH[engine.device]
+        self._batcher = MicroBatcher[Window, Recognition](engine.recognize, _QUEUE_LIMIT, self._max_batch, _QUANTUM)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -67,36 +81,64 @@ class Recognizer:
 
     async def warm_up(self) -> None:
         """One real inference: the first of a process is several times slower than the rest."""
-        await self._recognize(Window(np.zeros(0, np.float32), WINDOWS[0]), Transcript())
+        await self._recognize(Window(np.zeros(0, np.float32), WINDOWS[0]), None, Transcript())
 
-    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "") -> Transcript:
-        """Text of 16-bit little-endian mono PCM at 16 kHz. Raises `InvalidAudio`, `UnknownLanguage`, `QueueFull`."""
+    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "", call: Hashable = None) -> Transcript:
+        """Text of 16-bit little-endian mono PCM at 16 kHz, which is the call's whose turn it then is.
+
+        Raises `InvalidAudio`, `UnknownLanguage`, `QueueFull`.
+        """
         self._engine.check_language(language)
         pieces = await asyncio.to_thread(prepare, pcm)
         if not pieces:
             return Transcript(refused_by="silence")
+        language, prompt = language or self._language, (prompt or self._prompt)[-LONGEST_PROMPT:]
         transcript = Transcript()
-        heard = [
-            await self._recognize_piece(piece, language or self._language, prompt or self._prompt, transcript)
-            for piece in pieces
-        ]
+        heard = [await self._recognize_piece(piece, language, prompt, call, transcript) for piece in pieces]
         transcript.text = " ".join(recognition.text for recognition in heard if recognition.text)
         if not transcript.text:
             transcript.refused_by = heard[0].refused_by
         return transcript
 
+    async def glimpse(self, pcm: bytes, language: str = "", prompt: str = "", call: Hashable = None) -> Transcript:
+        """As `transcribe`, but at once and less surely: what somebody says who may still be speaking.
+
+        Raises `QueueFull` where much waits already: it is the first to go.
+        """
+        self._engine.check_language(language)
+        pieces = await asyncio.to_thread(prepare, pcm)
+        if not pieces:
+            return Transcript(refused_by="silence")
+        transcript, samples = Transcript(), pieces[-1]
+        language, prompt = language or self._language, (prompt or self._prompt)[-LONGEST_PROMPT:]
+        window = _first_window(samples, language, prompt)
+        if self._batcher.waiting >= _BATCHES_BEFORE_A_GLIMPSE * self._max_batch:
+            raise QueueFull(self._batcher.waiting)
+        recognition = await self._recognize(window, call, transcript)
+        transcript.text, transcript.refused_by = recognition.text, recognition.refused_by
+        return transcript
+
     async def _recognize_piece(
-        self, samples: NDArray[np.float32], language: str, prompt: str, transcript: Transcript
+        self, samples: NDArray[np.float32], language: str, prompt: str, call: Hashable, transcript: Transcript
     ) -> Recognition:
-        """A doubtful short window gets a second try in the length that the model was trained on."""
-        window = Window(samples, window_for(samples), language, prompt)
-        recognition = await self._recognize(window, transcript)
+        """A short window first, then a longer one, and at last the length that the model was trained on."""
+        window = _first_window(samples, language, prompt)
+        recognition = await self._recognize(window, call, transcript)
+        if window.short and not recognition.sure:
+            window = Window(samples, window_for(samples), language, prompt)
+            recognition = await self._recognize(window, call, transcript)
         if recognition.refused_by in ("log_prob", "repetition") and window.seconds < LONGEST_WINDOW:
             window = Window(samples, LONGEST_WINDOW, language, prompt)
-            recognition = await self._recognize(window, transcript)
+            recognition = await self._recognize(window, call, transcript)
         return recognition
 
-    async def _recognize(self, window: Window, transcript: Transcript) -> Recognition:
-        batched = await self._batcher.submit(window, window.batch_key)
+    async def _recognize(self, window: Window, call: Hashable, transcript: Transcript) -> Recognition:
+        batched = await self._batcher.submit(window, window.batch_key, call, window.cost)
         transcript.charge(batched)
         return batched.result
+
+
+def _first_window(samples: NDArray[np.float32], language: str, prompt: str) -> Window:
+    if (seconds := short_window_for(samples)) is None:
+        return Window(samples, window_for(samples), language, prompt)
+    return Window(samples, seconds, language, prompt, short=True)

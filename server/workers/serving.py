@@ -7,29 +7,26 @@ orphaned.
 import argparse
 import asyncio
 import ctypes
-import hmac
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 from server.addresses import split_address
 from server.errors import VoicefleetError
 from server.observability import logs
 from server.observability.systemd import serving_under_systemd
 from server.settings.settings import Settings, load_settings
+from server.workers.guard import TokenGuard, health_handler
 
 log = structlog.get_logger(__name__)
-
-MAX_MESSAGE_BYTES = 20 * 1024 * 1024
-"""Ten minutes of 16 kHz audio and some."""
 
 THREADS = min(4, len(os.sched_getaffinity(0)))
 """Threads that a worker computes in on a cpu; beyond four the small models gain nothing."""
@@ -37,16 +34,16 @@ THREADS = min(4, len(os.sched_getaffinity(0)))
 REFUSES = 2
 """Exit status of a worker that has said why it can't start: the next one would end like it."""
 
-TOKEN_KEY = "authorization"  # noqa: S105  # the metadata's name
-_HEALTH_SERVICE = "/grpc.health.v1.Health/"
+_TEXT_BYTES = 32 * 1024  # some thousand words; a clause has twenty
 _HEALTH_SECONDS = 1.0
 _GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 _Result = TypeVar("_Result")
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
+    # Of a message that nobody reads, 64 KB are taken in; else gRPC makes it 16 MB a stream where the way is short.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),  # gateways look for connections that died quietly
 )
 
@@ -98,15 +95,20 @@ async def serve(
     warm_up: Callable[[], Awaitable[None]],
     healthy: Callable[[], bool] = lambda: True,
     access: Access | None = None,
+    max_message_bytes: int = _TEXT_BYTES,
 ) -> None:
     """Serve what `register` adds until SIGTERM or SIGINT; SERVING after `warm_up`, for as long as it is `healthy`.
 
-    Raises `CannotServe`, and what `warm_up` raises.
+    No request is larger than `max_message_bytes`: the default does for text, and not for audio. Raises `CannotServe`,
+    and what `warm_up` raises.
     """
     access = access or Access()
-    server = grpc.aio.server(options=_OPTIONS, interceptors=[_TokenGuard(access.token)] if access.token else [])
+    server = grpc.aio.server(
+        options=(*_OPTIONS, ("grpc.max_receive_message_length", max_message_bytes)),
+        interceptors=[TokenGuard(access.token)] if access.token else [],
+    )
     servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    server.add_generic_rpc_handlers([health_handler(servicer)])
     register(server)
     await servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     bound = _listen(server, address, access.tls)
@@ -146,35 +148,6 @@ async def _report_health(servicer: health.aio.HealthServicer, healthy: Callable[
         await servicer.set("", status.SERVING if is_healthy else status.NOT_SERVING)
         was_healthy = is_healthy
         await asyncio.sleep(_HEALTH_SECONDS)
-
-
-class _TokenGuard(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
-    """Lets in who shows the token.
-
-    The health service stays open: load balancers and probes have no secret, and it tells nothing but its health.
-    """
-
-    def __init__(self, token: str) -> None:
-        self._expected = f"Bearer {token}".encode()
-        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
-        """Every call passes here before its method."""
-        if handler_call_details.method.startswith(_HEALTH_SERVICE) or self._is_known(handler_call_details):
-            return await continuation(handler_call_details)
-        return self._refusal
-
-    def _is_known(self, details: grpc.HandlerCallDetails) -> bool:
-        shown = [value for key, value in details.invocation_metadata if key == TOKEN_KEY]
-        return len(shown) == 1 and hmac.compare_digest(shown[0].encode(), self._expected)
-
-
-async def _refuse(_: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
-    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this worker takes calls that show its VOICE_WORKER_TOKEN")
 
 
 def _die_with(parent: int) -> None:

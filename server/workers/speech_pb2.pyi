@@ -7,14 +7,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("pcm", "language", "prompt")
+    __slots__ = ("pcm", "language", "prompt", "call", "early")
     PCM_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    EARLY_FIELD_NUMBER: _ClassVar[int]
     pcm: bytes
     language: str
     prompt: str
-    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ...) -> None: ...
+    call: str
+    early: bool
+    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ..., call: _Optional[str] = ..., early: _Optional[bool] = ...) -> None: ...
 
 class TranscribeReply(_message.Message):
     __slots__ = ("text", "refused_by", "queue_seconds", "inference_seconds", "batch_size")
@@ -41,16 +45,18 @@ class ListLanguagesReply(_message.Message):
     def __init__(self, languages: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SynthesizeRequest(_message.Message):
-    __slots__ = ("text", "voice", "speed", "skip_samples")
+    __slots__ = ("text", "voice", "speed", "skip_samples", "call")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     VOICE_FIELD_NUMBER: _ClassVar[int]
     SPEED_FIELD_NUMBER: _ClassVar[int]
     SKIP_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CALL_FIELD_NUMBER: _ClassVar[int]
     text: str
     voice: str
     speed: float
     skip_samples: int
-    def __init__(self, text: _Optional[str] = ..., voice: _Optional[str] = ..., speed: _Optional[float] = ..., skip_samples: _Optional[int] = ...) -> None: ...
+    call: str
+    def __init__(self, text: _Optional[str] = ..., voice: _Optional[str] = ..., speed: _Optional[float] = ..., skip_samples: _Optional[int] = ..., call: _Optional[str] = ...) -> None: ...
 
 class AudioChunk(_message.Message):
     __slots__ = ("pcm",)

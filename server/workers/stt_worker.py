@@ -7,18 +7,25 @@ import asyncio
 from collections.abc import Sequence
 
 import grpc
+import structlog
 
-from server.errors import VoicefleetError
+from server.audio.log_mel import SAMPLE_RATE
+from server.errors import VoicefleetError, first_of
 from server.models.catalogue import STT_MODEL_TAKES, STT_MODELS
 from server.models.store import ModelStore
 from server.settings.settings import Settings, SettingsError
 from server.workers import speech_pb2, speech_pb2_grpc
-from server.workers.batching import QueueFull
-from server.workers.engines.utterance import InvalidAudio
+from server.workers.engines.utterance import MAX_SECONDS, InvalidAudio
 from server.workers.engines.whisper import UnknownLanguage, WhisperEngine
+from server.workers.fair_queue import QueueFull
 from server.workers.preflight import check_stt
 from server.workers.recognizer import Recognizer
 from server.workers.serving import THREADS, Access, main, serve
+
+MAX_MESSAGE_BYTES = MAX_SECONDS * 2 * SAMPLE_RATE + 64 * 1024
+"""The longest utterance, and room for a prompt."""
+
+log = structlog.get_logger(__name__)
 
 
 class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
@@ -35,11 +42,16 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
     ) -> speech_pb2.TranscribeReply:
         """One utterance in, its text out."""
         try:
-            transcript = await self._recognizer.transcribe(request.pcm, request.language, request.prompt)
+            call = request.call or context.peer()
+            recognize = self._recognizer.glimpse if request.early else self._recognizer.transcribe
+            transcript = await recognize(request.pcm, request.language, request.prompt, call)
         except (InvalidAudio, UnknownLanguage) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except QueueFull as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except Exception as error:  # of the model's libraries, whose words are for nobody
+            log.error("recognition_failed", error=type(error).__name__)  # noqa: TRY400  # a traceback may hold words
+            await context.abort(grpc.StatusCode.INTERNAL, "the recogniser failed at this utterance")
         return speech_pb2.TranscribeReply(
             text=transcript.text,
             refused_by=transcript.refused_by,
@@ -87,13 +99,11 @@ async def run(settings: Settings, address: str, access: Access | None = None) ->
     def register(server: grpc.aio.Server) -> None:
         speech_pb2_grpc.add_SpeechToTextServicer_to_server(SpeechToText(recognizer, engine.languages), server)  # type: ignore[no-untyped-call] # generated
 
-    try:
+    with first_of(VoicefleetError):
         async with asyncio.TaskGroup() as tasks:
             working = tasks.create_task(recognizer.run())
-            await serve(address, register, recognizer.warm_up, access=access)
+            await serve(address, register, recognizer.warm_up, access=access, max_message_bytes=MAX_MESSAGE_BYTES)
             working.cancel()
-    except* VoicefleetError as group:
-        raise group.exceptions[0] from None
 
 
 if __name__ == "__main__":

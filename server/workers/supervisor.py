@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from server.errors import VoicefleetError
+from server.errors import VoicefleetError, first_of
 from server.observability import metrics
 from server.workers.client import is_serving, open_channel
 from server.workers.commands import WorkerCommand
@@ -60,12 +60,10 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until cancelled, which stops them all. Raises `WorkerFailed`."""
-        try:
+        with first_of(WorkerFailed):
             async with asyncio.TaskGroup() as tasks:
                 for worker in self._workers:
                     tasks.create_task(worker.run())
-        except* WorkerFailed as group:
-            raise group.exceptions[0] from None
 
     async def wait_ready(self) -> None:
         """Until every worker has served. Belongs in the task group of `run()`, whose failure then ends it."""

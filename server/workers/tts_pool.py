@@ -13,13 +13,19 @@ from typing import Self
 import grpc
 import structlog
 
-from server.errors import VoicefleetError
+from server.errors import VoicefleetError, first_of
 from server.observability import metrics
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.balancing import Balancer
+from server.workers.clause_audio import SAMPLE_RATES
 from server.workers.client import CHECK_SECONDS, POLL_SECONDS, Credentials, open_channel, says_serving
 
 _START_SECONDS = 120.0  # a large model on a cold disk
+
+# What a worker may say of itself.
+_VOICES = 1000
+_VOICE_CHARACTERS = 100
+_STREAMS = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +69,7 @@ class TtsPool:
 
     async def __aenter__(self) -> Self:
         """Wait until one worker serves, two minutes at most. Raises `NobodyServes`."""
-        try:
+        with first_of(NobodyServes):
             async with AsyncExitStack() as stack:
                 for address in self.balancer.addresses:
                     channel = await stack.enter_async_context(open_channel(address, self._credentials.tls))
@@ -74,8 +80,6 @@ class TtsPool:
                 stack.callback(lambda: [watch.cancel() for watch in watches])
                 await self._wait_for_the_first()
                 self._open = stack.pop_all()
-        except* NobodyServes as group:
-            raise group.exceptions[0] from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -167,10 +171,18 @@ class TtsPool:
         reply = await link.stub.ListVoices(
             speech_pb2.ListVoicesRequest(), timeout=CHECK_SECONDS, metadata=self._credentials.metadata
         )
+        if reply.sample_rate not in SAMPLE_RATES:
+            takes = ", ".join(map(str, sorted(SAMPLE_RATES)))
+            raise Unfit(f"it says that it speaks at {reply.sample_rate} Hz; takes {takes}")
+        if len(reply.voices) > _VOICES or reply.streams > _STREAMS:
+            raise Unfit(
+                f"it says that it has {len(reply.voices)} voices and speaks {reply.streams} streams; "
+                f"takes {_VOICES} and {_STREAMS} at most"
+            )
         if self.sample_rate not in (0, reply.sample_rate):
             raise Unfit(f"it speaks at {reply.sample_rate} Hz; takes {self.sample_rate} Hz, as the others do")
         self.sample_rate = reply.sample_rate
-        link.voices = frozenset(voice.name for voice in reply.voices)
+        link.voices = frozenset(voice.name for voice in reply.voices if len(voice.name) <= _VOICE_CHARACTERS)
         return int(reply.streams)
 
     def _tell(self, link: _Link) -> None:

@@ -3,11 +3,13 @@
 A gRPC shell around a `TtsEngine`: it turns requests into calls and errors into status codes, nothing more.
 """
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
 import grpc
+import structlog
 
 from server.models.catalogue import TTS_MODELS
 from server.models.store import ModelStore
@@ -19,6 +21,9 @@ from server.workers.preflight import check_tts
 from server.workers.serving import THREADS, Access, in_own_thread, main, serve
 
 _BYTES_PER_SAMPLE = 2
+_STREAMS_PER_CALL = 2  # one that ends and one that begins
+
+log = structlog.get_logger(__name__)
 
 
 class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
@@ -26,6 +31,7 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
 
     def __init__(self, engine: TtsEngine) -> None:
         self._engine = engine
+        self._streams: Counter[str] = Counter()  # of each call that has any
 
     async def Synthesize(
         self,
@@ -35,7 +41,7 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
         """Text in, audio out; leaving early closes the engine's generator, which frees its slot."""
         skip = request.skip_samples * _BYTES_PER_SAMPLE
         try:
-            async with aclosing(self._engine.synthesize(request.text, request.voice, request.speed or 1.0)) as chunks:
+            async with aclosing(self._speech(request)) as chunks:
                 async for pcm in chunks:
                     if len(pcm) > skip:
                         yield speech_pb2.AudioChunk(pcm=pcm[skip:])
@@ -48,6 +54,22 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except EngineFailed as error:
             await context.abort(grpc.StatusCode.INTERNAL, str(error))
+        except Exception as error:  # of the engine's libraries, whose words are for nobody; the next text may be better
+            log.error("clause_failed", error=type(error).__name__)  # noqa: TRY400  # a traceback may hold words
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the engine can't say this text")
+
+    async def _speech(self, request: speech_pb2.SynthesizeRequest) -> AsyncGenerator[bytes, None]:
+        """What the engine says. Raises what it does, and `EngineBusy` where the call has its share already."""
+        if request.call and self._streams[request.call] >= _STREAMS_PER_CALL:
+            raise EngineBusy(f"{_STREAMS_PER_CALL} clauses are spoken for this call already")
+        self._streams[request.call] += 1
+        try:
+            async with aclosing(self._engine.synthesize(request.text, request.voice, request.speed or 1.0)) as chunks:
+                async for pcm in chunks:
+                    yield pcm
+        finally:
+            self._streams[request.call] -= 1
+            self._streams += Counter()  # which forgets those that have none
 
     async def ListVoices(
         self,

@@ -1,7 +1,8 @@
 """Word error rate and latency of the recogniser on transcribed clips: `python -m tests.bench.stt_accuracy --audio DIR`.
 
 DIR holds a `manifest.json`: a list of {"path": a WAV file relative to DIR, "text": what is said in it}. Compares beam 1
-with beam 5 and the shortest windows with 30 s ones, then the latency of a short and a longer utterance by threads.
+with beam 5 and the shortest windows with 30 s ones, and with short ones where they are sure, as the worker takes them;
+then the latency of a short and a longer utterance by threads.
 """
 
 import argparse
@@ -11,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.audio.log_mel import SAMPLE_RATE
 from server.client.transcripts import word_errors, words
 from server.models.store import ModelStore
 from server.settings.settings import load_settings
-from server.workers.engines.log_mel import SAMPLE_RATE
-from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, decode
+from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, decode, short_window_for
 from server.workers.engines.whisper import WhisperEngine, Window
 from tests.support.clips import Clip, read_clips
 
@@ -55,6 +56,17 @@ def _hear(engine: WhisperEngine, pcm: bytes, shortest: int) -> tuple[str, float]
     return text, time.perf_counter() - started
 
 
+def _hear_as_the_worker(engine: WhisperEngine, pcm: bytes) -> tuple[str, float]:
+    """The text of a short window that is sure of it, else that of a longer one."""
+    samples = decode(pcm)
+    started = time.perf_counter()
+    if seconds := short_window_for(samples):
+        recognition = engine.recognize([Window(samples, seconds, short=True)])[0]
+        if recognition.sure:
+            return recognition.text, time.perf_counter() - started
+    return _hear(engine, pcm, WINDOWS[0])[0], time.perf_counter() - started
+
+
 def _accuracy(folder: Path, clips: Sequence[Clip], threads: int, verbose: bool) -> None:
     for beam_size in (1, 2, 5):
         engine = WhisperEngine(folder, "cpu", threads, beam_size)
@@ -66,6 +78,10 @@ def _accuracy(folder: Path, clips: Sequence[Clip], threads: int, verbose: bool) 
                 if verbose and word_errors(clip.text, text):
                     print(f"  {clip.name}: {text}")
             print(f"beam {beam_size}, windows of {shortest} s and more: {score}", flush=True)
+        score = _Score()
+        for clip in clips:
+            score.add(clip, *_hear_as_the_worker(engine, clip.pcm))
+        print(f"beam {beam_size}, short windows where they are sure: {score}", flush=True)
 
 
 def _latency(folder: Path, pcm: bytes) -> None:

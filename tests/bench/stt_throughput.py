@@ -18,10 +18,10 @@ import ctranslate2
 import msgspec
 import numpy as np
 
+from server.audio.log_mel import SAMPLE_RATE, log_mel
 from server.bench.load_report import spread
 from server.errors import VoicefleetError
 from server.workers.engines.cublas import load_cublas
-from server.workers.engines.log_mel import SAMPLE_RATE, log_mel
 from server.workers.engines.utterance import LONGEST_WINDOW, decode, window_for
 from server.workers.engines.whisper import WhisperEngine
 from server.workers.recognizer import Recognizer
@@ -93,26 +93,29 @@ def arrivals(calls: int, seconds: float, seed: int = 0) -> list[float]:
 
 
 async def recognition_load(
-    transcribe: Callable[[bytes], Awaitable[object]], pcm: Sequence[bytes], calls: int, seconds: float
+    transcribe: Callable[..., Awaitable[object]], pcm: Sequence[bytes], calls: int, seconds: float
 ) -> Latency:
-    """Put so many calls' utterances on `transcribe`; one that it refuses with a `VoicefleetError` is counted."""
+    """Put so many calls' utterances on `transcribe`, which takes audio and, as `call`, whose it is.
+
+    One that it refuses with a `VoicefleetError` is counted.
+    """
     waited: list[float] = []
     refused = 0
     began = time.monotonic()
 
-    async def utter(at: float, what: bytes) -> None:
+    async def utter(at: float, what: bytes, call: str) -> None:
         nonlocal refused
         try:
-            await transcribe(what)
+            await transcribe(what, call=call)
         except VoicefleetError:
             refused += 1
         else:
             waited.append(time.monotonic() - began - at)
 
     async with asyncio.TaskGroup() as tasks:
-        for at, what in zip(arrivals(calls, seconds), itertools.cycle(pcm), strict=False):
+        for number, (at, what) in enumerate(zip(arrivals(calls, seconds), itertools.cycle(pcm), strict=False)):
             await asyncio.sleep(began + at - time.monotonic())
-            tasks.create_task(utter(at, what))
+            tasks.create_task(utter(at, what, str(number % calls)))
     whole = spread(waited)
     return Latency(
         calls,

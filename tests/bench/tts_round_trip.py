@@ -21,7 +21,7 @@ from rich.table import Table
 
 from server.cli.console import FAILED, errors_shown
 from server.client.transcripts import word_errors, words
-from server.errors import VoicefleetError
+from server.errors import VoicefleetError, first_of
 from server.models.store import ModelStore
 from server.settings.settings import Settings, load_settings
 from server.workers.engines.pieces import without_tags
@@ -149,10 +149,8 @@ def main(
     console = Console()
     with errors_shown():
         settings = load_settings(tts=engine, stt_model=stt)
-        try:
+        with first_of(VoicefleetError):  # the recogniser's tasks make it a group
             report = asyncio.run(measure(settings, voice, console))
-        except* VoicefleetError as group:  # the recogniser's tasks make it one
-            raise group.exceptions[0] from None
         if save:
             save.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     show(console, report)

@@ -172,6 +172,14 @@ def test_nodes_are_reached_by_the_load_balancer_only(
     assert callers == {(443, "10.0.0.0/8"), (9000, "10.0.0.0/8")}
 
 
+def test_nodes_reach_the_ports_that_they_use_and_no_other(fleet: Deployed, template_data: dict[str, Any]) -> None:
+    (group,) = fleet.client("ec2").describe_security_groups(GroupIds=template_data["SecurityGroupIds"])[
+        "SecurityGroups"
+    ]
+    out = {(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in group["IpPermissionsEgress"]}
+    assert out == {("tcp", 80, 80), ("tcp", 443, 443)}
+
+
 def test_the_network_reaches_aws_by_itself_and_logs_its_flows(fleet: Deployed, balancer: dict[str, Any]) -> None:
     ec2 = fleet.client("ec2")
     vpc = balancer["VpcId"]
@@ -215,8 +223,7 @@ def test_a_node_may_act_on_its_own_group_only(fleet: Deployed, template_data: di
     iam = fleet.client("iam")
     profile = template_data["IamInstanceProfile"]["Arn"].rpartition("/")[2]
     (role,) = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
-    attached = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
-    assert [policy["PolicyName"] for policy in attached] == ["AmazonSSMManagedInstanceCore"]
+    assert iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"] == []
     (name,) = iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
     statements = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=name)["PolicyDocument"]["Statement"]
     (own,) = [statement for statement in statements if "autoscaling:CompleteLifecycleAction" in statement["Action"]]
@@ -306,6 +313,7 @@ def before(fleet: Deployed) -> dict[str, Any]:
         "schedule": [{"name": "evening", "cron": "0 19 * * *", "min_nodes": 3}],
     }
     fleet.environment["alarms"] = {"utilization": 0.9}
+    fleet.environment["network"] |= {"s3_prefix_list": "pl-63a5400a"}
     fleet.environment["notify"] = ["oncall@example.com", "second@example.com"]
     fleet.environment["load_balancer"] |= {"tls_clients": ["10.0.0.0/8", "192.168.0.0/16"]}
     fleet.put_image(SECOND_IMAGE)
@@ -366,6 +374,16 @@ def test_an_update_reaches_the_load_balancer_and_its_rules(
         block["CidrIp"] for rule in groups[0]["IpPermissions"] if rule["FromPort"] == 443 for block in rule["IpRanges"]
     }
     assert blocks == {"10.0.0.0/8", "192.168.0.0/16"}
+
+
+def test_an_update_shuts_nodes_in(fleet: Deployed, before: Before, template_data: dict[str, Any]) -> None:
+    (group,) = fleet.client("ec2").describe_security_groups(GroupIds=template_data["SecurityGroupIds"])[
+        "SecurityGroups"
+    ]
+    rules = group["IpPermissionsEgress"]
+    assert {rule["FromPort"] for rule in rules} == {443}
+    assert [block["CidrIp"] for rule in rules for block in rule["IpRanges"]] == ["10.42.0.0/16"]
+    assert [entry["PrefixListId"] for rule in rules for entry in rule["PrefixListIds"]] == ["pl-63a5400a"]
 
 
 def test_an_update_reaches_alarms_and_whom_they_tell(fleet: Deployed, before: Before) -> None:

@@ -5,7 +5,12 @@ Synthesised twice for the whole module: the shipped `prod`, and `dev` in two reg
 
 import copy
 import json
+import os
+import re
+import stat
+import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +18,10 @@ from aws_cdk import cx_api
 from aws_cdk.assertions import Match, Template
 
 from infra.app import make_app
-from infra.fleet import MPS_FOLDER
+from infra.fleet import ENVIRONMENT_FILE, MPS_FOLDER, VOICES_FOLDER
 from server.fleet.lifecycle import HEARTBEAT_SECONDS, LAUNCH_HOOK, TERMINATE_HOOK
+from server.settings.secrets import secret_settings
+from server.settings.settings import Settings
 from tests.support.fleet_template import REPOSITORY, fleet_template
 
 ACCOUNT = "123456789012"
@@ -27,7 +34,7 @@ TARGET_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 
 @cache
 def assembly() -> cx_api.CloudAssembly:
-    """`dev` with spot and MPS in two regions: us-east-1 as a guest, facing the internet; eu-west-1 in its own VPC."""
+    """`dev` with spot and MPS in two regions: us-east-1 as a guest, facing the internet; eu-west-1 shut in its VPC."""
     context = copy.deepcopy(json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"])
     dev = context["environments"]["dev"]
     dev["account"] = ACCOUNT
@@ -37,6 +44,10 @@ def assembly() -> cx_api.CloudAssembly:
         "us-east-1": {"network": {"vpc_id": VPC}, "load_balancer": {"internet_facing": True}},
         "eu-west-1": {
             "load_balancer": {"certificate_arn": f"arn:aws:acm:eu-west-1:{ACCOUNT}:certificate/0000-0000"},
+            "network": {"interface_endpoints": True, "s3_prefix_list": "pl-6da54004"},
+            "node": {
+                "settings": {"VOICE_TTS_ADDRESS": "speech.internal:50051", "VOICE_TTS_VOICES": "s3://bucket/voices"}
+            },
         },
     }
     lookup = f"vpc-provider:account={ACCOUNT}:filter.vpc-id={VPC}:region=us-east-1:returnAsymmetricSubnets=true"
@@ -192,12 +203,57 @@ def test_a_node_may_ask_the_configured_model_alone(shipped: Template) -> None:
         assert resource.endswith(('nova-lite-v1:0"]]}',)), resource
 
 
-def test_a_node_may_do_nothing_to_everything_but_publish_in_its_namespace(shipped: Template) -> None:
-    wide = [one for one in statements(shipped) if one["Resource"] == "*"]
-    assert [(one["Action"], one["Condition"]) for one in wide] == [
-        ("cloudwatch:PutMetricData", {"StringEquals": {"cloudwatch:namespace": "Voicefleet"}})
-    ]
+def test_a_node_may_do_nothing_to_everything_but_publish_in_its_namespace_and_take_sessions(shipped: Template) -> None:
+    wide = {str(one["Action"]): one.get("Condition") for one in statements(shipped) if one["Resource"] == "*"}
+    publishing = {"StringEquals": {"cloudwatch:namespace": "Voicefleet"}}
+    assert wide.pop("cloudwatch:PutMetricData") == publishing
+    (sessions,) = wide
+    assert set(re.findall(r"[\w:]+", sessions)) == {
+        "ssm:UpdateInstanceInformation",
+        *(f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")),
+    }
     assert "*" not in "".join(str(one["Action"]) for one in statements(shipped))
+
+
+def test_a_node_reads_no_parameter_of_the_account(shipped: Template) -> None:
+    (role,) = [found for name, found in shipped.find_resources("AWS::IAM::Role").items() if name.startswith("NodeRole")]
+    assert "ManagedPolicyArns" not in role["Properties"], "AWS's policies allow more than is named here"
+    assert "GetParameter" not in json.dumps(statements(shipped))
+
+
+def user_data(template: Template) -> str:
+    """The script as a node gets it; what is known only at deployment stands as its name."""
+    data = only(template, LAUNCH_TEMPLATE)["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"]
+    parts = data["Fn::Join"][1] if isinstance(data, dict) else [data]
+    return "".join(part if isinstance(part, str) else str(next(iter(part.values()))) for part in parts)
+
+
+def test_the_file_of_a_nodes_variables_is_for_root_and_the_nodes_group(shipped: Template, tmp_path: Path) -> None:
+    file = tmp_path / Path(ENVIRONMENT_FILE).relative_to("/")
+    script = user_data(shipped).replace(str(Path(ENVIRONMENT_FILE).parent), str(file.parent))
+    script = script.replace("-g voicefleet ", f"-g {os.getgid()} ").replace("systemctl", "echo systemctl")
+    assert "-g voicefleet " in user_data(shipped)
+    for content in ("", "of another boot"):
+        file.unlink(missing_ok=True)
+        if content:
+            file.write_text(content)
+            file.chmod(0o644)
+        done = subprocess.run(["bash", "-c", f"umask 000; {script}"], capture_output=True, text=True, check=True)
+        assert "systemctl start --no-block voicefleet.target" in done.stdout
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
+        assert "VOICE_FLEET_GROUP=voicefleet-prod\n" in file.read_text()
+        assert "another" not in file.read_text()
+
+
+def test_voices_in_s3_are_for_their_own_unit_and_the_worker_reads_a_folder(abroad: Template) -> None:
+    assert "VOICES_S3=s3://bucket/voices\n" in user_data(abroad)
+    assert f"VOICE_TTS_VOICES={VOICES_FOLDER}\n" in user_data(abroad)
+
+
+def test_nothing_secret_is_in_user_data(shipped: Template) -> None:
+    names = set(re.findall(r"^VOICE_(\w+)=", user_data(shipped), re.MULTILINE))
+    assert "KEYS_SECRET" in names
+    assert names.isdisjoint(name.upper() for name in secret_settings(Settings))
 
 
 # --- calls are not cut
@@ -291,6 +347,29 @@ def test_nobody_reaches_a_node_but_the_load_balancer(shipped: Template, guest: T
         into = [rule for rule in rules if rule["GroupId"]["Fn::GetAtt"][0] == nodes]
         assert {rule["FromPort"] for rule in into} == {9000, 9001}
         assert all("SourceSecurityGroupId" in rule for rule in into)
+
+
+def ways_out(template: Template) -> set[tuple[str, int]]:
+    """Where nodes may go: addresses or a list of addresses, each with its port."""
+    groups = template.find_resources("AWS::EC2::SecurityGroup")
+    (nodes,) = [name for name in groups if "NodeSecurityGroup" in name]
+    rules = list(groups[nodes]["Properties"].get("SecurityGroupEgress", []))
+    apart = [rule["Properties"] for rule in template.find_resources("AWS::EC2::SecurityGroupEgress").values()]
+    rules += [rule for rule in apart if rule["GroupId"]["Fn::GetAtt"][0] == nodes]
+    assert {rule["IpProtocol"] for rule in rules} == {"tcp"}
+    assert all(rule["FromPort"] == rule["ToPort"] for rule in rules)
+    return {(rule.get("CidrIp") or rule["DestinationPrefixListId"], rule["FromPort"]) for rule in rules}
+
+
+def test_nodes_go_out_by_http_and_https_alone(shipped: Template, guest: Template) -> None:
+    for template in (shipped, guest):
+        assert ways_out(template) == {("0.0.0.0/0", 80), ("0.0.0.0/0", 443)}
+
+
+def test_with_s3s_addresses_nodes_go_to_aws_alone_and_to_the_speech_workers_that_they_are_told_of(
+    abroad: Template,
+) -> None:
+    assert ways_out(abroad) == {("10.42.0.0/16", 443), ("pl-6da54004", 443), ("0.0.0.0/0", 50051)}
 
 
 # --- environments and regions

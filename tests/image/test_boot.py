@@ -167,6 +167,14 @@ def test_no_shell_is_to_be_had_from_outside_and_nothing_dumps_core(two_disks: Bo
     assert two_disks.machine.run("cat /proc/sys/kernel/core_pattern").strip() == "|/bin/false"
 
 
+def test_the_file_of_variables_is_for_root_and_the_nodes_group(two_disks: BootedNode) -> None:
+    assert two_disks.machine.run("stat --format '%a %U %G' /etc/voicefleet/node.env").split() == [
+        "640",
+        "root",
+        "voicefleet",
+    ]
+
+
 def test_how_long_each_stage_took_is_served_to_the_agent_and_the_log_has_it(two_disks: BootedNode) -> None:
     assert float(two_disks.metric(Boot.READY)) > 0
     for stage in ("system", "cache", "models", "stt", "tts", "gateway"):

@@ -17,7 +17,7 @@ from tests.support.units import read
 
 IMAGE = Path(__file__).parents[2] / "image"
 SCRIPTS = sorted((IMAGE / "boot").iterdir())
-NEEDED = ("silero-vad", "tiny.en", "hibari-heart")
+NEEDED = ("silero-vad", "smart-turn-v3.2", "tiny.en", "hibari-heart")
 EC2 = "Amazon EC2 NVMe Instance Storage"
 ONE, TWO, ROOT_DISK = "/dev/nvme1n1", "/dev/nvme2n1", "/dev/nvme0n1"
 OUR_XFS = "LABEL=voicefleet\nUUID=1-2\nTYPE=xfs"
@@ -266,7 +266,7 @@ def test_a_model_that_can_not_be_had_is_told_and_stops_no_other(tmp_path: Path) 
 
     assert told.returncode == 1
     assert "silero-vad: ready" in told.stdout.splitlines()
-    for name in ("tiny.en", "hibari-heart"):
+    for name in ("smart-turn-v3.2", "tiny.en", "hibari-heart"):
         assert f"model '{name}' can't be fetched; every source failed:" in told.stderr
         assert f"{name}: ready" not in told.stdout
 

@@ -16,6 +16,7 @@ from tests.support import packer as tool
 from tests.support.cloud.account import REGION
 from tests.support.cloud.deploy import Cloud, running_cloud
 
+OWN_ADDRESS = "198.51.100.7"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CANONICAL = "099720109477"
 NEWEST = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20260810"
@@ -39,7 +40,8 @@ def project(tmp_path: Path) -> Path:
 
 def validate(project: Path, **variables: str) -> str:
     """What Packer has to say about them; nothing, if they are right."""
-    chosen = {"environment": "prod", "git_commit": COMMIT, "package_sources": "sources"} | variables
+    chosen = {"environment": "prod", "git_commit": COMMIT, "package_sources": "sources", "own_address": OWN_ADDRESS}
+    chosen |= variables
     given = [word for name, value in chosen.items() for word in ("-var", f"{name}={value}")]
     result = tool.packer("validate", *given, "packer.pkr.hcl", folder=project, variables={})
     assert (result.returncode == 0) == (not result.stdout.strip()), result.stdout
@@ -66,6 +68,9 @@ def test_it_is_formatted_as_packer_does(project: Path) -> None:
         ("package_sources", "", "The package_sources must name a folder"),
         ("region", "virginia", "The region must be the name of an AWS region"),
         ("subnet_id", "10.0.0.0/24", "The subnet_id must be such as"),
+        ("own_address", "0.0.0.0", "The own_address must be one IPv4 address"),
+        ("own_address", "198.51.100.0/24", "The own_address must be one IPv4 address"),
+        ("own_address", "", "The own_address must be one IPv4 address"),
         ("instance_type", "p4d.24xlarge", "The instance_type must be of g5, g6 or g6e"),
         ("root_gib", "8", "The root_gib must be between 16 and 1000"),
     ],
@@ -117,6 +122,15 @@ def _image(image_id: str, owner: str, name: str, day: str) -> dict[str, Any]:
     }
 
 
+LOOK = f"""
+import json, sys
+import boto3
+groups = boto3.client("ec2", region_name="{REGION}").describe_security_groups()["SecurityGroups"]
+rules = [rule for group in groups if group["GroupName"].startswith("packer_") for rule in group["IpPermissions"]]
+json.dump(rules, open(sys.argv[1], "w"))
+"""
+
+
 @dataclass(frozen=True)
 class Build:
     """What a build has left: in the account, on the machine it built on, and here."""
@@ -126,6 +140,7 @@ class Build:
     machine: Path
     seen: Path
     dist: Path
+    rules: list[dict[str, Any]]
 
 
 @pytest.fixture
@@ -149,12 +164,25 @@ def build(project: Path, cloud: Cloud, tmp_path: Path) -> Build:
 """
         text = text.replace('source "amazon-ebs" "node" {', f'source "amazon-ebs" "node" {{{overrides}', 1)
         text = text.replace('"ubuntu"\n', f'"{getpass.getuser()}"\n', 1)
+        # What may reach the machine while it is built on: afterwards the security group is gone.
+        looks = (
+            f'\n\n  provisioner "shell-local" {{\n    inline = ["\'{sys.executable}\' look.py {reports}.json"]\n  }}'
+        )
+        text = text.replace('sources = ["source.amazon-ebs.node"]', f'sources = ["source.amazon-ebs.node"]{looks}', 1)
+        (project / "look.py").write_text(LOOK, encoding="utf-8")
         (project / "build.pkr.hcl").write_text(text, encoding="utf-8")
-        given = {"environment": "dev", "git_commit": commit, "package_sources": "sources", "python": sys.executable}
+        given = {
+            "environment": "dev",
+            "git_commit": commit,
+            "package_sources": "sources",
+            "own_address": OWN_ADDRESS,
+            "python": sys.executable,
+        }
         words = [word for name, value in given.items() for word in ("-var", f"{name}={value}")]
         result = tool.packer("build", *words, "build.pkr.hcl", folder=project, variables=cloud.variables)
     assert result.returncode == 0, result.stdout
-    return Build(cloud, commit, machine.folder, reports, project / "dist" / "image")
+    rules = json.loads(reports.with_suffix(".json").read_text())
+    return Build(cloud, commit, machine.folder, reports, project / "dist" / "image", rules)
 
 
 def _committed(project: Path) -> str:
@@ -187,6 +215,9 @@ def test_a_build_makes_an_image_and_tells_the_fleet(build: Build) -> None:
     assert instance["State"]["Name"] == "terminated"
     assert instance["InstanceType"] == "g5.xlarge"
     assert instance["MetadataOptions"]["HttpTokens"] == "required"
+
+    (rule,) = build.rules
+    assert [block["CidrIp"] for block in rule["IpRanges"]] == [f"{OWN_ADDRESS}/32"]
 
     # What is committed, and the builder's package sources, reached the machine; nothing stayed on it.
     assert sorted(path.name for path in (build.seen / "voicefleet" / "image").iterdir()) == [

@@ -2,12 +2,13 @@
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.programs import SHELLCHECK, SHFMT
-from tests.support.provisioning import ROOT, ProvisioningFailed, System, system, versions
+from tests.support.programs import NAMESPACES, SHELLCHECK, SHFMT
+from tests.support.provisioning import ROOT, SIGNED_ARCHIVE, ProvisioningFailed, System, system, versions
 
 BUILD_ROOT = ROOT / "tests/support/boot/build-root.sh"
 SCRIPTS = sorted((ROOT / "image" / "provision").glob("*.sh"))
@@ -15,8 +16,9 @@ INSTALL = "apt-get -o DPkg::Lock::Timeout=600 --quiet --yes --no-install-recomme
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> System:
+def fresh(tmp_path: Path, require: Callable[..., None]) -> System:
     """A machine that nobody has provisioned yet."""
+    require(NAMESPACES)
     return system(tmp_path / "root")
 
 
@@ -78,11 +80,46 @@ def test_a_module_of_another_version_than_its_programs_fails_the_build(fresh: Sy
 
 
 def test_another_version_of_the_agent_fails_the_build(fresh: System) -> None:
-    (fresh.root / "sources/amazon-cloudwatch-agent.deb").write_text("amazon-cloudwatch-agent=1.2-1\n")
+    older = "amazon-cloudwatch-agent=1.2-1\n"
+    (fresh.root / "sources/amazon-cloudwatch-agent.deb").write_text(older)
+    fresh.pin_agent(older)
     with pytest.raises(
         ProvisioningFailed, match=r"holds amazon-cloudwatch-agent=1\.2-1; image/versions\.env asks for 1\.3"
     ):
         fresh.provision()
+
+
+def test_an_agent_of_another_hash_fails_the_build_before_anything_is_installed(fresh: System) -> None:
+    with (fresh.root / "sources/amazon-cloudwatch-agent.deb").open("a") as file:
+        file.write("and something of somebody else's\n")
+    with pytest.raises(ProvisioningFailed, match=r"has the SHA-256 [0-9a-f]{64}; image/versions\.env asks for"):
+        fresh.provision()
+    assert not (fresh.root / "asked").exists()
+
+
+@pytest.mark.parametrize("pin", ["", "0123", "latest"])
+def test_without_the_agents_hash_there_is_no_image(fresh: System, pin: str) -> None:
+    fresh.pin(CLOUDWATCH_AGENT_SHA256=pin)
+    with pytest.raises(ProvisioningFailed, match=f"CLOUDWATCH_AGENT_SHA256 in image/versions.env: got '{pin}'; takes"):
+        fresh.provision()
+    assert not (fresh.root / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    ("archives", "fault"),
+    [
+        ("Types: deb\nURIs: https://archive.example/\nSuites: /\n", "an archive without Signed-By"),
+        (f"{SIGNED_ARCHIVE}\nTypes: deb\nURIs: https://other.example/\nSuites: /\n", "an archive without Signed-By"),
+        (SIGNED_ARCHIVE.replace("/etc/apt/keyrings/nvidia.asc", "/tmp/any.asc"), "an archive without Signed-By"),
+        (f"{SIGNED_ARCHIVE}Trusted: yes\n", "whose signature would not be asked for"),
+        (f"{SIGNED_ARCHIVE}Allow-Insecure: yes\n", "whose signature would not be asked for"),
+    ],
+)
+def test_an_archive_that_nobody_signs_fails_the_build(fresh: System, archives: str, fault: str) -> None:
+    (fresh.root / "sources/nvidia.sources").write_text(archives)
+    with pytest.raises(ProvisioningFailed, match=fault):
+        fresh.provision()
+    assert not (fresh.root / "asked").exists()
 
 
 def test_the_application_comes_from_the_locks_with_their_hashes(fresh: System) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.config import FleetConfig
-from infra.fleet import ENVIRONMENT_FILE, MPS_FOLDER
+from infra.fleet import ENVIRONMENT_FILE, MPS_FOLDER, VOICES_FOLDER
 from infra.metrics import MODEL_CACHE
 from tests.support.units import IMAGE, UNITS, read, words
 
@@ -162,6 +162,16 @@ def test_mps_is_skipped_unless_user_data_names_its_folder(folder: str, runs: boo
     assert (run(*words_of_it).returncode == 0) == runs
 
 
+@pytest.mark.parametrize(("place", "runs"), [("", False), ("s3://bucket/voices", True)])
+def test_voices_are_fetched_where_user_data_names_their_place(place: str, runs: bool) -> None:
+    service = read("voicefleet-voices.service")["Service"]
+    (condition,) = service["ExecCondition"]
+    assert (run(*(place if word == "${VOICES_S3}" else word for word in condition.split())).returncode == 0) == runs
+    assert service["ExecStart"][0].split()[-2:] == ["${VOICES_S3}", VOICES_FOLDER]
+    assert service["ExecStartPre"][0].split()[-1] == VOICES_FOLDER
+    assert "voicefleet-voices.service" in words("voicefleet-tts.service", "Unit", "After")
+
+
 def test_mps_serves_both_workers_in_a_folder_that_they_reach() -> None:
     mps = read("voicefleet-mps.service")["Service"]
     assert mps["RuntimeDirectory"] == [MPS_FOLDER.removeprefix("/run/")]
@@ -179,6 +189,52 @@ def test_the_gateway_comes_first_for_the_processor_and_last_when_memory_runs_out
     for worker in SERVING[1:]:
         assert number("voicefleet.service", "CPUWeight") > number(worker, "CPUWeight")
         assert number("voicefleet.service", "OOMScoreAdjust") < number(worker, "OOMScoreAdjust")
+
+
+# Units with an address of the metadata service to ask: the role's credentials, or which instance this is.
+ASK_METADATA = {
+    "voicefleet.service",
+    "voicefleet-config.service",
+    "voicefleet-models.service",
+    "voicefleet-voices.service",
+    "amazon-cloudwatch-agent.service",
+}
+
+
+@pytest.mark.parametrize("unit", [*SERVICES, *PACKAGES])
+def test_only_who_needs_the_roles_credentials_reaches_the_metadata_service(unit: str) -> None:
+    service = read(f"{unit}.d/voicefleet.conf" if unit in PACKAGES else unit)["Service"]
+    shut = service.get("IPAddressDeny") == ["any"] and service.get("IPAddressAllow", ["localhost"]) == ["localhost"]
+    assert shut != (unit in ASK_METADATA)
+
+
+@pytest.mark.parametrize("unit", SERVING[1:])
+def test_a_speech_worker_has_no_network_but_its_socket(unit: str) -> None:
+    service = read(unit)["Service"]
+    assert service["PrivateNetwork"] == ["yes"]
+    assert service["RestrictAddressFamilies"] == ["AF_UNIX"]
+
+
+def test_when_memory_runs_out_what_costs_callers_least_ends_first() -> None:
+    def killed_at(unit: str) -> int:
+        path = f"{unit}.d/voicefleet.conf" if unit in PACKAGES else unit
+        return int(read(path)["Service"].get("OOMScoreAdjust", ["0"])[0])
+
+    speech = ["voicefleet-stt.service", "voicefleet-tts.service", "voicefleet.service"]
+    at = [killed_at(unit) for unit in speech]
+    assert at == sorted(at, reverse=True)
+    assert at[-1] < 0 < at[-2]
+    beside_calls = ["voicefleet-models.service", "voicefleet-voices.service", "voicefleet-logs.service"]
+    for unit in [*beside_calls, "dcgm-exporter.service", *PACKAGES]:
+        assert killed_at(unit) > at[0], unit
+    for worker in speech[:2]:
+        assert read(worker)["Service"]["OOMPolicy"] == ["kill"], "a worker without one of its processes is of no use"
+
+
+def test_a_gateway_that_grows_without_end_is_ended_before_the_machine_is_full() -> None:
+    service = read("voicefleet.service")["Service"]
+    assert 25 <= int(service["MemoryMax"][0].removesuffix("%")) <= 75
+    assert "MemoryHigh" not in service, "it would be late for every call"
 
 
 def test_no_drain_is_cut_by_systemd() -> None:

@@ -1,11 +1,13 @@
 """The commands of the units, run as they stand there: real workers on their sockets, a gateway that finds them."""
 
 import os
+import queue
 import shlex
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +27,10 @@ class Unit:
     def __init__(self, name: str, run: Path) -> None:
         self.name = name
         self._run = run
-        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notified.bind(str(run / f"{name}.notify"))
-        self.notified.settimeout(_START_SECONDS)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(run / f"{name}.notify"))
+        self._said: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()  # a socket holds ten words, and then no more
 
     @property
     def command(self) -> list[str]:
@@ -45,7 +48,17 @@ class Unit:
 
     def word(self) -> str:
         """What it says next."""
-        return self.notified.recv(4096).decode()
+        return self._said.get(timeout=_START_SECONDS)
+
+    def last_word(self) -> str:
+        """The last of what it said; it has ended."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
+            ours.sendto(b"", self._socket.getsockname())  # comes after all of it
+        return list(iter(self.word, ""))[-1]
+
+    def _listen(self) -> None:
+        while True:
+            self._said.put(self._socket.recv(4096).decode())
 
     def _here(self, text: str) -> str:
         return text.replace("/run/voicefleet", str(self._run))
@@ -81,15 +94,5 @@ async def test_the_units_serve_calls_and_tell_systemd(llm: OpenAiStandin) -> Non
                 await node.until(lambda: node.get("/ready")[0] == 503)
                 with started(stt):  # its socket's file is still there
                     await node.until(lambda: node.get("/ready")[0] == 200)
-            assert _last(gateway) == "STOPPING=1"
-        assert (_last(stt), _last(tts)) == ("STOPPING=1", "STOPPING=1")
-
-
-def _last(unit: Unit) -> str:
-    unit.notified.setblocking(False)
-    said = []
-    try:
-        while True:
-            said.append(unit.word())
-    except BlockingIOError:
-        return said[-1]
+            assert gateway.last_word() == "STOPPING=1"
+        assert (stt.last_word(), tts.last_word()) == ("STOPPING=1", "STOPPING=1")

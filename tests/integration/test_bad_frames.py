@@ -149,7 +149,7 @@ async def test_what_is_no_handshake_is_turned_away(node: NodeProcess, sent: byte
     assert await serves(node.websocket)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 @given(
     sent=st.binary(max_size=200)
     | st.builds(frame, st.integers(0, 15), st.binary(max_size=200), fin=st.booleans(), reserved=st.integers(0, 7))

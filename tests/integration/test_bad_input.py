@@ -236,7 +236,7 @@ _fields = st.fixed_dictionaries(
 _events = st.tuples(st.sampled_from(CLIENT_EVENT_TYPES), _fields).map(lambda made: {"type": made[0], **made[1]})
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(events=st.lists(_events, min_size=1, max_size=12))
 async def test_no_events_in_any_order_end_a_call(node: NodeProcess, events: list[dict[str, Any]]) -> None:
     async with live_call(node.websocket) as call:

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from server import tts_processor
 from server.tts_processor import TtsProcessor
-from server.workers import speech_pb2, speech_pb2_grpc
+from server.workers import clause_audio, speech_pb2, speech_pb2_grpc
 from server.workers.client import open_channel, wait_until_serving
 from tests.support.chatterbox_worker import STREAMS, VOICE, chatterbox_worker
 
@@ -143,7 +142,7 @@ async def test_one_too_many_is_refused_until_another_is_interrupted(worker: _Wor
 async def test_a_sentence_is_whole_though_its_worker_hangs_and_one_day_dies(
     workers: list[_Worker], long: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tts_processor, "_LONGEST_GAP_SECONDS", 3.5)  # hops are of 2 s
+    monkeypatch.setattr(clause_audio, "LONGEST_GAP_SECONDS", 3.5)  # hops are of 2 s
     stays, lost = workers
     async with TtsProcessor(lost.address, stays.address) as tts:
         for signum in (signal.SIGSTOP, signal.SIGKILL):

@@ -1,6 +1,10 @@
 """The HTTP side over a real socket: alive, ready or not and why, metrics, and nothing else."""
 
+import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -127,6 +131,119 @@ async def test_a_head_request_has_the_status_and_no_body(client: aiohttp.ClientS
     async with client.head(path) as response:
         assert response.status == 200
         assert await response.read() == b""
+
+
+# --- those who are silent, slow or many
+
+
+@asynccontextmanager
+async def opened(port: int, sent: bytes = b"") -> AsyncIterator[asyncio.StreamReader]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        yield reader
+    finally:
+        writer.transport.abort()
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """What came before the server closed the connection. Raises `TimeoutError` if it does not."""
+    received = b""
+    with suppress(ConnectionResetError):
+        async with asyncio.timeout(20):
+            while block := await reader.read(65536):
+                received += block
+    return received
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GET /health", id="half a line"),
+        pytest.param(b"GET /health HTTP/1.1\r\nHost: x\r\nX: ", id="half a header"),
+        pytest.param(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx", id="half a body"),
+    ],
+)
+async def test_a_connection_that_asks_nothing_whole_is_dropped(node: Node, sent: bytes) -> None:
+    async with (
+        serve_http(node, "127.0.0.1", 0, patience_seconds=0.2) as port,
+        opened(port, sent) as first,
+        opened(port, sent) as second,
+    ):
+        assert b" 200 " not in await ended(first) + await ended(second)
+
+
+async def test_a_header_in_small_pieces_wins_no_time(node: Node) -> None:
+    async with serve_http(node, "127.0.0.1", 0, patience_seconds=0.3) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+        async def dribble() -> None:
+            writer.write(b"GET /health HTTP/1.1\r\n")
+            while True:
+                writer.write(b"X: y\r\n")
+                await asyncio.sleep(0.02)
+
+        slow = asyncio.create_task(dribble())
+        try:
+            assert b" 200 " not in await ended(reader)
+        finally:
+            slow.cancel()
+            writer.transport.abort()
+
+
+async def test_a_connection_ends_with_its_answer(node: Node) -> None:
+    async with serve_http(node, "127.0.0.1", 0, patience_seconds=600) as port:
+        question = b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
+        async with opened(port, question) as reader:
+            answer = await ended(reader)
+    assert b" 200 OK" in answer
+    assert b"Connection: close" in answer
+
+
+async def test_one_who_reads_no_answer_is_dropped(node: Node) -> None:
+    node.states["stt"] = PartState(True, "x" * 50_000_000)  # more than the buffers between the two hold
+    async with serve_http(node, "127.0.0.1", 0, patience_seconds=0.5) as port:
+        before = open_files()
+        with socket.create_connection(("127.0.0.1", port)) as deaf:
+            deaf.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(20):
+                while open_files() < before + 2:  # noqa: ASYNC110  # the server has no event for it
+                    await asyncio.sleep(0.01)
+                while open_files() > before + 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+
+def open_files() -> int:
+    """Of this process, which is the server and the client."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_one_connection_too_many_takes_the_place_of_the_oldest_and_is_answered(node: Node) -> None:
+    async with (
+        serve_http(node, "127.0.0.1", 0, patience_seconds=600, most_connections=3) as port,
+        AsyncExitStack() as idle,
+    ):
+        readers = [await idle.enter_async_context(opened(port)) for _ in range(3)]
+        async with opened(port, b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n") as reader:
+            assert b" 200 OK" in await ended(reader)
+        assert await ended(readers[0]) == b""
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await readers[1].read()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(b"X: " + b"y" * 3000 + b"\r\n", id="long"),
+        pytest.param(b"X: y\r\n" * 100, id="many"),
+    ],
+)
+async def test_headers_that_no_check_sends_are_refused(node: Node, header: bytes) -> None:
+    request = b"GET /health HTTP/1.1\r\n" + header + b"\r\n"
+    async with serve_http(node, "127.0.0.1", 0, patience_seconds=600) as port, opened(port, request) as reader:
+        assert b" 400 " in (await ended(reader)).split(b"\r\n")[0]
 
 
 async def test_a_port_in_use_is_an_error_and_not_a_silent_node(node: Node) -> None:

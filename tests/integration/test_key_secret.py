@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import boto3
 import pytest
@@ -11,7 +12,11 @@ from structlog.testing import capture_logs
 
 from server.access.auth import new_api_key
 from server.access.key_secret import follow_keys, with_keys
+from server.models.store import ModelStore
+from server.node import node as node_module
+from server.settings.secrets import secret_settings
 from server.settings.settings import Settings, SettingsError, hash_api_key
+from tests.support.live_call import live_call, refusal
 
 TOKEN_SECRET = "0123456789abcdef" * 4
 SETTINGS = Settings.model_validate({"keys_secret": "keys", "host": "0.0.0.0"})
@@ -47,6 +52,32 @@ def test_keys_and_token_secret_become_settings() -> None:
     assert settings.host == SETTINGS.host
 
 
+@pytest.mark.parametrize("name", sorted(secret_settings(Settings) - {"api_keys"}))
+def test_every_other_secret_of_a_node_may_lie_there_too(name: str) -> None:
+    value = "0123456789abcdef" * 2
+    keep(json.dumps({"api_keys": "k", name: value}))
+
+    assert getattr(with_keys(SETTINGS), name).get_secret_value() == value
+
+
+def test_a_model_key_that_the_secret_does_not_hold_stays_as_it_was_given() -> None:
+    keep(json.dumps({"api_keys": "k", "token_secret": "", "llm_api_key": ""}))
+    given = Settings.model_validate(SETTINGS.model_dump() | {"llm_api_key": "mine", "token_secret": TOKEN_SECRET})
+
+    settings = with_keys(given)
+
+    assert settings.llm_api_key == given.llm_api_key
+    assert settings.token_secret is None
+
+
+def test_a_secret_that_does_not_fit_the_other_settings_is_refused() -> None:
+    keep(json.dumps({"api_keys": "k", "worker_token": TOKEN_SECRET}))
+    remote = Settings.model_validate(SETTINGS.model_dump() | {"tts_address": "tts.example:50051"})
+
+    with pytest.raises(SettingsError, match=r"VOICE_TTS_ADDRESS: got .*, to which VOICE_WORKER_TOKEN"):
+        with_keys(remote)
+
+
 @pytest.mark.parametrize(
     "content", [{"api_keys": "", "token_secret": TOKEN_SECRET}, {"api_keys": "k", "token_secret": ""}]
 )
@@ -74,11 +105,16 @@ def test_a_secret_that_is_not_there_is_refused_by_name() -> None:
     ("content", "fault"),
     [
         ("api_keys=hush", "is not JSON"),
-        ('["hush"]', "valid dictionary"),
-        ('{"api_key": "hush"}', "api_key Extra inputs"),
+        ('["hush"]', "is not JSON of names"),
+        pytest.param("[" * 100_000, "is not JSON of names", id="deep"),
+        ('{"api_key": "hush"}', "holds api_key; takes"),
+        ('{"api_keys": "k", "host": "hush"}', "holds host; takes"),
         ('{"api_keys": "", "token_secret": ""}', "holds neither"),
-        ('{"api_keys": "sha256:hush"}', "api_keys Value error, takes keys in plain"),
-        ('{"token_secret": "hush"}', "token_secret Value error, takes at least 32 bytes"),
+        ('{"llm_api_key": "hush"}', "holds neither"),
+        ('{"api_keys": "sha256:hush"}', "VOICE_API_KEYS: got a value that is not shown; takes keys in plain"),
+        ('{"api_keys": {"hush": "hush"}}', "VOICE_API_KEYS: got a value that is not shown; takes"),
+        ('{"api_keys": "k", "llm_api_key": ["hush"]}', "VOICE_LLM_API_KEY: got a value that is not shown; takes"),
+        ('{"token_secret": "hush"}', "VOICE_TOKEN_SECRET: got a value that is not shown; takes at least 32 bytes"),
     ],
 )
 def test_a_secret_with_something_else_in_it_is_refused_and_never_shown(content: str, fault: str) -> None:
@@ -107,3 +143,25 @@ async def test_a_changed_key_is_taken_while_the_node_runs_and_a_broken_secret_ch
     assert (before.api_keys, after.api_keys) == (frozenset([hash_api_key("old")]), frozenset([hash_api_key("new")]))
     assert taken.empty()
     assert "new" not in str([line for line in lines if line["event"] == "keys_changed"])
+
+
+async def test_a_call_whose_key_is_withdrawn_says_goodbye_and_ends_and_the_others_go_on(
+    quick: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "follow_keys", partial(follow_keys, every_seconds=0.05))
+    monkeypatch.setattr(node_module, "_mind_the_time", lambda: None)  # which is for a process of its own
+    keep(json.dumps({"api_keys": "leaked,good"}))
+    addresses = {name.removeprefix("VOICE_").lower(): value for name, value in quick.items()}
+    settings = with_keys(Settings.model_validate({**addresses, "keys_secret": "keys", "port": 0, "http_port": 0}))
+    leaked, good = ({"Authorization": f"Bearer {key}"} for key in ("leaked", "good"))
+    async with (
+        node_module.Node(settings, ModelStore.from_settings(settings)).running() as node,
+        live_call(node.websocket, additional_headers=good) as other,
+        live_call(node.websocket, additional_headers=leaked) as call,
+    ):
+        keep(json.dumps({"api_keys": "good"}))
+        assert await call.closed() == 1000
+        assert call.connection.close_reason == "credential_revoked"
+        assert "response.output_audio.delta" in [event["type"] for event in call.events]
+        assert (await refusal(node.websocket, headers=leaked)).status_code == 401
+        assert await other.ask("ping") == "You said: ping"

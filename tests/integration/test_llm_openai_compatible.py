@@ -1,6 +1,8 @@
 """The OpenAI-compatible provider against a server over real sockets: streaming, tools, cancellation, errors."""
 
 import asyncio
+import gzip
+import itertools
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -33,6 +35,7 @@ from tests.support.openai_llm_standin import (
     CutOff,
     OpenAiStandin,
     Raw,
+    Redirect,
     Refusal,
     Stall,
     ToolCallAnswer,
@@ -423,3 +426,64 @@ async def test_whatever_a_library_raises_is_a_typed_failure(
         await everything(provider)
     assert caught.value.failure == "unavailable"
     assert str(error) not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, status: int
+) -> None:
+    """307 and 308 would post the conversation to whatever host the answer names."""
+    async with OpenAiStandin() as elsewhere:
+        standin.answer = lambda _: Redirect(status, f"{elsewhere.url}/chat/completions?key=tulip")
+        with pytest.raises(LlmError, match=f"127.0.0.1:[0-9]+ answered {status}, a redirect") as caught:
+            await everything(provider)
+        standin.models_status, standin.models_headers = status, {"Location": f"{elsewhere.url}/models"}
+        with pytest.raises(LlmError, match="a redirect"):
+            await provider.warm_up()
+        assert elsewhere.requests == []
+    assert caught.value.failure == "invalid_request"
+    assert "tulip" not in str(caught.value)
+    assert str(elsewhere.url) not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "x-any"])
+async def test_a_compressed_answer_is_refused_unread(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, encoding: str
+) -> None:
+    """400 MB of line ends are 400 KB of gzip."""
+    standin.answer = lambda _: Verbatim((gzip.compress(b"\n" * 10_000_000),), encoding)
+    with pytest.raises(LlmError, match="compresses its answers") as caught:
+        await everything(provider)
+    assert caught.value.failure == "invalid_request"
+    assert standin.headers[0]["Accept-Encoding"] == "identity"
+    standin.models_headers = {"Content-Encoding": encoding}
+    with pytest.raises(LlmError, match="compresses its answers"):
+        await provider.warm_up()
+
+
+@pytest.mark.parametrize("body", [b"[" * 990 + b"]" * 990, b'{"error": ' + b"[" * 990 + b"]" * 990 + b"}", b"\xff" * 9])
+async def test_a_refusal_that_can_not_be_read_is_a_refusal(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, body: bytes
+) -> None:
+    standin.models_status, standin.models_body = 500, body
+    with pytest.raises(LlmError, match=r"answered 500 \(no code\)"):
+        await provider.warm_up()
+
+
+@pytest.mark.parametrize("block", [b"a" * 65_536, b"data: " + b"[" * 65_536])
+async def test_a_line_without_end_ends_the_answer(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider, block: bytes
+) -> None:
+    standin.answer = lambda _: Verbatim(itertools.repeat(block))
+    with pytest.raises(LlmError, match="a line of more than"):
+        await everything(provider)
+    await standin.until(lambda it: it.cancelled == 1)
+
+
+async def test_what_a_server_sends_after_its_answer_is_not_waited_for(
+    standin: OpenAiStandin, provider: OpenAiCompatibleProvider
+) -> None:
+    done = f"data: {chunk({'content': 'Hello.'}, 'stop')}\n\ndata: [DONE]\n\n".encode()
+    standin.answer = lambda _: Verbatim(itertools.chain([done], itertools.repeat(b"\n" * 65_536)))
+    assert said(await everything(provider)) == "Hello."
+    await standin.until(lambda it: it.cancelled == 1)

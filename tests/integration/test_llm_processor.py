@@ -1,9 +1,14 @@
 """The language model as the pipeline sees it: deadline, second try, metrics, the provider that the settings name."""
 
+import itertools
+import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from server.llm.interface import (
@@ -13,6 +18,7 @@ from server.llm.interface import (
     LlmEvent,
     Shortened,
     TextDelta,
+    Tool,
     ToolCallDelta,
     ToolCallStarted,
     Usage,
@@ -26,6 +32,7 @@ from tests.support.openai_llm_standin import (
     Answer,
     CutOff,
     OpenAiStandin,
+    Raw,
     Refusal,
     Stall,
     ToolCallAnswer,
@@ -35,6 +42,7 @@ from tests.support.openai_llm_standin import (
 
 SECRET = "my password is tulip"
 HELLO = ChatRequest("Be brief.", [UserText(SECRET)])
+DEADLINE = 1.0  # seconds; some fractions of it pass on purpose, and a busy machine takes some by itself
 
 
 def no_models(name: str) -> Path:
@@ -49,7 +57,7 @@ async def standin() -> AsyncIterator[OpenAiStandin]:
 
 @pytest.fixture
 async def llm(standin: OpenAiStandin) -> AsyncIterator[LlmProcessor]:
-    settings = Settings(llm=f"openai:small@{standin.url}", llm_timeout_seconds=0.3, llm_max_tokens=77)
+    settings = Settings(llm=f"openai:small@{standin.url}", llm_timeout_seconds=DEADLINE, llm_max_tokens=77)
     processor = LlmProcessor.from_settings(settings, no_models)
     yield processor
     await processor.close()
@@ -57,6 +65,17 @@ async def llm(standin: OpenAiStandin) -> AsyncIterator[LlmProcessor]:
 
 async def everything(llm: LlmProcessor, request: ChatRequest = HELLO) -> list[LlmEvent]:
     return [event async for event in llm.stream(request)]
+
+
+async def test_a_key_that_was_changed_is_shown_with_the_next_request(llm: LlmProcessor, standin: OpenAiStandin) -> None:
+    await everything(llm)
+    for key in ("first", "second"):
+        llm.take_keys(Settings(llm_api_key=SecretStr(key)))
+        await everything(llm)
+    llm.take_keys(Settings())
+    await everything(llm)
+    shown = [headers.get("Authorization") for headers in standin.headers]
+    assert shown == [None, "Bearer first", "Bearer second", None]
 
 
 def count(metric: str, **labels: str) -> float:
@@ -111,16 +130,16 @@ async def test_a_wait_that_is_too_long_fails_once_and_hangs_up(
 
 
 async def test_the_deadline_is_for_each_event_not_for_the_answer(standin: OpenAiStandin, llm: LlmProcessor) -> None:
-    standin.answer = lambda _: "one two three four"
-    standin.token_seconds = 0.1
-    assert len(await everything(llm)) == 5
+    standin.answer = lambda _: "one two three four five six seven eight"
+    standin.token_seconds = DEADLINE / 5
+    assert len(await everything(llm)) == 9
 
 
 async def test_a_sign_of_life_prolongs_the_wait(standin: OpenAiStandin, llm: LlmProcessor) -> None:
     """openclaw#64432: a model that thinks for longer than the deadline."""
     thoughts = (b": still here\n\n", b'data: {"choices": [{"delta": {"reasoning": "Hm."}}]}\n\n') * 4
     done = b'data: {"choices": [{"delta": {"content": "Done."}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
-    standin.answer, standin.token_seconds = (lambda _: Verbatim((*thoughts, done))), 0.1
+    standin.answer, standin.token_seconds = (lambda _: Verbatim((*thoughts, done))), DEADLINE / 5
     assert (await everything(llm))[0] == TextDelta("Done.")
 
 
@@ -185,7 +204,7 @@ async def test_closing_the_answer_hangs_up(standin: OpenAiStandin, llm: LlmProce
     stream = llm.stream(HELLO)
     assert await anext(stream) == TextDelta("Hello")
     await stream.aclose()
-    await standin.until(lambda it: it.cancelled == 1, timeout=0.25)
+    await standin.until(lambda it: it.cancelled == 1, timeout=0.9 * DEADLINE)
 
 
 async def test_tokens_are_counted(standin: OpenAiStandin, llm: LlmProcessor) -> None:
@@ -252,3 +271,89 @@ async def test_bedrock_is_reached_through_the_settings_and_the_standard_variable
         "guardrailVersion": "3",
         "streamProcessingMode": "async",
     }
+
+
+async def test_a_user_in_the_url_is_the_requests_credential(standin: OpenAiStandin) -> None:
+    url = standin.url.replace("http://", "http://anna:tu%40lip@")
+    llm = LlmProcessor.from_settings(Settings(llm=f"openai:a@b@{url}"), no_models)
+    await everything(llm)
+    await llm.close()
+    assert standin.requests[0]["model"] == "a@b"
+    assert standin.headers[0]["Authorization"] == f"Basic {b64encode(b'anna:tu@lip').decode()}"
+
+
+# --- an answer has bounds
+
+WEATHER = Tool("get_weather", "", {"type": "object", "properties": {}})
+ASKS_FOR_TOOLS = ChatRequest("", [UserText("Hi.")], tools=[WEATHER])
+
+
+def event(**delta: Any) -> bytes:
+    return f"data: {json.dumps({'choices': [{'index': 0, 'delta': delta}]})}\n\n".encode()
+
+
+def call(arguments: str, index: int = 0, name: str = "") -> bytes:
+    return event(tool_calls=[{"index": index, "function": {"arguments": arguments, "name": name}}])
+
+
+async def test_an_answer_without_end_ends_as_the_token_limit_would_end_it(
+    standin: OpenAiStandin, llm: LlmProcessor
+) -> None:
+    before = count("llm_bounded_answers", bound="text")
+    standin.answer = lambda _: Verbatim(itertools.repeat(event(content=" word" * 50)))
+    with capture_logs() as logs:
+        events = await everything(llm)
+    assert events[-1] == Finished("length")
+    assert sum(len(event.text) for event in events if isinstance(event, TextDelta)) == 16_384
+    assert count("llm_bounded_answers", bound="text") == before + 1
+    assert {"event": "llm_answer_bounded", "log_level": "warning", "bound": "text"} in logs
+    await standin.until(lambda it: it.cancelled == 1)
+    assert len(standin.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "block", [event(reasoning_content="Hm. " * 5000), b": wait\n" * 5000, b"\n" * 50_000, event(content="") * 100]
+)
+async def test_an_answer_of_nothing_but_thoughts_or_comments_ends(
+    standin: OpenAiStandin, llm: LlmProcessor, block: bytes
+) -> None:
+    before = count("llm_bounded_answers", bound="bytes")
+    standin.answer = lambda _: Verbatim(itertools.chain([event(content="Hi.")], itertools.repeat(block)))
+    assert await everything(llm) == [TextDelta("Hi."), Finished("length")]
+    standin.answer = lambda _: Verbatim(itertools.repeat(block))
+    assert await everything(llm) == [Finished("length")]
+    assert count("llm_bounded_answers", bound="bytes") == before + 2
+    await standin.until(lambda it: it.cancelled == 2)
+    assert len(standin.requests) == 2
+
+
+@pytest.mark.parametrize("name", ["get_weather", ""], ids=["told", "never-told"])
+async def test_arguments_without_end_are_a_failure(standin: OpenAiStandin, llm: LlmProcessor, name: str) -> None:
+    standin.answer = lambda _: Verbatim(
+        itertools.chain([call('{"city": "', name=name)], itertools.repeat(call("a" * 5000)))
+    )
+    before = count("llm_bounded_answers", bound="arguments")
+    with pytest.raises(LlmError, match="more than 16384 characters"):
+        await everything(llm, ASKS_FOR_TOOLS)
+    assert count("llm_bounded_answers", bound="arguments") == before + 1
+    await standin.until(lambda it: it.cancelled == 1)
+    assert len(standin.requests) == 1
+
+
+async def test_calls_without_end_are_a_failure(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.answer = lambda _: Verbatim(call("{}", index, name="get_weather") for index in itertools.count())
+    with pytest.raises(LlmError, match="more than 128 functions"):
+        await everything(llm, ASKS_FOR_TOOLS)
+    await standin.until(lambda it: it.cancelled == 1)
+    assert len(standin.requests) == 1
+
+
+@pytest.mark.parametrize("tokens", [10**400, 10**30, -5, "many", 1.5, True, {}])
+async def test_absurd_usage_costs_itself_alone(standin: OpenAiStandin, llm: LlmProcessor, tokens: Any) -> None:
+    done = {"choices": [{"delta": {"content": "Hi."}, "finish_reason": "stop"}], "usage": {"prompt_tokens": tokens}}
+    standin.answer = lambda _: Raw((json.dumps(done), "[DONE]"))
+    events = await everything(llm)
+    assert events[0] == TextDelta("Hi.")
+    assert isinstance(events[-1], Finished)
+    assert 0 <= events[-1].usage.input_tokens <= 10_000_000
+    assert llm.state == "ok"

@@ -70,6 +70,7 @@ async def test_an_interruption_is_counted(node: NodeProcess) -> None:
     after = values(node)
     assert added(before, after, "voice_interruptions_total") == 1
     assert added(before, after, "voice_turns_total{status=cancelled}") == 1
+    assert added(before, after, "voice_voices_judged_total{judgement=interruption}") == 1
 
 
 async def test_an_error_and_a_refusal_are_counted_by_their_kind(node: NodeProcess) -> None:

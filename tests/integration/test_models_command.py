@@ -90,7 +90,12 @@ def test_verify_checks_what_the_settings_need(tmp_path: Path) -> None:
     result = run("verify", VOICE_MODEL_DIR=str(tmp_path), VOICE_STT_MODEL="base", VOICE_LLM="bedrock:model")
 
     assert result.exit_code == 1
-    assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["silero-vad", "base", "hibari-heart"]
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == [
+        "silero-vad",
+        "smart-turn-v3.2",
+        "base",
+        "hibari-heart",
+    ]
     assert (
         "lacks config.json, tokenizer.json, vocabulary.txt, model.bin; `voicefleet models pull base`" in result.stdout
     )
@@ -99,8 +104,8 @@ def test_verify_checks_what_the_settings_need(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "message"),
     [
-        (("pull", "large-v9"), {}, "unknown model 'large-v9'; takes one of silero-vad, tiny.en, base"),
-        (("pull", "./own"), {}, "unknown model './own'; takes one of silero-vad, tiny.en, base"),
+        (("pull", "large-v9"), {}, "unknown model 'large-v9'; takes one of silero-vad, smart-turn-v3.2, tiny.en"),
+        (("pull", "./own"), {}, "unknown model './own'; takes one of silero-vad, smart-turn-v3.2, tiny.en"),
         (("verify",), {"VOICE_STT_MODEL": "large-v9"}, "VOICE_STT_MODEL: got 'large-v9'; takes 'tiny.en' or 'base'"),
         (("list",), {"VOICE_MODEL_S3": "http://bucket"}, "VOICE_MODEL_S3: got 'http://bucket'"),
         (("pull", "--everything"), {}, "No such option"),

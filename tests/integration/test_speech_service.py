@@ -17,11 +17,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from typer.testing import CliRunner
 
-from server import tts_processor
 from server.main import cli
 from server.settings.settings import SettingsError
 from server.tts_processor import TtsError, TtsProcessor
-from server.workers import speech_pb2, speech_pb2_grpc, tts_pool
+from server.workers import clause_audio, speech_pb2, speech_pb2_grpc, tts_pool
 from tests.support.live_call import live_call, refusal
 from tests.support.node import running_node
 from tests.support.openai_llm_standin import OpenAiStandin
@@ -168,7 +167,7 @@ def test_an_address_that_is_taken_is_said_in_a_line(service: Service) -> None:
 async def test_a_sentence_is_whole_though_its_worker_was_lost_in_the_middle(
     service: Service, keys: Keys, signum: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tts_processor, "_LONGEST_GAP_SECONDS", 1.5)
+    monkeypatch.setattr(clause_audio, "LONGEST_GAP_SECONDS", 1.5)
     async with keys.processor(service.address) as alone:
         undisturbed = await _say(alone, _LONG)
     with tts_service(keys) as lost:

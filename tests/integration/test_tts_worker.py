@@ -1,7 +1,6 @@
 """The TTS worker: a real process with a real voice, reached as the gateway reaches it."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -20,6 +19,7 @@ from tests.support.speech import model_folder, resample, running, worker_command
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _RATE = 24_000
+_SOON = 10.0  # seconds, for what takes one where nothing else runs; all that is asked for would take a minute and more
 _TEXT = "Our opening hours are from nine to five, and on Saturdays from ten to two."
 
 
@@ -101,10 +101,8 @@ async def test_what_cannot_be_spoken_is_silence(tts: TtsProcessor, text: str) ->
     ids=["no punctuation", "clauses", "sentences", "one word"],
 )
 async def test_a_very_long_text_begins_soon_and_can_be_left(tts: TtsProcessor, text: str) -> None:
-    started = time.monotonic()
-    async with aclosing(tts.synthesize(text)) as chunks:
+    async with asyncio.timeout(_SOON), aclosing(tts.synthesize(text)) as chunks:
         await anext(chunks)
-        assert time.monotonic() - started < 2
     assert await _say(tts, "Hello.")
 
 
@@ -131,6 +129,5 @@ async def test_too_many_at_once_are_refused_and_those_given_up_make_room(tts: Tt
     for task in waiting:
         task.cancel()
     await asyncio.wait(asking)
-    started = time.monotonic()
-    assert await _say(tts, "Hello.")
-    assert time.monotonic() - started < 2
+    async with asyncio.timeout(_SOON):
+        assert await _say(tts, "Hello.")

@@ -3,7 +3,7 @@
 import pytest
 
 from server.conversation import events as e
-from server.llm.interface import AssistantText, UserText
+from server.llm.interface import AssistantText, ToolCall, ToolResult, UserText
 from tests.support.call import Call, server_vad
 
 
@@ -14,7 +14,7 @@ def test_barge_in_cancels_the_answer_and_history_keeps_what_was_heard() -> None:
     call.silence(1.0)
     call.bot_says("The museum opens at nine.", seconds=2.0)
     call.bot_says("It closes at five, and on Mondays it stays shut.", seconds=4.0)
-    call.silence(2.0)
+    call.silence(1.8)
     assert "response.done" not in call.events
     call.caller_says("and the shop", seconds=0.5)
     assert call.events == [
@@ -31,7 +31,7 @@ def test_barge_in_cancels_the_answer_and_history_keeps_what_was_heard() -> None:
     assert (done["status"], done["status_details"]["reason"]) == ("cancelled", "turn_detected")
     assert done["output"][0]["status"] == "incomplete"
     assert call.heard == "The museum opens at nine."
-    assert call.commands(e.StopGenerating) == [e.StopGenerating(done["id"])]
+    assert call.commands(e.StopGenerating) == [e.StopGenerating(done["id"], may_go_on=True)]
     call.silence(1.0)
     assert call.asked == [
         UserText("tell me about the museum"),
@@ -62,8 +62,8 @@ def test_an_answer_that_was_sent_but_is_still_being_played_is_interrupted_too() 
     call.silence(1.0)
     call.bot_says("Hello to you and welcome to the city library.", seconds=4.0)
     call.bot_finishes()
-    call.silence(1.1)
-    call.caller_says("yes hi", seconds=0.5)
+    call.silence(0.8)
+    call.caller_says("hello hello", seconds=0.5)
     assert call.heard == "Hello to you"
     assert call.conversation.playback.ahead(call.now) == 0
     assert call.last("response.done")["response"]["status"] == "completed"
@@ -87,6 +87,7 @@ def test_what_is_left_of_a_cut_answer_is_not_cut_again() -> None:
 
 
 def test_a_caller_who_goes_on_before_hearing_anything_gets_one_answer_to_all_of_it() -> None:
+    # livekit/agents#3418: "My name is John", "Doe", and then silence. #1303: a pause, and no answer at all.
     call = Call()
     call.caller_says("I would like to know")
     call.silence(0.7)
@@ -108,7 +109,32 @@ def test_a_caller_who_goes_on_before_the_words_are_known_is_answered_once() -> N
     assert call.asked == [UserText("the first half"), UserText("the second half")]
 
 
+def test_a_caller_who_interrupts_while_a_function_runs_is_answered_and_its_result_is_kept() -> None:
+    # livekit/agents#4413: stuck for good. #3702: the result is lost, and the order is made a second time.
+    call = Call()
+    call.caller_says("a table for six please")
+    call.silence(1.0)
+    call.bot_says("One moment, I am booking it.", seconds=2.0)
+    call.bot_calls("book", "{}")
+    call.bot_finishes("tool_calls")
+    call.silence(0.5)
+    call.caller_says("and a high chair", seconds=0.8)
+    call.client_sends(
+        "conversation.item.create", item={"type": "function_call_output", "call_id": "call_1", "output": "booked"}
+    )
+    call.silence(1.0)
+    assert len(call.requests) == 2
+    assert ToolCall("call_1", "book", "{}") in call.asked
+    assert ToolResult("call_1", "booked") in call.asked
+    assert UserText("and a high chair") in call.asked
+    call.bot_says("Six, and a high chair.")
+    call.bot_finishes()
+    call.silence(5.0)
+    assert len(call.requests) == 2
+
+
 def test_with_interruption_off_the_answer_goes_on_and_the_caller_is_answered_after_it() -> None:
+    # livekit/agents#2368: with interruptions off, nobody is heard after the first answer
     call = Call(audio=server_vad(interrupt_response=False))
     call.caller_says("question one")
     call.silence(1.0)
@@ -145,3 +171,16 @@ def test_with_answers_off_the_client_asks_by_itself() -> None:
     assert not call.requests
     call.client_sends("response.create")
     assert call.asked == [UserText("just listen")]
+
+
+def test_speech_into_an_answer_leaves_an_uninterruptible_one_that_follows_it() -> None:
+    call = Call()
+    call.client_sends("response.create")
+    call.bot_says("Hello there, how are you today?")
+    call.bot_finishes()
+    call.client_sends("response.create", response={"x_interruptible": False})
+    notice = call.client.active
+    call.silence(0.5)
+    call.caller_says("stop")
+    assert call.heard == "Hello there,"
+    assert call.client.active == notice

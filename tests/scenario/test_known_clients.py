@@ -190,7 +190,7 @@ def test_agents_realtime() -> None:
     assert retrieved["item"]["content"] == [{"type": "input_audio", "transcript": "hi there"}]
     call.bot_says("Hi, and welcome to the show.", seconds=2.0)
     call.silence(0.6)
-    call.caller_says("shush", seconds=0.5)
+    call.caller_says("stop it", seconds=0.5)
     spoken = call.last("response.output_audio.delta")["item_id"]
     call.client_sends("conversation.item.truncate", item_id=spoken, content_index=0, audio_end_ms=640)
     [retrieved] = call.client_sends("conversation.item.retrieve", item_id=spoken)

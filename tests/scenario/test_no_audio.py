@@ -85,3 +85,16 @@ def test_turns_that_the_client_ends_by_hand_wait_for_its_hand() -> None:
     call.client_sends("input_audio_buffer.append", audio="AAAA" * 2000)
     call.no_audio(60.0)
     assert call.events == []
+
+
+def test_a_voice_over_the_assistant_s_that_is_cut_off_is_weighed_as_what_it_was() -> None:
+    call = Call(audio=server_vad())
+    call.turn("tell me a story", "Once upon a time.")
+    call.silence(1.0)
+    call.client_sends("response.create")
+    call.bot_says("There was a farmer who had three sons.", seconds=20.0)
+    call.silence(2.0)
+    call.caller_says("mhm", 0.3)
+    call.no_audio(3.0)
+    assert call.judged == ["backchannel"]
+    assert call.answering

@@ -18,7 +18,7 @@ def test_noise_gets_no_answer() -> None:
 
 
 def test_noise_before_the_answer_is_heard_does_not_lose_the_answer() -> None:
-    # pipecat#188, #1084; bolna#223: noise stops the bot. livekit/agents#4039, #1229: and it never resumes.
+    # livekit/agents#1229: a cough after the question, and it is never answered
     call = Call()
     call.caller_says("what is the time")
     call.silence(0.7)
@@ -49,18 +49,6 @@ def test_an_interrupted_greeting_gives_way_to_what_the_caller_says() -> None:
     call.caller_says("is anyone there")
     call.silence(1.0)
     assert [request.instructions for request in call.requests] == ["Greet the caller.", "Be brief."]
-
-
-def test_noise_after_a_heard_answer_was_cut_gets_no_answer() -> None:
-    call = Call()
-    call.caller_says("what is the time")
-    call.silence(1.0)
-    call.bot_says("It is a quarter past nine.")
-    call.silence(0.5)
-    call.caller_makes_noise()
-    call.silence(1.5)
-    assert len(call.requests) == 1
-    assert call.heard == "It is a"
 
 
 def test_noise_after_a_function_was_called_does_not_call_it_again() -> None:

@@ -105,7 +105,7 @@ def test_an_answer_without_words(call: Call) -> None:
 def test_a_turn_cancels_a_spoken_answer(call: Call) -> None:
     call.bot_says("Hello there, how can I help you today?")
     call.silence(0.5)
-    call.caller_says("hi", seconds=0.2)
+    call.caller_says("wait please", seconds=0.5)
     assert call.events == [*_SPEAKING, "input_audio_buffer.speech_started", *_SPOKEN, *_DONE]
     assert outcome(call) == ("cancelled", {"type": "cancelled", "reason": "turn_detected"})
 

@@ -39,7 +39,7 @@ def test_the_oldest_items_are_left_out_once_the_limit_is_exceeded() -> None:
     requests = [typed(call, f"{number} {WORDS}", f"Answer {number}.") for number in range(30)]
     assert all(size(request) <= 200 for request in requests)
     assert all(request.messages[-1] == UserText(f"{number} {WORDS}") for number, request in enumerate(requests))
-    assert len(call.conversation.history._items) == 60, "what the model is not shown is not forgotten"
+    assert len(call.conversation.history) == 60, "what the model is not shown is not forgotten"
 
 
 def test_what_is_kept_begins_alike_for_as_long_as_it_fits() -> None:
@@ -93,13 +93,26 @@ def test_the_providers_own_counts_correct_the_estimate() -> None:
         call = limited(300)
         for number in range(30):
             request = typed(call, f"{number} {WORDS}", "Yes.", input_tokens=30)
-            call._perform(call.conversation.respond(call.conversation.config.response))
+            call._perform(call.conversation.respond(call.conversation.config.response, now=call.now))
             assert call.answering
             estimate = 4 + size(call.requests[-1])  # the instructions are two words
             usage = Usage(round(factor * estimate))
             call._perform(call.conversation.finish(call.answering, Finished("stop", usage), call.now))
         kept[factor] = size(request)
     assert kept[0.5] > kept[1.0] > kept[2.0]
+
+
+def test_what_is_asked_beside_the_conversation_leaves_the_estimate_of_an_answer_alone() -> None:
+    def scale(call: Call, beside: bool) -> float:
+        call.client_adds(WORDS)
+        call.client_sends("response.create")
+        if beside:
+            call.client_sends("response.create", response={"conversation": "none", "instructions": WORDS * 50})
+        call.bot_turns_to(str(call.client.active))
+        call._perform(call.conversation.finish(str(call.answering), Finished("stop", Usage(100)), call.now))
+        return call.conversation._turns.context._scale
+
+    assert scale(Call(), beside=True) == scale(Call(), beside=False) != 1.0
 
 
 def test_a_provider_that_refuses_is_asked_less_from_then_on() -> None:
@@ -175,3 +188,15 @@ def test_a_wrong_rule_is_refused_by_name(truncation: Any, param: str) -> None:
     call = Call()
     [error] = call.client_sends("session.update", session={"truncation": truncation})
     assert error["error"]["param"] == param
+
+
+def test_of_items_that_were_deleted_nothing_is_kept() -> None:
+    """A client that adds, asks and deletes for hours holds no more than what is there."""
+    call = limited(100)
+    for _ in range(20):
+        typed(call, WORDS * 5, "Yes.")
+        for item in list(call.conversation.history):
+            call.client_sends("conversation.item.delete", item_id=item.id)
+    typed(call, "Hi.", "Yes.")
+    context = call.conversation._turns.context
+    assert (len(context._known), len(context._gone)) == (1, 0)

@@ -69,6 +69,7 @@ def test_words_known_by_the_end_of_the_turn_cost_no_further_wait() -> None:
 
 
 def test_the_model_waits_for_slow_words() -> None:
+    # pipecat#4279: a turn whose words come after its end is skipped
     call = Call(recognition_seconds=2.0)
     call.caller_says("slow words")
     call.silence(1.0)
@@ -174,16 +175,6 @@ def test_an_answer_under_way_keeps_the_settings_that_it_began_with() -> None:
     assert call.last("response.done")["response"]["output_modalities"] == ["audio"]
 
 
-@pytest.mark.parametrize(("eagerness", "seconds"), [("high", 0.4), ("medium", 0.6), ("auto", 0.6), ("low", 1.2)])
-def test_semantic_vad_waits_as_its_eagerness_says(eagerness: str, seconds: float) -> None:
-    call = Call(audio={"input": {"turn_detection": {"type": "semantic_vad", "eagerness": eagerness}}})
-    call.caller_says("hello")
-    call.silence(seconds - 2 * FRAME)
-    assert call.all_of("input_audio_buffer.speech_stopped") == []
-    call.silence(3 * FRAME)
-    assert len(call.all_of("input_audio_buffer.speech_stopped")) == 1
-
-
 def test_frames_judged_after_a_commit_by_hand_start_no_utterance() -> None:
     call = Call()
     for _ in range(3):
@@ -194,3 +185,43 @@ def test_frames_judged_after_a_commit_by_hand_start_no_utterance() -> None:
         assert call.conversation.voice_activity(start, start + FRAME, SPEECH, call.now) == []
     assert not call.conversation.voice_activity(3 * FRAME, 4 * FRAME, SPEECH, call.now)
     assert call.conversation.voice_activity(4 * FRAME, 5 * FRAME, SPEECH, call.now)
+
+
+# --- first and short words
+
+
+def test_who_speaks_as_the_line_opens_is_heard_from_the_first_word() -> None:
+    # livekit/agents#5932, #3161, pipecat#984: the first word is lost
+    call = Call()
+    call.caller_says("Peter is my name")
+    call.silence(1.0)
+    assert call.last("input_audio_buffer.speech_started")["audio_start_ms"] == 0
+    assert call.asked == [UserText("Peter is my name")]
+
+
+@pytest.mark.parametrize("turn_detection", ["server_vad", "semantic_vad"])
+@pytest.mark.parametrize("after_the_end", [0.03, 0.3, 1.0])
+def test_a_short_word_right_after_the_answer_is_heard(turn_detection: str, after_the_end: float) -> None:
+    # googleapis/python-genai#2903: "yes" is swallowed, and the caller thinks that the line is dead
+    call = Call(audio={"input": {"turn_detection": {"type": turn_detection}}})
+    call.turn("i need a table for two", "Shall I book it?")
+    call.silence(after_the_end)
+    call.caller_says("yes", seconds=0.2)
+    call.silence(1.0)
+    assert call.asked[-1] == UserText("yes")
+
+
+@pytest.mark.parametrize("says_nothing", ["finishes", "fails"])
+def test_an_answer_of_nothing_is_not_the_end_of_the_call(says_nothing: str) -> None:
+    # livekit/agents#865: the model says nothing, and the bot is stuck
+    call = Call()
+    call.caller_says("hello")
+    call.silence(1.0)
+    if says_nothing == "finishes":
+        call.bot_finishes()
+    else:
+        call.bot_fails()
+    call.silence(3.0)
+    assert len(call.requests) == 1
+    call.turn("are you there", "Yes.")
+    assert call.history == [("user", "hello"), ("user", "are you there"), ("assistant", "Yes.")]

@@ -116,8 +116,8 @@ def test_a_clause_that_the_voice_can_not_say_is_kept_as_text() -> None:
     call.bot_says("Bye now.", seconds=1.0)
     call.bot_finishes()
     assert call.last("response.output_audio_transcript.done")["transcript"] == "Sure. 你好。 Bye now."
-    call.silence(1.0)
-    call.caller_says("wait", seconds=0.1)
+    call.silence(0.8)
+    call.caller_says("wait", seconds=0.5)
     assert call.heard == "Sure. 你好。"
 
 
@@ -234,8 +234,8 @@ def test_each_part_of_an_answer_is_cut_by_itself_when_a_function_call_stood_betw
     call.bot_says("One moment please.", seconds=1.0)
     call.bot_calls("look_up", "{}")
     call.bot_says("There it is, the file that you asked for.", seconds=4.0)
-    call.silence(2.0)
-    call.caller_says("thanks")
+    call.silence(1.7)
+    call.caller_says("and the other one")
     texts = [text for role, text in call.history if role == "assistant"]
     assert texts == ["One moment please.", "There it"]
 

@@ -11,8 +11,8 @@ import re
 import ssl
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,7 +45,15 @@ class Silence:
     """Takes the request and does not even send headers."""
 
 
-Answer = str | ToolCallAnswer | ServiceError | StreamError | Stall | CutOff | Silence
+@dataclass(frozen=True)
+class Events:
+    """Sends these events as they are, each a kind and its payload, which may be no JSON; then a whole answer's end."""
+
+    events: Iterable[tuple[str, bytes]]
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+
+Answer = str | ToolCallAnswer | ServiceError | StreamError | Stall | CutOff | Silence | Events
 
 
 class BedrockStandin:
@@ -176,7 +184,12 @@ def _tool_fault(request: Request, messages: list[dict[str, Any]]) -> str:
     return ""
 
 
-def _frames(answer: str | ToolCallAnswer | StreamError | Stall | CutOff | Silence) -> Iterator[bytes]:
+def _frames(answer: str | ToolCallAnswer | StreamError | Stall | CutOff | Silence | Events) -> Iterator[bytes]:
+    if isinstance(answer, Events):
+        yield from (_raw_frame(kind, payload) for kind, payload in answer.events)
+        yield _frame("messageStop", {"stopReason": "end_turn"})
+        yield _frame("metadata", {"usage": answer.usage})
+        return
     text = answer if isinstance(answer, str) else getattr(answer, "text", "")
     yield _frame("messageStart", {"role": "assistant"})
     words = re.findall(r"\s*\S+|\s+$", text)
@@ -204,13 +217,16 @@ def _tool_use(name: str, arguments: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def _frame(kind: str, payload: Mapping[str, Any], message_type: str = "event") -> bytes:
+    return _raw_frame(kind, json.dumps(payload).encode(), message_type)
+
+
+def _raw_frame(kind: str, body: bytes, message_type: str = "event") -> bytes:
     """One message of `application/vnd.amazon.eventstream`: lengths, CRC, headers (type 7: string), payload, CRC."""
     names = {":message-type": message_type, f":{message_type}-type": kind, ":content-type": "application/json"}
     headers = b"".join(
         struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(value)) + value.encode()
         for name, value in names.items()
     )
-    body = json.dumps(payload).encode()
     prelude = struct.pack(">II", 16 + len(headers) + len(body), len(headers))
     message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + body
     return message + struct.pack(">I", zlib.crc32(message))

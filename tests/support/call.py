@@ -8,22 +8,27 @@ audio holds its own words (see `_Recogniser`), and a bot says what the test make
 import itertools
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from server.conversation import events as e
+from server.conversation.config import Speculation
 from server.conversation.conversation import Conversation
 from server.conversation.history import Message
 from server.conversation.response import Failure
 from server.dialects.dialect import AudioReceived, DialectOutput, FieldsIgnored
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session
+from server.limits import Limits
 from server.llm.interface import ChatMessage, ChatRequest, Finished, Usage
 from tests.support.strict_client import StrictClient
 
 FRAME = 512 / 16_000
 _TICK = 0.25
+_LOUD = 3000
+Sound = Literal["voice", "far", "hum"]
+_EVERY: dict[Sound, int] = {"voice": 2, "far": 256, "hum": 1}
 SPEECH, FADING, SILENCE = 0.95, 0.4, 0.02
 TRANSCRIBED = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
 
@@ -33,50 +38,77 @@ def server_vad(**settings: Any) -> dict[str, Any]:
     return {"input": {"turn_detection": {"type": "server_vad", **settings}}}
 
 
+_UNSEEN = (e.StopGenerating, e.TurnEnded, e.PlayoutRanDry, e.ItemsLeftOut, FieldsIgnored)
+"""What only the pipeline does something with."""
+
+
 class _Recogniser:
-    """Audio of these tests says what it says: a sample's value is the number of a word; 0 is silence, -1 noise."""
+    """Audio of these tests says what it says: a sample is `_LOUD` and the number of a word, -`_LOUD` noise, 0 silence.
+
+    A voice has that in every other of its samples, one from afar in few of them, and a hum, which is dull, in all.
+    """
 
     def __init__(self) -> None:
         self._words = [""]
 
-    def record(self, text: str, frames: int) -> list[bytes]:
+    def record(self, text: str, frames: int, every: int) -> list[bytes]:
         """`frames` frames of audio in which `text` is spoken at an even pace; no text is noise."""
-        numbers = [len(self._words) + index for index in range(len(text.split()))] or [-1]
+        samples = [_LOUD + len(self._words) + index for index in range(len(text.split()))] or [-_LOUD]
         self._words += text.split()
-        pace = len(numbers) / frames
-        return [np.full(512, numbers[int(frame * pace)], "<i2").tobytes() for frame in range(frames)]
+        pace = len(samples) / frames
+        recording = np.zeros((frames, 512), "<i2")
+        for frame in range(frames):
+            recording[frame, ::every] = samples[int(frame * pace)]
+        return [frame.tobytes() for frame in recording]
 
     def hear(self, pcm: bytes) -> str:
         """The words in a stretch of audio."""
-        numbers = np.frombuffer(pcm, "<i2")
-        changes = np.flatnonzero(np.diff(numbers, prepend=0))
-        heard = dict.fromkeys(int(number) for number in numbers[changes] if number > 0)
+        samples = np.frombuffer(pcm, "<i2")
+        changes = np.flatnonzero(np.diff(samples, prepend=0))
+        heard = dict.fromkeys(int(sample) - _LOUD for sample in samples[changes] if sample > 0)
         return " ".join(self._words[number] for number in heard)
 
 
 @dataclass
 class _Recognition:
     due: float
-    command: e.Transcribe
+    command: e.Transcribe | e.Glimpse
 
 
 class Call:
     """One call. The session's settings are given as a client gives them in session.update."""
 
-    def __init__(self, recognition_seconds: float = 0.1, **session: Any) -> None:
+    def __init__(
+        self,
+        recognition_seconds: float = 0.1,
+        limits: Limits | None = None,
+        speculation: Speculation = "full",
+        **session: Any,
+    ) -> None:
         self.now = 1000.0
         self.recognition_seconds = recognition_seconds
         self.recognition_fails = False
+        self.sounds_finished: float | None = 0.9
+        """What smart-turn says of every pause; None: it does not answer."""
+        self.speculation: e.Speculate | None = None
+        self.foreseen = False
+        """Whether the last answer was what the speculation before it had asked for."""
         self.outputs: list[DialectOutput] = []
         self.client = StrictClient()
-        self.answering: str | None = None
+        self.under_way: list[str] = []
+        """Ids of the responses that the model and the voice are at."""
+        self.said: list[str] = []
+        """What was to be said without a model."""
         self.requests: list[ChatRequest] = []
+        self.judged: list[e.Judgement] = []
         self._audio = 0
         self._recogniser = _Recogniser()
         self._recognitions: list[_Recognition] = []
         ids = itertools.count(1)
         wire = Session(id="sess_1", model="voicefleet", instructions="Be brief.")
-        self.conversation = Conversation(wire.config(), lambda prefix: f"{prefix}_{next(ids)}")
+        self.conversation = Conversation(
+            wire.config(), lambda prefix: f"{prefix}_{next(ids)}", limits=limits, speculation=speculation
+        )
         self.dialect = OpenAiDialect(wire, self.conversation, lambda prefix: f"{prefix}_{next(ids)}")
         self._perform(self.dialect.greet())
         if session:
@@ -85,14 +117,14 @@ class Call:
 
     # --- what happens
 
-    def caller_says(self, text: str, seconds: float = 1.0) -> None:
-        """The caller speaks."""
-        for pcm in self.record(text, seconds):
+    def caller_says(self, text: str, seconds: float = 1.0, sound: Sound = "voice") -> None:
+        """The caller speaks, or somebody else in the room does, 21 dB below (`far`)."""
+        for pcm in self.record(text, seconds, sound):
             self.frame(SPEECH, pcm)
 
-    def record(self, text: str, seconds: float) -> list[bytes]:
+    def record(self, text: str, seconds: float, sound: Sound = "voice") -> list[bytes]:
         """Frames of audio (16 kHz PCM) in which the recogniser will understand just this."""
-        return self._recogniser.record(text, max(1, round(seconds / FRAME)))
+        return self._recogniser.record(text, max(1, round(seconds / FRAME)), _EVERY[sound])
 
     def caller_makes_noise(self, seconds: float = 0.3) -> None:
         """A cough or a door: voice to the detector, no words to the recogniser."""
@@ -135,6 +167,11 @@ class Call:
         item = {"type": "message", "role": role, "content": [{"type": kind, "text": text}], **fields}
         return str(self.client_sends("conversation.item.create", item=item)[0]["item"]["id"])
 
+    def bot_turns_to(self, response_id: str) -> None:
+        """What the model and the voice do next they do for this one of the responses under way."""
+        self.under_way.remove(response_id)
+        self.under_way.append(response_id)
+
     def bot_says(self, clause: str, seconds: float | None = None) -> None:
         """The model and the voice give a clause (15 characters a second); all of its audio is sent at once."""
         self._perform(self.conversation.say(self._response, clause))
@@ -142,8 +179,9 @@ class Call:
 
     def bot_sounds(self, seconds: float) -> None:
         """More audio of the clause that is being said."""
+        response = self._response
         for audio, length in _chunks(seconds):
-            self._perform(self.conversation.speak(self._response, audio, length, self.now))
+            self._perform(self.conversation.speak(response, audio, length, self.now))
 
     def bot_writes(self, *texts: str) -> None:
         """The model writes text for the client to read."""
@@ -174,6 +212,11 @@ class Call:
         self.silence(len(bot) / 15 + 0.1)
 
     # --- what can be seen
+
+    @property
+    def answering(self) -> str | None:
+        """Id of the response that the model answers: of several, of the one that it was asked for last."""
+        return self.under_way[-1] if self.under_way else None
 
     @property
     def events(self) -> list[str]:
@@ -231,26 +274,51 @@ class Call:
         return self.answering
 
     def _perform(self, outputs: Any) -> None:
+        before = len(self.client.received)
         for output in outputs:
             self.outputs.append(output)
             match output:
                 case AudioReceived(audio):
                     self.conversation.append_audio(audio)
-                case e.Transcribe():
+                case e.Transcribe() | e.Glimpse():
                     self._recognitions.append(_Recognition(self.now + self.recognition_seconds, output))
                 case e.StopTranscribing(item_id):
                     self._recognitions = [given for given in self._recognitions if given.command.item_id != item_id]
-                case e.Generate(response, request):
-                    self.answering = response.id
-                    self.requests.append(request)
-                case e.StopGenerating() | e.TurnEnded() | e.PlayoutRanDry() | e.ItemsLeftOut() | FieldsIgnored():
-                    pass
-                case _:
-                    if isinstance(output, e.ResponseDone) and output.response.id == self.answering:
-                        self.answering = None
-                    for message in self.dialect.encode(output):
-                        self.client.take(message)
-        assert self.client.items == [item.id for item in self.conversation.history]
+                    self._stop_speculating(item_id)
+                case e.WentOn(item_id):
+                    self._stop_speculating(item_id)
+                case e.Generate() | e.Say():
+                    self._generate(output)
+                case e.Speculate():
+                    self.speculation = output
+                case e.JudgeTurn(item_id, attempt):
+                    if self.sounds_finished is not None:
+                        self._perform(self.conversation.turn_judged(item_id, attempt, self.sounds_finished))
+                case e.VoiceJudged(judgement):
+                    self.judged.append(judgement)
+                case _ if not isinstance(output, _UNSEEN):
+                    self._tell(output)
+        if len(self.client.received) > before:
+            assert self.client.items == [item.id for item in self.conversation.history]
+
+    def _stop_speculating(self, item_id: str) -> None:
+        if self.speculation and self.speculation.item_id == item_id:
+            self.speculation = None
+
+    def _generate(self, command: e.Generate | e.Say) -> None:
+        self.under_way.append(command.response.id)
+        if isinstance(command, e.Say):
+            self.said.append(command.words)
+            return
+        self.requests.append(command.request)
+        self.foreseen = self.speculation is not None and self.speculation.foresaw(command)
+        self.speculation = None
+
+    def _tell(self, output: Any) -> None:
+        if isinstance(output, e.ResponseDone) and output.response.id in self.under_way:
+            self.under_way.remove(output.response.id)
+        for message in self.dialect.encode(output):
+            self.client.take(message)
 
     def _deliver_transcripts(self) -> None:
         due = [given for given in self._recognitions if given.due <= self.now]
@@ -258,6 +326,11 @@ class Call:
         for given in due:
             command = given.command
             answer: e.Transcribed | e.TranscriptionFailed
+            if isinstance(command, e.Glimpse):
+                if not self.recognition_fails:
+                    words = self._recogniser.hear(command.pcm)
+                    self._perform(self.conversation.glimpsed(command.item_id, command.attempt, words))
+                continue
             if self.recognition_fails:
                 answer = e.TranscriptionFailed(command.item_id, 0, "unavailable", "speech recognition does not answer")
             else:

@@ -10,15 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
-from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.metrics import MODEL_CACHE, NODE_DIMENSION, exported_name
 from infra.preview.named import Named
 from server.access.admission import Admission
 from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE, PUBLISHED_HISTOGRAMS
-from server.node.http import PartState, make_app
+from server.node.http import PartState, serve_http
 from server.observability import metrics
 from server.observability.waterfall import STAGES
 from tests.support.fleet_template import REPOSITORY
@@ -78,8 +78,8 @@ class _Node:
 
 async def served_series() -> list[Series]:
     """What /metrics serves before the first call; a family that has no series yet is there without labels."""
-    async with TestClient(TestServer(make_app(_Node()))) as client:
-        page = await (await client.get("/metrics")).text()
+    async with serve_http(_Node(), "127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
+        page = await (await session.get(f"http://127.0.0.1:{port}/metrics")).text()
     found = []
     for family in text_string_to_metric_families(page):
         found += [Series("voicefleet", sample.name, sample.labels) for sample in family.samples]

@@ -66,11 +66,15 @@ class NodeProcess:
 
 
 @contextmanager
-def quick_speech() -> Iterator[dict[str, str]]:
-    """The stand-ins for both speech workers, for nodes whose speech is not under test; gives a node's variables."""
+def quick_speech(*options: str) -> Iterator[dict[str, str]]:
+    """The stand-ins for both speech workers, for nodes whose speech is not under test; gives a node's variables.
+
+    `options` are theirs (`tests.support.speech_workers`).
+    """
     with tempfile.TemporaryDirectory(prefix="voice") as folder:
         socket = f"{folder}/speech.sock"
-        process = subprocess.Popen([sys.executable, "-m", "tests.support.speech_workers", "--socket", socket])
+        command = [sys.executable, "-m", "tests.support.speech_workers", "--socket", socket, *options]
+        process = subprocess.Popen(command)
         try:
             yield {"VOICE_STT_ADDRESS": f"unix:{socket}", "VOICE_TTS_ADDRESS": f"unix:{socket}"}
         finally:

@@ -14,7 +14,7 @@ import itertools
 import json
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -63,12 +63,21 @@ class Raw:
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Sends these blocks of the body as they are, each for a token."""
+    """Sends these blocks of the body as they are, each for a token; with `encoding`, under that Content-Encoding."""
 
-    blocks: tuple[bytes, ...]
+    blocks: Iterable[bytes]
+    encoding: str = ""
 
 
-Answer = str | ToolCallAnswer | list[ToolCallAnswer] | Refusal | Stall | CutOff | Raw | Verbatim
+@dataclass(frozen=True)
+class Redirect:
+    """Sends the caller elsewhere."""
+
+    status: int
+    location: str
+
+
+Answer = str | ToolCallAnswer | list[ToolCallAnswer] | Refusal | Stall | CutOff | Raw | Verbatim | Redirect
 Request = dict[str, Any]
 
 
@@ -164,7 +173,8 @@ class OpenAiStandin:
 
     `answer` says what to answer; `first_token_seconds` passes before the first token, `token_seconds` after each.
     `finished` counts answers sent to their end, `cancelled` those whose caller hung up first, `connections` the
-    different connections that asked for answers. `models_status` is what a look at `/models` gets. If `strict`, it
+    different connections that asked for answers. `models_status` is what a look at `/models` gets, with
+    `models_headers` and `models_body`. If `strict`, it
     refuses what `chat_fault` finds; a prompt of more than `context_tokens` words it refuses as too long.
     """
 
@@ -186,6 +196,8 @@ class OpenAiStandin:
         self.finished = 0
         self.cancelled = 0
         self.models_status = 200
+        self.models_headers: dict[str, str] = {}
+        self.models_body = b'{"object": "list", "data": []}'
         self.strict = False
         self.context_tokens: int | None = None
         self.connections: set[tuple[str, int]] = set()
@@ -219,7 +231,7 @@ class OpenAiStandin:
             await self._changed.wait_for(lambda: condition(self))
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": []}, status=self.models_status)
+        return web.Response(body=self.models_body, status=self.models_status, headers=self.models_headers)
 
     async def _complete(self, http: web.Request) -> web.StreamResponse:
         request = await http.json()
@@ -236,7 +248,11 @@ class OpenAiStandin:
         if isinstance(answer, Refusal):
             error = {"message": f"I can't take {request['messages']}", "code": answer.code, "param": answer.param}
             return web.json_response({"error": error}, status=answer.status)
+        if isinstance(answer, Redirect):
+            return web.Response(status=answer.status, headers={"Location": answer.location})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        if isinstance(answer, Verbatim) and answer.encoding:
+            response.headers["Content-Encoding"] = answer.encoding
         try:
             await asyncio.sleep(self.first_token_seconds)
             await response.prepare(http)

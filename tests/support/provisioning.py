@@ -5,6 +5,8 @@ What the scripts themselves do (which file goes where with which mode, what is a
 is left alone the second time) is real. That the packages exist and fit each other is not shown here.
 """
 
+import hashlib
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,6 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _PROVISION_SECONDS = 60.0
+SIGNED_ARCHIVE = """# NVIDIA's
+Types: deb
+URIs: https://archive.example/ubuntu2404
+Suites: /
+Signed-By: /etc/apt/keyrings/nvidia.asc
+"""
 _DRIVER = "580.95.05"
 _STOOD_IN = (
     "apt-get",
@@ -73,7 +81,7 @@ mount -o remount,bind,ro "$1/usr"
 mount --bind "$1/usr-local" "$1/usr/local"
 mount --rbind /dev "$1/dev"
 mount --rbind /proc "$1/proc"
-exec chroot "$1" /usr/bin/env -i PATH=/stand-in:/usr/bin:/usr/sbin PACKAGE_SOURCES=/sources "${@:2}"
+exec /usr/sbin/chroot "$1" /usr/bin/env -i PATH=/stand-in:/usr/bin:/usr/sbin PACKAGE_SOURCES=/sources "${@:2}"
 """
 
 
@@ -114,6 +122,19 @@ class System:
             raise ProvisioningFailed(result.stdout)
         return (self.root / "asked").read_text(encoding="utf-8").splitlines()
 
+    def pin_agent(self, content: str) -> None:
+        """What a builder does who has checked the agent's file: its hash stands in `versions.env`."""
+        self.pin(CLOUDWATCH_AGENT_SHA256=hashlib.sha256(content.encode()).hexdigest())
+
+    def pin(self, **pins: str) -> None:
+        """Change what `versions.env` pins."""
+        path = self.root / "voicefleet/image/versions.env"
+        content = path.read_text(encoding="utf-8")
+        for name, value in pins.items():
+            content, count = re.subn(rf"^{name}=.*$", f"{name}={value}", content, flags=re.MULTILINE)
+            assert count == 1
+        path.write_text(content, encoding="utf-8")
+
     def tree(self) -> dict[str, tuple[int, bytes]]:
         """Mode and content of every file that provisioning could have written."""
         return {
@@ -145,16 +166,17 @@ def system(root: Path) -> System:
     ):
         (root / folder).mkdir(parents=True)
     (root / "usr-local").mkdir()
+    agent = f"amazon-cloudwatch-agent={versions()['CLOUDWATCH_AGENT']}\n"
     for name in ("bin", "lib", "lib64", "sbin"):
         (root / name).symlink_to(f"usr/{name}")
     for path, content in {
         "etc/machine-id": "0123456789abcdef\n",
         "root/.cache/pip": "what nobody needs\n",
         "var/log/syslog": "of the build\n",
-        "sources/nvidia.sources": "Types: deb\n",
+        "sources/nvidia.sources": SIGNED_ARCHIVE,
         "sources/nvidia.asc": "a key\n",
         "sources/pip.conf": "[global]\n",
-        "sources/amazon-cloudwatch-agent.deb": f"amazon-cloudwatch-agent={versions()['CLOUDWATCH_AGENT']}\n",
+        "sources/amazon-cloudwatch-agent.deb": agent,
         "state/module": f"{_DRIVER}\n",
         "state/programs": f"{_DRIVER}\n",
     }.items():
@@ -169,7 +191,9 @@ def system(root: Path) -> System:
         else:
             there.parent.mkdir(exist_ok=True)
             shutil.copy(here, there)
-    return System(root)
+    made = System(root)
+    made.pin_agent(agent)
+    return made
 
 
 def versions() -> dict[str, str]:

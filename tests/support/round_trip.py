@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from server.audio.log_mel import SAMPLE_RATE
 from server.client.transcripts import word_errors, words
 from server.workers.engine import TtsEngine
-from server.workers.engines.log_mel import SAMPLE_RATE
 from server.workers.engines.pieces import without_tags
 from server.workers.engines.whisper import WhisperEngine
 from server.workers.recognizer import Recognizer

@@ -63,9 +63,22 @@ class Service:
 def tts_service(keys: Keys, port: str = "0") -> Iterator[Service]:
     """A real voice on TCP with TLS and a token."""
     model_folder("hibari-heart")
-    tls = ("--tls-cert", str(keys.cert), "--tls-key", str(keys.key))
+    with _service("tts", port, "--tls-cert", str(keys.cert), "--tls-key", str(keys.key)) as service:
+        yield service
+
+
+@contextmanager
+def stt_service() -> Iterator[Service]:
+    """A real recogniser on TCP with a token."""
+    model_folder("tiny.en")
+    with _service("stt", "0") as service:
+        yield service
+
+
+@contextmanager
+def _service(kind: str, port: str, *options: str) -> Iterator[Service]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "server.main", "worker", "tts", "--listen", f"127.0.0.1:{port}", *tls],
+        [sys.executable, "-m", "server.main", "worker", kind, "--listen", f"127.0.0.1:{port}", *options],
         env={**os.environ, "VOICE_WORKER_TOKEN": TOKEN, "VOICE_LOG_LEVEL": "info"},
         stderr=subprocess.PIPE,
         text=True,

@@ -14,6 +14,7 @@ import numpy as np
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.engine import Voice
 from server.workers.serving import serve
+from server.workers.stt_worker import MAX_MESSAGE_BYTES
 from server.workers.tts_worker import TextToSpeech
 
 TRANSCRIPT = "What are your opening hours?"
@@ -78,7 +79,7 @@ async def run(address: str, transcript: str, streams: int) -> None:
         speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated
         speech_pb2_grpc.add_SpeechToTextServicer_to_server(FixedTranscript(transcript), server)  # type: ignore[no-untyped-call] # generated
 
-    await serve(address, register, engine.warm_up)
+    await serve(address, register, engine.warm_up, max_message_bytes=MAX_MESSAGE_BYTES)
 
 
 def main() -> None:

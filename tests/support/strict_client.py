@@ -36,6 +36,7 @@ class _Output:
 
 @dataclass
 class _Response:
+    beside: bool
     outputs: list[_Output] = field(default_factory=list)
     done: bool = False
 
@@ -56,8 +57,9 @@ class StrictClient:
 
     @property
     def active(self) -> str | None:
-        """Id of the response that is under way."""
-        return next((response_id for response_id, response in self.responses.items() if not response.done), None)
+        """Id of the conversation's response that is under way."""
+        open_ones = (response_id for response_id, response in self.responses.items() if not response.done)
+        return next((response_id for response_id in open_ones if not self.responses[response_id].beside), None)
 
     def transcript(self, item_id: str) -> str:
         """All that the deltas said of an item."""
@@ -107,7 +109,8 @@ class StrictClient:
     def _input_audio_buffer_committed(self, event: dict[str, Any]) -> None:
         assert event["previous_item_id"] == (self.items[-1] if self.items else None)
         self._committed = event["item_id"]
-        self.speaking = None
+        if self.speaking == self._committed:  # not what was said before, and is only now known to be a turn
+            self.speaking = None
 
     # --- items
 
@@ -140,8 +143,8 @@ class StrictClient:
         self._item_done.discard(event["item_id"])
 
     def _conversation_item_input_audio_transcription_delta(self, event: dict[str, Any]) -> None:
-        assert event["item_id"] in self.items
-        self.transcripts[event["item_id"]] = event["delta"]
+        assert event["item_id"] in (*self.items, self.speaking)
+        self.transcripts[event["item_id"]] = self.transcripts.get(event["item_id"], "") + event["delta"]
 
     def _conversation_item_input_audio_transcription_completed(self, event: dict[str, Any]) -> None:
         assert self.transcripts[event["item_id"]] == event["transcript"]
@@ -153,15 +156,16 @@ class StrictClient:
 
     def _response_created(self, event: dict[str, Any]) -> None:
         response = event["response"]
-        assert self.active is None, "one response at a time"
+        beside = response["conversation_id"] is None
+        assert beside or self.active is None, "one response at a time in the conversation"
         assert response["id"] not in self.responses, "response ids are unique"
         assert (response["status"], response["output"]) == ("in_progress", [])
-        self.responses[response["id"]] = _Response()
+        self.responses[response["id"]] = _Response(beside)
 
     def _response_done(self, event: dict[str, Any]) -> None:
         response = event["response"]
-        assert response["id"] == self.active, "a response is done once"
         known = self.responses[response["id"]]
+        assert not known.done, "a response is done once"
         assert all(output.done for output in known.outputs), "what a response opened it closes"
         assert response["output"] == [output.item for output in known.outputs]
         assert response["usage"]["total_tokens"] is not None, "usage is always filled"
@@ -244,8 +248,9 @@ class StrictClient:
         output.closed.append("arguments")
 
     def _active(self, event: dict[str, Any]) -> _Response:
-        assert event["response_id"] == self.active, "nothing comes after response.done"
-        return self.responses[event["response_id"]]
+        response = self.responses[event["response_id"]]
+        assert not response.done, "nothing comes after response.done"
+        return response
 
     def _open(self, event: dict[str, Any]) -> _Output:
         outputs = self._active(event).outputs

@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from server.access.admission import Admission, AtCapacity, Draining
+from server.access.admission import Admission, AtCapacity, CallerAtCapacity, Draining
+from server.access.auth import Principal
 from server.observability.metrics import REGISTRY
 
 
@@ -96,7 +97,6 @@ def test_the_metrics_say_what_it_says() -> None:
     assert REGISTRY.get_sample_value("voice_draining") == 1
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(1, 5), st.lists(st.booleans(), max_size=60))
 def test_never_more_than_the_limit_never_less_than_none(limit: int, comings: list[bool]) -> None:
     admission = Admission(limit, retry_after=1)
@@ -108,3 +108,30 @@ def test_never_more_than_the_limit_never_less_than_none(limit: int, comings: lis
             leases.pop().release()
         assert admission.active == len(leases) <= limit
         assert (admission.refusal is None) == (len(leases) < limit)
+
+
+def test_one_caller_holds_its_share_and_leaves_the_rest_to_others() -> None:
+    admission = Admission(limit=5, retry_after=3, per_key=3, per_token=2)
+    app, user, modest = Principal("app", "key"), Principal("user", "token"), Principal("user", "token", sessions=1)
+    first = admission.admit(user)
+    with pytest.raises(CallerAtCapacity, match=r"may hold 1 calls at once and does; try again in 3 s") as refused:
+        admission.admit(modest)
+    assert (refused.value.reason, refused.value.limit) == ("caller_full", 1)
+    assert admission.refusal is None  # which is the node's own
+    first.release()
+    admission.admit(modest)
+    admission.admit(user)
+    with pytest.raises(CallerAtCapacity):
+        admission.admit(user)
+    for _ in range(3):
+        admission.admit(app)
+    with pytest.raises(AtCapacity):
+        admission.admit(app)
+
+
+@pytest.mark.parametrize("caller", [None, Principal("local", "local"), Principal("app", "key")])
+def test_without_a_share_a_caller_may_hold_every_call(caller: Principal | None) -> None:
+    admission = Admission(limit=2, retry_after=3)
+    admission.admit(caller), admission.admit(caller)
+    with pytest.raises(AtCapacity):
+        admission.admit(caller)

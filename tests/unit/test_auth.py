@@ -171,3 +171,31 @@ def test_a_new_key_works_is_long_enough_and_is_never_the_same() -> None:
 def test_a_token_that_no_node_would_take_is_not_made(subject: str, ttl: float, message: str) -> None:
     with pytest.raises(TokenRefused, match=message):
         mint_token(SECRET, subject, ttl, 0)
+
+
+def test_what_a_credential_grants_comes_with_the_principal_and_makes_nobody_another() -> None:
+    expires = int(time.time()) + 60
+    principal = AUTH.authenticate(token(exp=expires, sessions=2))
+    assert (principal.expires_at, principal.sessions) == (expires, 2)
+    assert principal == AUTH.authenticate(token())
+    assert AUTH.authenticate(KEY).expires_at is None
+
+
+@pytest.mark.parametrize("sessions", [-1, 1.5, "2", True, None, [1]])
+def test_a_token_with_a_number_of_calls_that_is_none_is_refused(sessions: Any) -> None:
+    with pytest.raises(InvalidCredentials) as refused:
+        AUTH.authenticate(token(sessions=sessions))
+    assert refused.value.reason == "malformed"
+
+
+def test_a_withdrawn_key_or_secret_is_not_accepted_any_more() -> None:
+    by_key, by_token = AUTH.authenticate(KEY), AUTH.authenticate(token())
+    assert AUTH.still_accepts(by_key)
+    assert AUTH.still_accepts(by_token)
+    without_key = Authenticator(frozenset({hash_api_key(PLAIN_KEY)}), SECRET)
+    assert not without_key.still_accepts(by_key)
+    assert without_key.still_accepts(by_token)
+    other_secret = Authenticator(HASHES, SECRET[::-1])
+    assert other_secret.still_accepts(by_key)
+    assert not other_secret.still_accepts(by_token)
+    assert not Authenticator(HASHES, None).still_accepts(by_token)

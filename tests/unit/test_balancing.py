@@ -4,7 +4,7 @@ from collections import Counter
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.workers.balancing import (
@@ -57,7 +57,6 @@ def test_equals_take_turns() -> None:
     assert asked == ["a", "b", "c", "a", "b", "c"]
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.integers(0, 9), max_size=60))
 def test_no_worker_is_ever_two_streams_ahead_of_another_while_none_end(calls: list[int]) -> None:
     workers = balancer("a", "b", "c")
@@ -254,7 +253,6 @@ def test_a_worker_that_failed_is_not_asked_again_because_another_is_busy() -> No
 STEPS = st.lists(st.tuples(st.sampled_from(["fail", "refuse", "down", "up"]), st.sampled_from("abc")), max_size=40)
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_whatever_happens_a_clause_ends(happenings: list[tuple[str, str]]) -> None:
     """Its tries are bounded, and so is its time: two waits beside what the workers themselves take."""

@@ -15,6 +15,7 @@ from server.fleet.group_requests import Answer, Protect
 from server.fleet.imds import Imds, ImdsUnavailable
 from server.observability.metrics import REGISTRY
 from server.settings.settings import Settings, SettingsError
+from server.smart_turn_processor import SmartTurnProcessor
 from server.stt_processor import SttError, SttProcessor
 from server.vad_processor import FRAME_SAMPLES, VadProcessor
 from server.workers import speech_pb2
@@ -122,6 +123,18 @@ async def test_frames_that_the_detector_fails_to_judge_are_silence_and_the_next_
     assert heard[:2] == [0.0, 0.0]
     assert all(probability > 0.0 for probability in heard[2:])
     assert REGISTRY.get_sample_value("voice_vad_errors_total") == before + 2
+
+
+async def test_a_pause_that_smart_turn_fails_to_judge_has_no_opinion_and_the_next_one_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    smart_turn = SmartTurnProcessor(model_folder("smart-turn-v3.2") / "smart-turn-v3.2-cpu.onnx")
+    before = REGISTRY.get_sample_value("voice_smart_turn_errors_total") or 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr(smart_turn, "_infer", raising(RuntimeError("out of memory")))
+        assert await smart_turn.probability(bytes(2000)) is None
+    assert await smart_turn.probability(bytes(2000)) is not None
+    assert REGISTRY.get_sample_value("voice_smart_turn_errors_total") == before + 1
 
 
 async def test_a_worker_that_the_system_can_not_start_is_given_up_with_its_reason() -> None:

@@ -35,6 +35,7 @@ def test_the_catalogue_names_each_model_once_with_a_licence_and_a_source() -> No
 
     assert list(catalogue) == [
         "silero-vad",
+        "smart-turn-v3.2",
         "tiny.en",
         "base",
         "small",
@@ -43,7 +44,7 @@ def test_the_catalogue_names_each_model_once_with_a_licence_and_a_source() -> No
         "chatterbox-turbo",
     ]
     for model in catalogue.values():
-        assert model.licence in {"MIT", "Apache-2.0"}
+        assert model.licence in {"MIT", "Apache-2.0", "BSD-2-Clause"}
         assert model.sources
         assert model.size == sum(file.size for file in model.files)
 
@@ -108,9 +109,16 @@ def test_a_source_that_is_not_pinned_or_not_complete_is_refused(sources: str) ->
 
 
 def test_a_node_needs_the_models_of_its_settings() -> None:
-    assert required_models(settings()) == ["silero-vad", "tiny.en", "smollm2-135m", "hibari-heart"]
+    assert required_models(settings()) == [
+        "silero-vad",
+        "smart-turn-v3.2",
+        "tiny.en",
+        "smollm2-135m",
+        "hibari-heart",
+    ]
     assert required_models(settings(stt_model="base", llm="bedrock:some.model")) == [
         "silero-vad",
+        "smart-turn-v3.2",
         "base",
         "hibari-heart",
     ]
@@ -131,7 +139,12 @@ def test_a_gateway_whose_voices_are_elsewhere_needs_no_voice_model() -> None:
 
 
 def test_a_folder_of_the_users_own_is_not_fetched(tmp_path: Path) -> None:
-    assert required_models(settings(stt_model=str(tmp_path))) == ["silero-vad", "smollm2-135m", "hibari-heart"]
+    assert required_models(settings(stt_model=str(tmp_path))) == [
+        "silero-vad",
+        "smart-turn-v3.2",
+        "smollm2-135m",
+        "hibari-heart",
+    ]
 
 
 @pytest.mark.parametrize("name", ["large-v9", "hibari-heart"])

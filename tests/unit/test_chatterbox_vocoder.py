@@ -84,7 +84,7 @@ def test_streamed_is_what_upstream_makes_in_one_go(module: HiFTGenerator, vocode
     mel = mel_of(1, 150)
     reference = upstream_audio(module, mel, seed=3)
 
-    @settings(max_examples=8, deadline=None, derandomize=True)
+    @settings(max_examples=8, derandomize=True)
     @given(st.lists(st.integers(1, 60), min_size=1, max_size=8))
     def in_hops_of(sizes: list[int]) -> None:
         audio = torch.cat(streamed(vocoder, 3, mel, sizes))

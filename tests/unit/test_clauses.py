@@ -204,6 +204,7 @@ PLAIN_TEXT = st.text(alphabet="abcDEF12 .,;:!?—'", max_size=400).map("So ".__a
 @given(ANY_TEXT, st.lists(st.integers(0, 400), max_size=20))
 @example("3.14 is pi. It", [1, 2])
 @example("**Yes.** No", [1, 6, 7])
+@example("](a Yes. No. [b", [9])
 def test_where_the_deltas_were_cut_makes_no_difference(text: str, places: list[int]) -> None:
     ends = sorted({min(place, len(text)) for place in places} | {0, len(text)})
     deltas = [text[start:end] for start, end in pairwise(ends)]

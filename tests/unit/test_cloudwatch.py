@@ -1,7 +1,7 @@
 """What a node publishes of a histogram: only what is new, by the middle of its bucket, within CloudWatch's limits."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
@@ -40,7 +40,6 @@ def test_each_set_of_labels_is_a_distribution_of_its_own() -> None:
     assert deltas.take() == {(("stage", "tts"),): {0.25: 1}}
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.lists(st.floats(0, 5), max_size=20), max_size=5))
 def test_nothing_is_lost_or_counted_twice(beats: list[list[float]]) -> None:
     measured = histogram()

@@ -60,6 +60,16 @@ def test_a_deleted_item_is_gone() -> None:
     assert "a" not in history
 
 
+def test_what_came_after_an_item_is_known() -> None:
+    history = History()
+    for name in ("a", "b", "c"):
+        history.insert(Message(name, "user"))
+    assert [item.id for item in history.after("a")] == ["b", "c"]
+    assert list(history.after("c")) == []
+    with pytest.raises(ItemNotFound):
+        list(history.after("d"))
+
+
 def test_a_model_sees_what_has_words_and_what_was_called() -> None:
     items: list[Item] = [
         Message("1", "system", [Part("input_text", "Be brief.")]),
@@ -79,3 +89,17 @@ def test_a_model_sees_what_has_words_and_what_was_called() -> None:
         ToolCall("call_1", "f", "{}"),
         ToolResult("call_1", "done"),
     ]
+
+
+def test_what_somebody_said_last_is_known_whatever_came_after() -> None:
+    history = History()
+    assert history.latest("assistant") == ""
+    for item in (
+        Message("a", "assistant", [Part("output_text", "Which number?")]),
+        FunctionCallOutput("b", "call_1", "{}"),
+        Message("c", "user", [Part("input_text", "four")]),
+    ):
+        history.insert(item)
+    assert history.latest("assistant") == "Which number?"
+    assert history.latest("user") == "four"
+    assert history.latest("system") == ""

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from infra.config import ConfigError, Environment, load_environments
+from server.settings.secrets import secret_settings
+from server.settings.settings import Settings
 
 CDK_JSON = json.loads((Path(__file__).parents[2] / "cdk.json").read_text(encoding="utf-8"))
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
@@ -73,6 +75,15 @@ def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
         ({"load_balancer": {"plain_clients": ["0.0.0.0/0"]}}, "takes private networks"),
         ({"network": {"vpc_id": "mine"}}, "network.vpc_id: got 'mine'"),
         ({"network": {"zones": 1}}, "network.zones: got 1; Input should be greater than or equal to 2"),
+        ({"network": {"s3_prefix_list": "pl-1"}}, "network.s3_prefix_list: got 'pl-1'"),
+        (
+            {"network": {"s3_prefix_list": "pl-63a5400a", "interface_endpoints": False}},
+            "s3_prefix_list: takes a VPC that is made, with interface_endpoints",
+        ),
+        (
+            {"network": {"s3_prefix_list": "pl-63a5400a", "vpc_id": "vpc-0123456789abcdef0"}},
+            "s3_prefix_list: takes a VPC that is made, with interface_endpoints",
+        ),
         ({"fleet": {"instance_types": ["p4d.24xlarge"]}}, "fleet.instance_types.0: got 'p4d.24xlarge'"),
         ({"fleet": {"min_nodes": 9}}, "min_nodes: got 9; takes at most max_nodes, 8"),
         ({"fleet": {"drain_seconds": 36_000}}, "drain_seconds: got 36000; takes at most 30000"),
@@ -105,6 +116,19 @@ def test_a_wrong_value_is_refused_by_name(options: dict[str, Any], complaint: st
 
 
 @pytest.mark.parametrize(
+    ("addresses", "ports"),
+    [
+        (None, []),
+        ("unix:/run/tts.sock,127.0.0.1:50051", []),
+        ("tts-1.internal:50051, tts-2.internal:50051, 10.0.0.7:50052", [50051, 50052]),
+    ],
+)
+def test_the_ports_of_speech_workers_elsewhere_are_known(addresses: str | None, ports: list[int]) -> None:
+    settings = {"VOICE_TTS_ADDRESS": addresses} if addresses else {}
+    assert load(node={"settings": settings}).node.speech_ports == ports
+
+
+@pytest.mark.parametrize(
     ("options", "wrong"),
     [
         ({"fleet": {"instance_types": ["p4d.24xlarge"]}}, ["fleet.instance_types.0: got 'p4d.24xlarge'"]),
@@ -119,6 +143,52 @@ def test_each_wrong_value_is_told_in_one_line(options: dict[str, Any], wrong: li
         load(**options)
     told = [line.removeprefix("test (us-east-1): ").partition(";")[0] for line in str(refused.value).splitlines()]
     assert told == wrong
+
+
+SECRETS = {
+    "VOICE_API_KEYS": "hush",
+    "VOICE_TOKEN_SECRET": "hush" * 16,
+    "VOICE_WORKER_TOKEN": "hush" * 16,
+    "VOICE_LLM_API_KEY": "hush",
+}
+
+
+def test_every_secret_setting_of_a_node_is_tried_here() -> None:
+    assert {f"VOICE_{name.upper()}" for name in secret_settings(Settings)} == SECRETS.keys()
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("region", [False, True])
+def test_a_secret_among_the_settings_of_a_node_is_refused_by_name_and_with_the_place_where_it_belongs(
+    name: str, region: bool
+) -> None:
+    node = {"settings": {"VOICE_STT_MODEL": "base", name: SECRETS[name]}}
+    with pytest.raises(ConfigError) as refused:
+        load(**({"regions": {"us-east-1": {"node": node}}} if region else {"node": node}))
+    field = name.removeprefix("VOICE_").lower()
+    assert f"node.settings: {name} as {field} belong into the secret of Secrets Manager" in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_password_in_an_address_is_refused_as_a_secret_is() -> None:
+    with pytest.raises(ConfigError, match="VOICE_ALLOWED_ORIGINS: a user name or password in an address") as refused:
+        load(node={"settings": {"VOICE_ALLOWED_ORIGINS": "https://a.example,https://me:hush@b.example"}})
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"settings": {"VOICE_API_KEY": "hush"}},
+        {"settings": {"VOICE_API_KEYS": ["hush"]}},
+        {"settings": "VOICE_API_KEYS=hush"},
+        ["VOICE_API_KEYS=hush"],
+    ],
+)
+def test_what_may_be_a_secret_gone_astray_is_in_no_message(node: Any) -> None:
+    with pytest.raises(ConfigError, match="node") as refused:
+        load(node=node)
+    assert "hush" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

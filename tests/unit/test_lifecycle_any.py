@@ -105,4 +105,4 @@ class AnyLife(RuleBasedStateMachine):
 
 
 TestAnyLife = AnyLife.TestCase
-TestAnyLife.settings = settings(deadline=None, max_examples=150)  # a busy machine is no failure
+TestAnyLife.settings = settings(max_examples=150)

@@ -1,9 +1,11 @@
 """A conversation's history in the shape that the services accept."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from server.llm.history import dialogue, well_formed
-from server.llm.interface import AssistantText, ChatMessage, SystemText, ToolCall, ToolResult, UserText
+from server.llm.history import dialogue, in_wire_format, well_formed
+from server.llm.interface import AssistantText, ChatMessage, Memo, SystemText, ToolCall, ToolResult, UserText
 
 A, B = ToolCall("a", "get_weather", "{}"), ToolCall("b", "get_time", "{}")
 RESULT_A, RESULT_B = ToolResult("a", "sunny"), ToolResult("b", "noon")
@@ -76,3 +78,39 @@ def test_turns_alternate_and_the_users_are_first_and_last(
 def test_what_the_application_says_at_the_start_is_instructions() -> None:
     shaped = dialogue("Be brief.", [SystemText("Be kind."), HI])
     assert (shaped.instructions, shaped.turns) == (["Be brief.", "Be kind."], [[HI]])
+
+
+_MESSAGES = st.sampled_from(
+    [HI, BYE, A, B, RESULT_A, RESULT_B, UserText(" "), AssistantText(""), SystemText("Be kind."), UserText("And now?")]
+)
+
+
+@given(st.lists(_MESSAGES, max_size=12), st.lists(st.integers(0, 12), max_size=6))
+def test_a_conversation_that_grows_is_shaped_as_if_it_were_seen_for_the_first_time(
+    messages: list[ChatMessage], lengths: list[int]
+) -> None:
+    """Whatever was asked before, in whatever order: items are inserted, deleted and changed between two requests."""
+    memo = Memo()
+    for length in [*lengths, len(messages)]:
+        shaped = dialogue("Be brief.", messages[:length], memo)
+        assert shaped == dialogue("Be brief.", messages[:length])
+        wire = in_wire_format(shaped, memo, _written)
+        assert wire == [_written(index % 2 == 1, turn)[0] for index, turn in enumerate(shaped.turns)]
+
+
+def test_of_a_conversation_that_has_grown_only_what_is_new_is_put_into_words_for_the_service() -> None:
+    memo, written = Memo(), []
+
+    def write(by_assistant: bool, turn: list[ChatMessage]) -> list[dict[str, object]]:
+        written.append(turn)
+        return _written(by_assistant, turn)
+
+    messages: list[ChatMessage] = [HI]
+    for _ in range(10):
+        in_wire_format(dialogue("", messages, memo), memo, write)
+        messages += [BYE, HI]
+    assert len(written) == 1 + 9 * 3, "of each request the newest turn, and the two before it, which it settles"
+
+
+def _written(by_assistant: bool, turn: list[ChatMessage]) -> list[dict[str, object]]:
+    return [{"assistant": by_assistant, "turn": list(turn)}]

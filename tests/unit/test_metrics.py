@@ -6,14 +6,22 @@ from typing import get_args
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.access.admission import AtCapacity, Draining
+from server.access.admission import AtCapacity, CallerAtCapacity, Draining
+from server.access.call_time import EndReason
+from server.conversation.events import EndOfTurn
 from server.fleet.group_requests import Request
+from server.held_answer import Outcome
 from server.llm.interface import LlmFailure
 
 EXPECTED = {
-    "voice_handshakes_refused_total": {AtCapacity.reason, Draining.reason}
+    "voice_handshakes_refused_total": {AtCapacity.reason, CallerAtCapacity.reason, Draining.reason}
     | {"credentials", "origin", "path", "subprotocol"},
-    "voice_queue_refused_total": {"stt", "tts", "outgoing"},
+    "voice_calls_ended_total": set(get_args(EndReason)),
+    "voice_speculations_total": set(get_args(Outcome)),
+    "voice_speculation_wasted_seconds_total": {"model", "speech"},
+    "voice_speculation_wasted_tokens_total": {"input", "output"},
+    "voice_turn_ends_total": set(get_args(EndOfTurn)),
+    "voice_queue_refused_total": {"smart_turn", "stt", "tts", "outgoing"},
     "voice_llm_errors_total": set(get_args(LlmFailure)),
     "voice_worker_restarts_total": {"stt", "tts"},
     "voice_worker_retries_total": {"stt", "tts"},

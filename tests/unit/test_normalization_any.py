@@ -5,7 +5,7 @@ import time
 from itertools import product
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.normalization.english import spoken_form
@@ -56,7 +56,6 @@ def test_prose_stays_as_it_is(text: str) -> None:
     assert spoken_form(text) == text
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(ANY_TEXT)
 @example("@example.com0")
 @example("Ω§0")

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from server.audio.formats import AudioFormat
-from server.conversation.context import Truncation
+from server.conversation.config import ToolFiller, Truncation
 from server.conversation.endpointing import TurnDetection
+from server.conversation.turn_policy import Eagerness
 from server.dialects.openai.session import Session, audio_format
 from server.llm.interface import Tool
 
@@ -46,11 +47,13 @@ def test_null_is_the_default_again(session: Session) -> None:
         {
             "tools": [{"type": "function", "name": "f"}],
             "x_temperature": 0.5,
+            "x_tool_filler": {"text": "One moment."},
             "max_output_tokens": 10,
             "audio": {"output": {"voice": "marin", "format": {"type": "audio/pcmu"}}},
         }
     )
-    nulls = {"tools": None, "x_temperature": None, "max_output_tokens": None, "type": None}
+    names = ("tools", "x_temperature", "x_tool_filler", "max_output_tokens", "type")
+    nulls: dict[str, Any] = dict.fromkeys(names)
     restored = changed.updated(nulls | {"audio": {"output": {"voice": None, "format": None}}})
     assert shown(restored) == shown(session)
     assert shown(changed.updated({"audio": None}))["audio"] == shown(session)["audio"]
@@ -89,14 +92,23 @@ def test_turn_detection_is_set_whole(session: Session) -> None:
     assert again.config().turn_detection == TurnDetection(threshold=0.7)
 
 
-@pytest.mark.parametrize(("eagerness", "silence"), [("high", 0.4), ("medium", 0.6), ("auto", 0.6), ("low", 1.2)])
-def test_semantic_vad_is_accepted(session: Session, eagerness: str, silence: float) -> None:
+@pytest.mark.parametrize(
+    ("eagerness", "meant"), [("high", "high"), ("medium", "medium"), ("auto", "medium"), ("low", "low")]
+)
+def test_semantic_vad_is_accepted(session: Session, eagerness: str, meant: Eagerness) -> None:
     settings = {"type": "semantic_vad", "eagerness": eagerness, "interrupt_response": False, "create_response": False}
     changed = session.updated({"audio": {"input": {"turn_detection": settings}}})
     assert shown(changed)["audio"]["input"]["turn_detection"] == settings
     assert changed.config().turn_detection == TurnDetection(
-        silence=silence, create_response=False, interrupt_response=False
+        create_response=False, interrupt_response=False, eagerness=meant
     )
+
+
+@pytest.mark.parametrize(("eagerness", "meant"), [("auto", "medium"), ("low", "low"), (None, None)])
+def test_server_vad_may_end_turns_by_what_was_said(session: Session, eagerness: str, meant: Eagerness) -> None:
+    settings = {"type": "server_vad", "threshold": 0.7, "x_eagerness": eagerness}
+    changed = session.updated({"audio": {"input": {"turn_detection": settings}}})
+    assert changed.config().turn_detection == TurnDetection(0.7, eagerness=meant)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +204,15 @@ def test_the_server_says_what_a_session_is_called(session: Session) -> None:
 )
 def test_modalities(session: Session, modalities: list[str], modality: str) -> None:
     assert session.updated({"output_modalities": modalities}).config().response.modality == modality
+
+
+def test_a_filler_is_said_after_a_moment_unless_told_otherwise(session: Session) -> None:
+    assert session.config().response.tool_filler is None
+    changed = session.updated({"x_tool_filler": {"text": "One moment."}})
+    assert changed.config().response.tool_filler == ToolFiller("One moment.", 0.8)
+    again = changed.updated({"x_tool_filler": {"text": "Let me see.", "after_ms": 1500}})
+    assert again.config().response.tool_filler == ToolFiller("Let me see.", 1.5)
+    assert shown(again)["x_tool_filler"] == {"text": "Let me see.", "after_ms": 1500}
 
 
 def test_tools_and_limits(session: Session) -> None:

@@ -161,3 +161,37 @@ def test_what_was_heard_is_a_growing_prefix_of_what_was_said(
     assert whole.startswith(late)
     assert late.startswith(early)
     assert playback.text("item", playback.sent("item")) == whole
+
+
+def test_what_is_said_between_two_times_is_known_to_the_word() -> None:
+    playback = Playback()
+    playback.clause("item", "We open at nine in the morning.")
+    playback.audio("item", 3.1, now=10.0)  # ten characters a second
+    playback.clause("item", "And close at five.")
+    playback.audio("item", 1.8, now=10.0)
+    assert playback.said(10.0, 11.0) == "We open at"
+    assert playback.said(11.1, 11.5) == "nine"
+    assert playback.said(12.5, 13.5) == "morning. And close"
+    assert playback.said(14.1, 20.0) == "at five."
+    assert playback.said(15.0, 20.0) == playback.said(5.0, 9.0) == ""
+
+
+def test_a_question_is_asked_when_its_last_word_is_played() -> None:
+    playback = Playback()
+    playback.clause("item", "Shall I book it?")
+    playback.audio("item", 1.6, now=10.0)
+    playback.clause("item", "It costs nine euros.")
+    playback.audio("item", 2.0, now=10.0)
+    assert playback.asked(11.0, 12.0)
+    assert not playback.asked(10.0, 11.0)
+    assert not playback.asked(12.0, 14.0)
+
+
+def test_playback_has_begun_when_there_was_nothing_to_play_before() -> None:
+    playback = Playback()
+    playback.clause("item", "We open at nine.")
+    playback.audio("item", 1.0, now=10.0)
+    playback.audio("item", 1.0, now=10.5)
+    assert playback.began_at == 10.0
+    playback.audio("item", 1.0, now=13.0)
+    assert playback.began_at == 13.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from server.audio import Samples
-from server.client.playout import AUDIBLE, Playout, is_audible, last_audible
+from server.client.playout import AUDIBLE, Playout, first_audible, is_audible, last_audible
 
 RATE = 24_000
 
@@ -60,16 +60,17 @@ def test_nothing_was_played_of_an_answer_that_never_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "audible", "last"),
+    ("samples", "audible", "first", "last"),
     [
-        ([], False, 0),
-        ([0, AUDIBLE - 1, 1 - AUDIBLE], False, 0),
-        ([0, AUDIBLE, 0], True, 2),
-        ([0, -AUDIBLE, 5], True, 2),
-        ([-32768, 0], True, 1),  # whose absolute value 16 bits do not hold
+        ([], False, 0, 0),
+        ([0, AUDIBLE - 1, 1 - AUDIBLE], False, 3, 0),
+        ([0, AUDIBLE, 0], True, 1, 2),
+        ([0, -AUDIBLE, 5], True, 1, 2),
+        ([-32768, 0], True, 0, 1),  # whose absolute value 16 bits do not hold
     ],
 )
-def test_what_a_person_would_hear(samples: list[int], audible: bool, last: int) -> None:
+def test_what_a_person_would_hear(samples: list[int], audible: bool, first: int, last: int) -> None:
     played = np.array(samples, np.int16)
     assert is_audible(played) is audible
+    assert first_audible(played) == first
     assert last_audible(played) == last

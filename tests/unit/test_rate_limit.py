@@ -1,10 +1,10 @@
 """The allowance of audio: real time always passes, a burst passes once, a flood does not."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from server.access.rate_limit import AudioAllowance, AudioRateExceeded
+from server.access.rate_limit import AudioAllowance, AudioRateExceeded, TokenBucket
 
 
 def test_speech_in_real_time_passes_for_ever() -> None:
@@ -38,7 +38,6 @@ def test_silence_saves_up_no_more_than_the_burst() -> None:
     allowance.take(5.0, now=3600.0)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.floats(1, 10),
     st.floats(0.5, 20),
@@ -56,3 +55,20 @@ def test_no_more_passes_than_the_burst_and_the_rate_allow(
             continue
         passed += seconds
         assert passed <= burst + rate * now + 1e-6
+
+
+def test_what_is_gone_already_may_be_spent_into_debt_and_is_waited_for() -> None:
+    bucket = TokenBucket(rate=0.25, burst=2.0)
+    assert bucket.spend(2.0, 100.0) == 0.0
+    assert bucket.spend(0.5, 100.0) == pytest.approx(2.0)
+    assert bucket.spend(0.0, 101.0) == pytest.approx(1.0)
+    assert bucket.spend(0.0, 102.0) == 0.0
+
+
+def test_a_bucket_fills_to_its_burst_and_no_further() -> None:
+    bucket = TokenBucket(rate=1.0, burst=2.0)
+    assert bucket.take(2, 0.0)
+    assert not bucket.take(1, 0.5)
+    assert bucket.take(1, 1.0)
+    assert not bucket.take(3, 1000.0)
+    assert bucket.take(2, 1000.0)

@@ -1,6 +1,7 @@
 """Settings: a wrong one is named with what it got and what it takes, and each source overrides those below it."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def toml(folder: Path, content: str) -> Path:
         ("AUDIO_BURST_SECONDS", "inf", "a number from 1 up to 3600"),
         ("DRAIN_SECONDS", "-1", "a number from 0"),
         ("SEND_AHEAD_SECONDS", "60", "a number from 0.1 up to 30"),
+        ("SPECULATION", "tts", "'auto' or 'off' or 'stt' or 'full'"),
         ("LLM", "gpt", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
         ("LLM", "bedrock:", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
         ("LLM", "openai:m@ftp://host", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
@@ -150,6 +152,10 @@ def test_only_hashes_of_keys_are_kept() -> None:
             {"worker_token": "tooShortSecret"},
             "VOICE_WORKER_TOKEN: got a value that is not shown; takes at least 32 bytes",
         ),
+        (
+            {"llm_api_key": "tooShortSecret\n"},
+            "VOICE_LLM_API_KEY: got a value that is not shown; takes letters, digits",
+        ),
         ({"llm_api_key": ["tooShortSecret"]}, "VOICE_LLM_API_KEY: got a value that is not shown; takes a secret"),
     ],
 )
@@ -167,6 +173,33 @@ def test_a_good_secret_is_not_shown_either() -> None:
     assert settings.token_secret.get_secret_value() == SECRET
     assert SECRET not in repr(settings)
     assert "sk-1234" not in repr(settings)
+
+
+def test_a_user_in_the_models_url_and_a_key_are_one_too_many() -> None:
+    with pytest.raises(SettingsError, match=r"^VOICE_LLM and VOICE_LLM_API_KEY: .*takes either .*$") as refused:
+        load_settings(llm="openai:m@https://anna:tulip@host/v1", llm_api_key="sk-1234")
+    assert not re.search("anna|tulip|sk-1234", str(refused.value))
+    assert load_settings(llm="openai:m@https://anna:tulip@host/v1").llm_api_key is None
+    assert load_settings(llm="openai:a@b@https://host/v1", llm_api_key="sk-1234").llm_api_key is not None
+    assert load_settings(llm="openai:m@https://anna:tulip@host/v1", llm_api_key="").llm_api_key is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://", "https://:80/v1", "https://host:port/v1", "https://host:99999/v1", "https://[::1/v1", "http://u@"],
+)
+def test_an_address_that_leads_nowhere_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^VOICE_LLM: got .*; takes 'local', 'bedrock:MODEL_ID' or"):
+        load_settings(llm=f"openai:m@{url}")
+
+
+@pytest.mark.parametrize(
+    "llm", ["openai:m@https://anna:tulip@host:x/v1", "openai:https://anna:tu/l@ip@host/v1 ", "https://anna:tulip@host"]
+)
+def test_a_user_in_a_wrong_url_is_not_shown(llm: str) -> None:
+    with pytest.raises(SettingsError, match="VOICE_LLM: got ") as refused:
+        load_settings(llm=llm)
+    assert not re.search("anna|tu/l|tulip", str(refused.value))
 
 
 def test_both_ports_may_be_any_that_is_free() -> None:
@@ -248,3 +281,20 @@ def test_a_misspelled_variable_is_refused_and_its_value_not_shown(monkeypatch: p
         load_settings()
     assert [line.partition(":")[0] for line in str(refused.value).splitlines()] == ["VOICE_PROT", "VOICE_TOKEN_SECRETE"]
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "cores", "begins"),
+    [
+        ({}, 1, "stt"),
+        ({}, 2, "full"),
+        ({"llm": "openai:m@http://127.0.0.1:8000/v1"}, 1, "full"),
+        ({"speculation": "full"}, 1, "full"),
+        ({"speculation": "off"}, 2, "off"),
+    ],
+)
+def test_answers_begin_early_where_the_machine_has_room_for_it_or_as_is_set(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], cores: int, begins: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert load_settings(**options).effective_speculation == begins

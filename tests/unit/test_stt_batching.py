@@ -1,4 +1,4 @@
-"""The micro-batcher: its decisions, and the shell that carries them out."""
+"""The micro-batcher: the shell that carries out what the fair queue decides."""
 
 import asyncio
 import threading
@@ -6,64 +6,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from server.workers.batching import BatchQueue, Entry, MicroBatcher, QueueFull
-
-
-def _queue(keys: str, limit: int = 100, max_batch: int = 3) -> BatchQueue[int]:
-    queue: BatchQueue[int] = BatchQueue(limit, max_batch)
-    for number, key in enumerate(keys):
-        queue.add(Entry(number, key))
-    return queue
-
-
-def _drain(queue: BatchQueue[int]) -> list[list[int]]:
-    batches = []
-    while batch := queue.next_batch():
-        batches.append([entry.job for entry in batch])
-    return batches
-
-
-def test_the_oldest_takes_its_own_kind_along() -> None:
-    assert _drain(_queue("abab")) == [[0, 2], [1, 3]]
-
-
-def test_a_batch_is_no_larger_than_allowed() -> None:
-    assert _drain(_queue("aaaaa")) == [[0, 1, 2], [3, 4]]
-
-
-def test_an_empty_queue_gives_no_batch() -> None:
-    assert _queue("").next_batch() == []
-
-
-def test_a_full_queue_says_so_with_its_limit() -> None:
-    queue = _queue("aa", limit=2)
-    with pytest.raises(QueueFull, match="2 are waiting"):
-        queue.add(Entry(2, "a"))
-
-
-def test_a_discarded_entry_never_runs_and_one_that_runs_may_be_discarded() -> None:
-    queue: BatchQueue[int] = BatchQueue(2, 1)
-    entries = [Entry(0, "a"), Entry(1, "a")]
-    for entry in entries:
-        queue.add(entry)
-    queue.discard(entries[1])
-    assert [entry.job for entry in queue.next_batch()] == [0]
-    queue.discard(entries[0])
-    assert len(queue) == 0
-
-
-@given(st.text("abc", max_size=30), st.integers(1, 5))
-def test_all_run_once_and_in_order_among_their_kind(keys: str, max_batch: int) -> None:
-    batches = _drain(_queue(keys, max_batch=max_batch))
-    assert sorted(job for batch in batches for job in batch) == list(range(len(keys)))
-    for kind in "abc":
-        jobs = [job for batch in batches for job in batch if keys[job] == kind]
-        assert jobs == sorted(jobs)
-    # nobody overtakes the oldest: each batch starts with the oldest that was left
-    assert [batch[0] for batch in batches] == sorted(batch[0] for batch in batches)
+from server.workers.batching import Batched, MicroBatcher
+from server.workers.fair_queue import QueueFull
 
 
 class _Gate:
@@ -88,19 +33,24 @@ class _Gate:
 async def _running(
     compute: Callable[[Sequence[int]], Sequence[int]], limit: int = 10
 ) -> AsyncIterator[MicroBatcher[int, int]]:
-    batcher = MicroBatcher(compute, limit, max_batch=4)
+    batcher = MicroBatcher(compute, limit, max_batch=4, quantum=1.0)
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(batcher.run())
         yield batcher
         run.cancel()
 
 
+async def _submit(batcher: MicroBatcher[int, int], job: int, flow: int | None = None) -> Batched[int]:
+    """Each job is another call's, unless `flow` says whose."""
+    return await batcher.submit(job, "a", job if flow is None else flow, cost=1.0)
+
+
 async def test_it_starts_at_once_and_what_arrives_meanwhile_is_the_next_batch() -> None:
     gate = _Gate()
     async with _running(gate) as batcher, asyncio.TaskGroup() as tasks:
-        first = tasks.create_task(batcher.submit(1, "a"))
+        first = tasks.create_task(_submit(batcher, 1))
         await gate.wait_begun()
-        rest = [tasks.create_task(batcher.submit(job, "a")) for job in (2, 3)]
+        rest = [tasks.create_task(_submit(batcher, job)) for job in (2, 3)]
         await asyncio.sleep(0)
         gate.may_end.release(2)
     assert gate.batches == [[1], [2, 3]]
@@ -112,9 +62,9 @@ async def test_it_starts_at_once_and_what_arrives_meanwhile_is_the_next_batch() 
 async def test_a_cancelled_job_leaves_the_queue() -> None:
     gate = _Gate()
     async with _running(gate) as batcher, asyncio.TaskGroup() as tasks:
-        tasks.create_task(batcher.submit(1, "a"))
+        tasks.create_task(_submit(batcher, 1))
         await gate.wait_begun()
-        doomed, kept = (tasks.create_task(batcher.submit(job, "a")) for job in (2, 3))
+        doomed, kept = (tasks.create_task(_submit(batcher, job)) for job in (2, 3))
         await asyncio.sleep(0)
         doomed.cancel()
         await asyncio.sleep(0)
@@ -126,9 +76,9 @@ async def test_a_cancelled_job_leaves_the_queue() -> None:
 async def test_a_job_cancelled_while_it_runs_does_not_disturb_the_others_of_its_batch() -> None:
     gate = _Gate()
     async with _running(gate) as batcher, asyncio.TaskGroup() as tasks:
-        tasks.create_task(batcher.submit(1, "a"))
+        tasks.create_task(_submit(batcher, 1))
         await gate.wait_begun()
-        doomed, kept = (tasks.create_task(batcher.submit(job, "a")) for job in (2, 3))
+        doomed, kept = (tasks.create_task(_submit(batcher, job)) for job in (2, 3))
         await asyncio.sleep(0)
         gate.may_end.release()
         await gate.wait_begun()
@@ -137,26 +87,43 @@ async def test_a_job_cancelled_while_it_runs_does_not_disturb_the_others_of_its_
     assert kept.result().result == 6
 
 
-async def test_one_too_many_is_refused_and_those_before_are_served() -> None:
+async def test_a_call_that_fills_the_queue_is_refused_and_makes_room_for_others() -> None:
     gate = _Gate()
-    async with _running(gate, limit=1) as batcher, asyncio.TaskGroup() as tasks:
-        tasks.create_task(batcher.submit(1, "a"))
+    async with _running(gate, limit=2) as batcher, asyncio.TaskGroup() as tasks:
+        tasks.create_task(_submit(batcher, 1))
         await gate.wait_begun()
-        waiting = tasks.create_task(batcher.submit(2, "a"))
+        waiting = [tasks.create_task(_submit(batcher, job)) for job in (2, 3)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):
-            await batcher.submit(3, "a")
+            await _submit(batcher, 4, flow=2)
         gate.may_end.release(2)
-    assert waiting.result().result == 4
+    assert [task.result().result for task in waiting] == [4, 6]
 
 
-async def test_a_computation_that_fails_fails_its_batch_and_not_the_next() -> None:
+async def test_the_newest_of_the_greediest_is_told_that_it_had_to_make_room() -> None:
+    gate = _Gate()
+    async with _running(gate, limit=4) as batcher, asyncio.TaskGroup() as tasks:
+        tasks.create_task(_submit(batcher, 1))
+        await gate.wait_begun()
+        greedy = [asyncio.create_task(_submit(batcher, job, flow=2)) for job in (2, 3)]
+        others = [tasks.create_task(_submit(batcher, job)) for job in (4, 5, 6)]
+        with pytest.raises(QueueFull):
+            await greedy[1]
+        gate.may_end.release(3)
+    assert (await greedy[0]).result == 4
+    assert [task.result().result for task in others] == [8, 10, 12]
+
+
+async def test_a_job_that_can_not_be_computed_fails_alone() -> None:
     def compute(jobs: Sequence[int]) -> Sequence[int]:
         if 13 in jobs:
             raise ArithmeticError
         return jobs
 
     async with _running(compute) as batcher:
-        with pytest.raises(ArithmeticError):
-            await batcher.submit(13, "a")
-        assert (await batcher.submit(1, "a")).result == 1
+        answers = await asyncio.gather(*(_submit(batcher, job) for job in (12, 13, 14)), return_exceptions=True)
+    twelve, thirteen, fourteen = answers
+    assert isinstance(thirteen, ArithmeticError)
+    assert isinstance(twelve, Batched)
+    assert isinstance(fourteen, Batched)
+    assert (twelve.result, fourteen.result) == (12, 14)

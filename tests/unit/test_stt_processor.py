@@ -78,6 +78,43 @@ async def test_the_session_s_own_language_and_prompt_come_before_the_node_s() ->
     ]
 
 
+async def test_a_glimpse_is_asked_for_early_and_counted() -> None:
+    before = _counted("voice_early_words_total", outcome="heard")
+    async with _connected(_well) as (processor, worker):
+        assert await processor.session().glimpse(b"\0\0") == "hello"
+    assert [(request.early, request.language, request.prompt) for request in worker.requests] == [
+        (True, "en", "Voicefleet")
+    ]
+    assert _counted("voice_early_words_total", outcome="heard") == before + 1
+
+
+async def test_a_glimpse_that_a_busy_worker_refuses_is_counted_as_such_and_is_no_error() -> None:
+    names = ("voice_queue_refused_total", "voice_speech_errors_total")
+    before = _counted("voice_early_words_total", outcome="busy")
+    errors = [_counted(names[0], queue="stt"), _counted(names[1], worker="stt")]
+    async with _connected(_fails_with(grpc.StatusCode.RESOURCE_EXHAUSTED, 1)) as (processor, _):
+        assert await processor.session().glimpse(b"\0\0") is None
+    assert _counted("voice_early_words_total", outcome="busy") == before + 1
+    assert [_counted(names[0], queue="stt"), _counted(names[1], worker="stt")] == errors
+
+
+async def test_a_session_that_has_enough_at_the_worker_asks_for_no_glimpse() -> None:
+    release = asyncio.Event()
+
+    async def script(attempt: int, context: grpc.aio.ServicerContext) -> speech_pb2.TranscribeReply:
+        await release.wait()
+        return await _well(attempt, context)
+
+    async with _connected(script) as (processor, worker), asyncio.TaskGroup() as tasks:
+        session = processor.session()
+        for _ in range(2):
+            tasks.create_task(session.transcribe(b"\0\0"))
+        await worker.asked.wait()
+        assert await session.glimpse(b"\0\0") is None
+        release.set()
+    assert len(worker.requests) == 2
+
+
 async def test_a_refusal_is_counted_by_its_gate() -> None:
     async def refuses(attempt: int, context: grpc.aio.ServicerContext) -> speech_pb2.TranscribeReply:
         return speech_pb2.TranscribeReply(refused_by="no_speech", batch_size=1)
@@ -97,20 +134,21 @@ async def test_an_utterance_survives_the_worker_s_death_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "failure", "tries"),
+    ("code", "failure", "says", "tries"),
     [
-        (grpc.StatusCode.UNAVAILABLE, "unavailable", 2),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", 1),
-        (grpc.StatusCode.INVALID_ARGUMENT, "invalid_audio", 1),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, "timeout", 1),
+        (grpc.StatusCode.UNAVAILABLE, "unavailable", "the worker answered UNAVAILABLE$", 2),
+        (grpc.StatusCode.INTERNAL, "unavailable", "the worker answered INTERNAL$", 2),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", "the reason", 1),
+        (grpc.StatusCode.INVALID_ARGUMENT, "invalid_audio", "the reason", 1),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "timeout", "the reason", 1),
     ],
 )
 async def test_failures_are_typed_and_only_a_death_is_tried_again(
-    code: grpc.StatusCode, failure: str, tries: int
+    code: grpc.StatusCode, failure: str, says: str, tries: int
 ) -> None:
     before = _counted("voice_speech_errors_total", part="stt")
     async with _connected(_fails_with(code, times=2)) as (processor, worker):
-        with pytest.raises(SttError, match="the reason") as raised:
+        with pytest.raises(SttError, match=says) as raised:
             await processor.transcribe(b"\0\0")
     assert raised.value.failure == failure
     assert len(worker.requests) == tries
@@ -145,3 +183,106 @@ async def test_cancelling_reaches_the_worker() -> None:
             await worker.left.wait()
     assert asking.cancelled()
     assert _counted("voice_queue_depth", queue="stt") == 0
+
+
+# --- what one session may ask for
+
+
+async def test_a_session_has_two_utterances_at_the_worker_and_the_rest_wait_their_turn() -> None:
+    may_answer = asyncio.Semaphore(0)
+
+    async def waits(attempt: int, context: grpc.aio.ServicerContext) -> speech_pb2.TranscribeReply:
+        await may_answer.acquire()
+        return speech_pb2.TranscribeReply(text=str(attempt))
+
+    async with _connected(waits) as (processor, worker):
+        greedy, modest = processor.session(), processor.session()
+        asked = [asyncio.create_task(greedy.transcribe(bytes([number, 0]))) for number in range(6)]
+        asking = asyncio.create_task(modest.transcribe(b"\x63\0"))
+        async with asyncio.timeout(5):
+            while len(worker.requests) < 3:  # noqa: ASYNC110  # there is no event for it
+                await asyncio.sleep(0.001)
+            assert {request.pcm[0] for request in worker.requests} == {0, 1, 99}
+            calls = {request.pcm[0]: request.call for request in worker.requests}
+            assert calls[0] == calls[1] != calls[99]
+            for _ in range(7):
+                may_answer.release()
+            await asyncio.gather(*asked, asking)
+    assert [request.pcm[0] for request in worker.requests][3:] == [2, 3, 4, 5]
+
+
+async def test_a_session_that_has_too_much_waiting_is_busy_and_no_other_is() -> None:
+    async def stalls(attempt: int, context: grpc.aio.ServicerContext) -> speech_pb2.TranscribeReply:
+        if worker.requests[attempt].pcm == b"\1\0":
+            return await _well(attempt, context)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with _connected(stalls) as (processor, worker):
+        greedy, modest = processor.session(), processor.session()
+        short, long = b"\0\0", bytes(32_000 * 200)
+        asked = [asyncio.create_task(greedy.transcribe(pcm)) for pcm in (short, short, long, *[short] * 6)]
+        await asyncio.sleep(0)
+        refused = _counted("voice_queue_refused_total", queue="stt")
+        with pytest.raises(SttError, match="290 s of this call's audio are waiting already") as raised:
+            await greedy.transcribe(short)
+        assert raised.value.failure == "busy"
+        assert _counted("voice_queue_refused_total", queue="stt") == refused + 1
+        assert (await modest.transcribe(b"\1\0")).text == "hello"
+        asked[2].cancel()
+        await asyncio.wait(asked[2:3])
+        asked.append(asyncio.create_task(greedy.transcribe(short)))  # there is room again
+        await asyncio.sleep(0)
+        assert not asked[-1].done()
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
+    assert _counted("voice_queue_depth", queue="stt") == 0
+
+
+async def test_more_than_five_minutes_are_refused_before_they_are_sent() -> None:
+    async with _connected(_well) as (processor, worker):
+        with pytest.raises(SttError, match="got 301 s of audio; an utterance takes 300 s at most") as raised:
+            await processor.transcribe(bytes(32_000 * 301))
+    assert raised.value.failure == "invalid_audio"
+    assert not worker.requests
+
+
+# --- what a worker may say
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        speech_pb2.TranscribeReply(text="x" * 2000),
+        speech_pb2.TranscribeReply(refused_by="a gate that is none"),
+        speech_pb2.TranscribeReply(text="hello", queue_seconds=float("nan")),
+        speech_pb2.TranscribeReply(text="hello", inference_seconds=-1.0),
+        speech_pb2.TranscribeReply(text="hello", batch_size=1 << 31),
+    ],
+    ids=["a long text", "an unknown gate", "no number", "less than no time", "a huge batch"],
+)
+async def test_an_answer_that_can_not_be_is_a_failure_of_the_worker(reply: speech_pb2.TranscribeReply) -> None:
+    async def lies(attempt: int, context: grpc.aio.ServicerContext) -> speech_pb2.TranscribeReply:
+        return reply
+
+    async with _connected(lies) as (processor, _):
+        with pytest.raises(SttError, match="an answer that can't be") as raised:
+            await processor.transcribe(b"\0\0")
+    assert raised.value.failure == "unavailable"
+
+
+async def test_of_an_endless_list_of_languages_a_thousand_are_believed() -> None:
+    class Polyglot(_Worker):
+        async def ListLanguages(
+            self, request: speech_pb2.ListLanguagesRequest, context: grpc.aio.ServicerContext
+        ) -> speech_pb2.ListLanguagesReply:
+            return speech_pb2.ListLanguagesReply(languages=["en", "x" * 1000, *map(str, range(5000))])
+
+    def register(server: grpc.aio.Server) -> None:
+        speech_pb2_grpc.add_SpeechToTextServicer_to_server(Polyglot(_well), server)  # type: ignore[no-untyped-call] # generated
+
+    async with serving(register) as address, SttProcessor(address) as processor:
+        assert processor.languages is not None
+        assert "en" in processor.languages
+        assert len(processor.languages) == 999

@@ -1,14 +1,16 @@
 """The path of an utterance through the recogniser, with an engine that says what the test wants it to."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
-from server.workers.engines.utterance import InvalidAudio
+from server.workers.engines.utterance import InvalidAudio, window_for
 from server.workers.engines.whisper import Recognition, UnknownLanguage, Window
+from server.workers.fair_queue import QueueFull
 from server.workers.recognizer import Recognizer
 
 _SPEECH = np.random.default_rng(0).normal(0, 3000, 2 * 16_000).astype("<i2").tobytes()
@@ -42,7 +44,7 @@ async def _running(engine: _Engine, language: str = "", prompt: str = "") -> Asy
 
 
 def _echo(window: Window) -> Recognition:
-    return Recognition(f"{len(window.samples) / 16_000:.0f}s")
+    return Recognition(f"{len(window.samples) / 16_000:.0f}s", sure=True)
 
 
 async def test_silence_never_reaches_the_engine() -> None:
@@ -61,21 +63,63 @@ async def test_what_is_doubtful_in_a_short_window_is_tried_in_a_long_one(gate: s
     async with _running(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH)
     assert (transcript.text, transcript.refused_by) == ("hello", "")
-    assert [window.seconds for window in engine.windows] == [15, 30]
+    assert [window.seconds for window in engine.windows] == [3, 15, 30]
 
 
 async def test_what_stays_doubtful_is_refused() -> None:
     engine = _Engine(lambda window: Recognition("", "log_prob"))
     async with _running(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH)
-    assert (transcript.text, transcript.refused_by, len(engine.windows)) == ("", "log_prob", 2)
+    assert (transcript.text, transcript.refused_by, len(engine.windows)) == ("", "log_prob", 3)
 
 
-async def test_what_is_no_speech_is_not_tried_again() -> None:
+async def test_a_glimpse_is_one_try_in_a_short_window() -> None:
+    engine = _Engine(lambda window: Recognition("", "log_prob"))
+    async with _running(engine) as recognizer:
+        transcript = await recognizer.glimpse(_SPEECH)
+    assert transcript.text == ""
+    assert [(window.seconds, window.short) for window in engine.windows] == [(3, True)]
+
+
+async def test_a_glimpse_of_silence_never_reaches_the_engine() -> None:
+    engine = _Engine(_echo)
+    async with _running(engine) as recognizer:
+        assert (await recognizer.glimpse(bytes(32_000))).refused_by == "silence"
+    assert engine.windows == []
+
+
+async def test_glimpses_are_the_first_to_go_under_load() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hear(window: Window) -> Recognition:
+        begun.set()
+        go_on.wait()
+        return _echo(window)
+
+    async with _running(_Engine(hear)) as recognizer, asyncio.TaskGroup() as tasks:
+        tasks.create_task(recognizer.transcribe(_SPEECH))
+        await asyncio.to_thread(begun.wait)
+        glimpses = [asyncio.ensure_future(recognizer.glimpse(_SPEECH)) for _ in range(3)]
+        [refused], wait = await asyncio.wait(glimpses, return_when=asyncio.FIRST_COMPLETED)
+        assert isinstance(refused.exception(), QueueFull)
+        go_on.set()
+        assert [(await glimpse).text for glimpse in wait] == ["2s", "2s"]
+
+
+@pytest.mark.parametrize(("sure", "windows"), [(True, [3]), (False, [3, 15])])
+async def test_what_a_short_window_is_sure_of_is_believed(sure: bool, windows: list[int]) -> None:
+    engine = _Engine(lambda window: Recognition(f"{window.seconds}", sure=sure))
+    async with _running(engine) as recognizer:
+        transcript = await recognizer.transcribe(_SPEECH)
+    assert [window.seconds for window in engine.windows] == windows
+    assert transcript.text == f"{windows[-1]}"
+
+
+async def test_what_is_no_speech_in_a_long_window_is_not_tried_again() -> None:
     engine = _Engine(lambda window: Recognition("", "no_speech"))
     async with _running(engine) as recognizer:
         assert (await recognizer.transcribe(_SPEECH)).refused_by == "no_speech"
-    assert len(engine.windows) == 1
+    assert [window.short for window in engine.windows] == [True, False]
 
 
 async def test_a_long_utterance_is_heard_in_pieces_and_told_as_one() -> None:
@@ -98,6 +142,47 @@ async def test_the_request_s_language_and_prompt_come_before_the_worker_s() -> N
         await recognizer.transcribe(_SPEECH)
         await recognizer.transcribe(_SPEECH, "en", "Asterisk")
     assert [(window.language, window.prompt) for window in engine.windows] == [("", "Voicefleet"), ("en", "Asterisk")]
+
+
+async def test_of_a_long_prompt_the_end_is_read() -> None:
+    engine = _Engine(_echo)
+    async with _running(engine) as recognizer:
+        await recognizer.transcribe(_SPEECH, "en", "x" * 900_000 + "Asterisk")
+    assert engine.windows[0].prompt.endswith("xAsterisk")
+    assert len(engine.windows[0].prompt) == 2000
+
+
+async def test_between_the_pieces_of_a_long_utterance_others_have_their_turn() -> None:
+    all_wait = threading.Event()
+
+    def hear(window: Window) -> Recognition:
+        all_wait.wait(10.0)
+        return _echo(window)
+
+    engine = _Engine(hear)
+
+    async def until_so_many_wait(number: int) -> None:
+        async with asyncio.timeout(10.0):
+            while len(recognizer._batcher._queue) < number:  # noqa: ASYNC110  # there is no event for it
+                await asyncio.sleep(0.001)
+
+    async with _running(engine) as recognizer, asyncio.TaskGroup() as tasks:
+        greedy = [tasks.create_task(recognizer.transcribe(_SPEECH * 100, call="greedy")) for _ in range(4)]
+        await until_so_many_wait(3)  # behind the one that is being heard
+        modest = tasks.create_task(recognizer.transcribe(_SPEECH, call="modest"))
+        await until_so_many_wait(4)
+        all_wait.set()
+        await modest
+        assert not any(task.done() for task in greedy)
+    assert len(engine.windows) > 20
+
+
+@pytest.mark.parametrize(
+    ("seconds", "prompt", "cost"), [(0.1, "", 15.1), (12.0, "", 27.0), (30.0, "", 60.0), (0.0, "x" * 2000, 19.0)]
+)
+def test_a_window_costs_its_length_what_is_said_in_it_and_its_prompt(seconds: float, prompt: str, cost: float) -> None:
+    samples = np.zeros(round(seconds * 16_000), np.float32)
+    assert Window(samples, window_for(samples), "", prompt).cost == pytest.approx(cost)
 
 
 async def test_bad_audio_and_unknown_languages_are_named() -> None:

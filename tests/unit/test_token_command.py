@@ -34,6 +34,12 @@ def test_prints_a_token_that_a_node_takes() -> None:
     claims = jwt.decode(made, SECRET, algorithms=["HS256"], audience="voicefleet")
     assert claims["exp"] - claims["iat"] == 60
     assert abs(claims["iat"] - time.time()) < 30
+    assert "sessions" not in claims
+
+
+def test_a_token_may_be_for_fewer_calls() -> None:
+    made = run("--sessions", "1", VOICE_TOKEN_SECRET=SECRET).stdout.strip()
+    assert Authenticator(frozenset(), SECRET).authenticate(made).sessions == 1
 
 
 def test_prints_a_new_key_and_the_line_that_makes_a_node_take_it() -> None:

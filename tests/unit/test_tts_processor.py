@@ -2,73 +2,33 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
 
-from server import tts_processor
 from server.observability import metrics
 from server.tts_processor import TtsError, TtsProcessor
-from server.workers import balancing, speech_pb2, speech_pb2_grpc, tts_pool
-from tests.support.grpc_standin import serving
+from server.workers import balancing, clause_audio, tts_pool
+from tests.support.scripted_voice import Script, ScriptedVoice, served
 
 _SPEECH = bytes(range(200)) * 10
 _CHUNKS = [_SPEECH[start : start + 400] for start in range(0, len(_SPEECH), 400)]
 
-Script = Callable[[int, grpc.aio.ServicerContext], AsyncIterator[bytes]]
-
-
-class _Worker(speech_pb2_grpc.TextToSpeechServicer):
-    """Speaks as `script` says, which is told how many tries came before; keeps the requests."""
-
-    def __init__(self, script: Script, voices: Sequence[str] = ("anna", "bert"), sample_rate: int = 24_000) -> None:
-        self._script = script
-        self._voices = [speech_pb2.Voice(name=name) for name in voices]
-        self._sample_rate = sample_rate
-        self.streams = 0
-        self.requests: list[speech_pb2.SynthesizeRequest] = []
-        self.left = asyncio.Event()
-
-    async def Synthesize(
-        self, request: speech_pb2.SynthesizeRequest, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[speech_pb2.AudioChunk]:
-        self.requests.append(request)
-        try:
-            async for pcm in self._script(len(self.requests) - 1, context):
-                yield speech_pb2.AudioChunk(pcm=pcm)
-        finally:
-            self.left.set()
-
-    async def ListVoices(
-        self, request: speech_pb2.ListVoicesRequest, context: grpc.aio.ServicerContext
-    ) -> speech_pb2.ListVoicesReply:
-        return speech_pb2.ListVoicesReply(
-            engine="script", sample_rate=self._sample_rate, voices=self._voices, streams=self.streams
-        )
-
 
 @asynccontextmanager
-async def _served(worker: _Worker, address: str = "") -> AsyncIterator[str]:
-    def register(server: grpc.aio.Server) -> None:
-        speech_pb2_grpc.add_TextToSpeechServicer_to_server(worker, server)  # type: ignore[no-untyped-call] # generated
-
-    async with serving(register, address) as served:
-        yield served
-
-
-@asynccontextmanager
-async def _connected(script: Script, default_voice: str = "") -> AsyncIterator[tuple[TtsProcessor, _Worker]]:
-    worker = _Worker(script)
-    async with _served(worker) as address, TtsProcessor(address, default_voice=default_voice) as processor:
+async def _connected(script: Script, default_voice: str = "") -> AsyncIterator[tuple[TtsProcessor, ScriptedVoice]]:
+    worker = ScriptedVoice(script)
+    async with served(worker) as address, TtsProcessor(address, default_voice=default_voice) as processor:
         yield processor, worker
 
 
 @asynccontextmanager
-async def _two(first: _Worker, second: _Worker) -> AsyncIterator[TtsProcessor]:
+async def _two(first: ScriptedVoice, second: ScriptedVoice) -> AsyncIterator[TtsProcessor]:
     """Both well, and the first to be asked next."""
-    async with _served(first) as one, _served(second) as two, TtsProcessor(one, two) as processor:
+    async with served(first) as one, served(second) as two, TtsProcessor(one, two) as processor:
         await _until(lambda: all(processor.pool.workers.values()))
         yield processor
 
@@ -156,7 +116,7 @@ async def test_a_worker_that_dies_twice_is_an_error() -> None:
 
 
 async def test_a_worker_that_stalls_is_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tts_processor, "_LONGEST_GAP_SECONDS", 0.1)
+    monkeypatch.setattr(clause_audio, "LONGEST_GAP_SECONDS", 0.1)
 
     async def stalls(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
         yield _CHUNKS[attempt]
@@ -180,7 +140,7 @@ async def test_a_worker_that_stays_busy_is_an_error_in_the_end(monkeypatch: pyte
     monkeypatch.setattr(balancing, "BUSY_SECONDS", 0.4)
     before = _retries()
     async with _connected(_busy) as (processor, worker):
-        with pytest.raises(TtsError, match="64 sentences") as raised:
+        with pytest.raises(TtsError, match="the worker answered RESOURCE_EXHAUSTED") as raised:
             await _say(processor)
     assert raised.value.failure == "busy"
     assert 2 <= len(worker.requests) <= 5
@@ -222,6 +182,75 @@ async def test_closing_the_stream_reaches_the_worker() -> None:
     assert metrics.REGISTRY.get_sample_value("voice_queue_depth", {"queue": "tts"}) == 0
 
 
+# --- what a worker may say
+
+
+async def _half_a_sample(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    yield b"\0"
+
+
+async def _nothing_for_ever(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    while True:
+        yield b""
+
+
+async def _audio_for_ever(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(96_000)
+
+
+@pytest.mark.parametrize("lie", [_half_a_sample, _nothing_for_ever, _audio_for_ever])
+async def test_audio_that_can_not_be_is_a_failure_of_the_worker(lie: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balancing, "RESTART_SECONDS", 0.1)
+    async with _connected(lie) as (processor, worker):
+        with pytest.raises(TtsError, match="got ") as raised:
+            await _say(processor)
+        address = next(iter(processor.pool.workers))
+        assert not processor.pool.balancer.usable(address) or len(worker.requests) == 2
+    assert raised.value.failure == "unavailable"
+
+
+async def test_a_clause_that_an_engine_can_not_say_is_left_out_and_the_worker_is_well() -> None:
+    async def can_not(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the engine can't say this text")
+        yield b""
+
+    errors, retries = _errors(), _retries()
+    async with _connected(can_not) as (processor, worker):
+        assert await _say(processor) == b""
+        assert processor.pool.balancer.usable(next(iter(processor.pool.workers)))
+    assert len(worker.requests) == 1
+    assert (_errors(), _retries()) == (errors, retries)
+
+
+async def test_what_a_session_asks_for_counts_as_its_own() -> None:
+    async with _connected(_well) as (processor, worker):
+        for session in (processor.session(), processor.session()):
+            for _ in range(2):
+                assert b"".join([pcm async for pcm in session.synthesize("Hello.")]) == _SPEECH
+    calls = [request.call for request in worker.requests]
+    assert calls[0] == calls[1] != calls[2] == calls[3]
+    assert all(calls)
+
+
+@pytest.mark.parametrize(
+    ("lie", "says"),
+    [
+        ({"sample_rate": 1}, "speaks at 1 Hz; takes 8000"),
+        ({"sample_rate": 0}, "speaks at 0 Hz; takes 8000"),
+        ({"sample_rate": 4_000_000_000}, "speaks at 4000000000 Hz; takes 8000"),
+        ({"voices": ["v"] * 5000}, "5000 voices"),
+    ],
+)
+async def test_a_worker_that_says_what_can_not_be_is_left_out(lie: dict[str, Any], says: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="voice") as folder:
+        address = f"unix:{folder}/liar.sock"
+        async with served(ScriptedVoice(_well)) as up, TtsProcessor(address, up) as processor:
+            async with served(ScriptedVoice(_well, **lie), address):
+                await _until(lambda: says in str(processor.pool.nobody_serves()))
+            assert processor.pool.workers == {address: False, up: True}
+
+
 # --- several workers
 
 
@@ -237,7 +266,7 @@ async def _rest(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterato
 
 
 async def test_clauses_are_shared_out() -> None:
-    workers = _Worker(_well), _Worker(_well)
+    workers = ScriptedVoice(_well), ScriptedVoice(_well)
     async with _two(*workers) as processor:
         for _ in range(6):
             assert await _say(processor) == _SPEECH
@@ -245,7 +274,7 @@ async def test_clauses_are_shared_out() -> None:
 
 
 async def test_a_worker_with_a_clause_in_flight_is_asked_after_one_without() -> None:
-    workers = _Worker(_well), _Worker(_well)
+    workers = ScriptedVoice(_well), ScriptedVoice(_well)
     async with _two(*workers) as processor, aclosing(processor.synthesize("Hello.")) as chunks:
         await anext(chunks)
         for _ in range(3):
@@ -258,8 +287,8 @@ async def test_a_worker_with_a_clause_in_flight_is_asked_after_one_without() -> 
 
 async def test_the_rest_of_a_clause_comes_from_the_other_worker_at_once() -> None:
     before = _retries()
-    second = _Worker(_rest)
-    async with _two(_Worker(_dies), second) as processor:
+    second = ScriptedVoice(_rest)
+    async with _two(ScriptedVoice(_dies), second) as processor:
         async with asyncio.timeout(2):
             assert await _say(processor) == _SPEECH
         assert [request.skip_samples for request in second.requests] == [400]
@@ -268,15 +297,15 @@ async def test_the_rest_of_a_clause_comes_from_the_other_worker_at_once() -> Non
 
 
 async def test_a_worker_that_hangs_is_left_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tts_processor, "_LONGEST_GAP_SECONDS", 0.1)
+    monkeypatch.setattr(clause_audio, "LONGEST_GAP_SECONDS", 0.1)
 
     async def hangs(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
         yield _CHUNKS[0]
         yield _CHUNKS[1]
         await asyncio.Event().wait()
 
-    first = _Worker(hangs)
-    async with _two(first, _Worker(_rest)) as processor:
+    first = ScriptedVoice(hangs)
+    async with _two(first, ScriptedVoice(_rest)) as processor:
         assert await _say(processor) == _SPEECH
         async with asyncio.timeout(2):
             await first.left.wait()
@@ -284,8 +313,8 @@ async def test_a_worker_that_hangs_is_left_for_the_other(monkeypatch: pytest.Mon
 
 async def test_a_busy_worker_leaves_the_clause_to_the_other_at_once() -> None:
     before = _retries()
-    second = _Worker(_well)
-    async with _two(_Worker(_busy), second) as processor:
+    second = ScriptedVoice(_well)
+    async with _two(ScriptedVoice(_busy), second) as processor:
         async with asyncio.timeout(2):
             assert await _say(processor) == _SPEECH
     assert second.requests[0].skip_samples == 0
@@ -293,21 +322,21 @@ async def test_a_busy_worker_leaves_the_clause_to_the_other_at_once() -> None:
 
 
 async def test_a_clause_that_every_worker_fails_is_an_error() -> None:
-    workers = _Worker(_dies), _Worker(_dies)
+    workers = ScriptedVoice(_dies), ScriptedVoice(_dies)
     async with _two(*workers) as processor:
-        with pytest.raises(TtsError, match="the device failed"):
+        with pytest.raises(TtsError, match=r"the worker answered INTERNAL$"):
             await _say(processor)
     assert [len(worker.requests) for worker in workers] == [1, 1]
 
 
 async def test_a_worker_that_is_down_at_first_joins_when_it_serves() -> None:
-    late = _Worker(_well)
+    late = ScriptedVoice(_well)
     with tempfile.TemporaryDirectory(prefix="voice") as folder:
         address = f"unix:{folder}/late.sock"
-        async with _served(_Worker(_well)) as up, TtsProcessor(address, up) as processor:
+        async with served(ScriptedVoice(_well)) as up, TtsProcessor(address, up) as processor:
             assert await _say(processor) == _SPEECH
             assert processor.pool.workers == {address: False, up: True}
-            async with _served(late, address):
+            async with served(late, address):
                 await _until(lambda: processor.pool.workers[address])
                 await _say(processor), await _say(processor)
                 assert late.requests
@@ -316,17 +345,17 @@ async def test_a_worker_that_is_down_at_first_joins_when_it_serves() -> None:
 
 
 async def test_a_voice_is_known_if_every_worker_has_it() -> None:
-    async with _two(_Worker(_well, ["anna", "bert"]), _Worker(_well, ["bert", "carl"])) as processor:
+    async with _two(ScriptedVoice(_well, ["anna", "bert"]), ScriptedVoice(_well, ["bert", "carl"])) as processor:
         assert processor.voices == {"bert"}
 
 
 async def test_a_worker_with_another_sample_rate_is_left_out_and_said_to_be() -> None:
-    odd = _Worker(_well, sample_rate=16_000)
+    odd = ScriptedVoice(_well, sample_rate=16_000)
     with tempfile.TemporaryDirectory(prefix="voice") as folder:
         address = f"unix:{folder}/odd.sock"
-        async with _served(_Worker(_well)) as up, TtsProcessor(address, up) as processor:
+        async with served(ScriptedVoice(_well)) as up, TtsProcessor(address, up) as processor:
             assert processor.sample_rate == 24_000
-            async with _served(odd, address):
+            async with served(odd, address):
                 await _until(lambda: "16000 Hz; takes 24000 Hz" in str(processor.pool.nobody_serves()))
                 for _ in range(4):
                     assert await _say(processor) == _SPEECH
@@ -343,7 +372,7 @@ async def test_where_no_worker_serves_the_error_says_of_each_why(monkeypatch: py
 
 
 async def test_capacity_is_told_at_each_change() -> None:
-    first, second = _Worker(_well), _Worker(_well)
+    first, second = ScriptedVoice(_well), ScriptedVoice(_well)
     first.streams = 3
     async with _two(first, second) as processor:
         capacities = processor.pool.capacities()
@@ -353,3 +382,35 @@ async def test_capacity_is_told_at_each_change() -> None:
             assert await anext(capacities) == 7
             first.streams = 0
             assert await anext(capacities) is None
+
+
+class _Reading:
+    """A call to a worker whose next message never comes."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.cancelled = self.read_cancelled = False
+
+    async def read(self) -> bytes:
+        self.asked.set()
+        try:
+            return await asyncio.Future()
+        except asyncio.CancelledError:
+            self.read_cancelled = True
+            raise
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+async def test_who_stops_listening_ends_the_call_and_leaves_the_read_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """grpc#43360: a read that is itself cancelled leaks the message that it was about to get, 40 KB each time."""
+    async with _connected(_well) as (processor, _):
+        reading = _Reading()
+        monkeypatch.setattr(processor.pool, "synthesize", lambda *_: reading)
+        speaking = asyncio.create_task(_say(processor))
+        await reading.asked.wait()
+        speaking.cancel()
+        await asyncio.wait([speaking])
+        assert speaking.cancelled()
+        assert (reading.cancelled, reading.read_cancelled) == (True, False)

@@ -6,6 +6,8 @@ that it does not know.
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from itertools import islice
 from typing import Any
 
 from msgspec import inspect
@@ -16,18 +18,21 @@ _PLAIN_NAME = re.compile(r"[a-z_]{1,40}")
 
 def accepted_values(root: type, path: str) -> list[str]:
     """The values to choose from at a path such as `$.audio.input.format.rate`; none where it is no choice."""
-    places = [inspect.type_info(root)]
+    places = [_type_info(root)]
     for step in _STEP.finditer(path):
         places = [inner for place in places for inner in _inside(place, step[1])]
     return list(dict.fromkeys(value for place in places for value in _choices(place)))
 
 
-def unknown_fields(root: type, value: dict[str, Any]) -> list[str]:
-    """The paths of the fields of `value` that `root` and the types in it do not have.
+def unknown_fields(root: type, value: dict[str, Any], most: int) -> list[str]:
+    """The paths of the fields of `value` that `root` and the types in it do not have, the first `most` of them.
 
     They are for a log, and names are the client's: one that is more than small letters and `_` is only "?".
     """
-    return list(_unknown([inspect.type_info(root)], value, ""))
+    return list(islice(_unknown([_type_info(root)], value, ""), most))
+
+
+_type_info = cache(inspect.type_info)
 
 
 def _unknown(places: list[inspect.Type], value: Any, path: str) -> Iterator[str]:

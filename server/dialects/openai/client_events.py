@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from server.dialects.openai.session import Format, Reasoning, Temperature, TokenLimit, Tool, ToolChoice
+from server.dialects.openai.session import (
+    Format,
+    Reasoning,
+    Temperature,
+    TokenLimit,
+    Tool,
+    ToolChoice,
+    WireToolFiller,
+)
 
 
 class _Event(Struct, tag_field="type", kw_only=True):
@@ -138,7 +146,9 @@ class ResponseParams(Struct):
     output_modalities: list[Literal["text", "audio"]] | None = None
     tool_choice: ToolChoice | None = None
     tools: list[Tool] | None = None
+    x_interruptible: bool | None = None
     x_temperature: Temperature | None = None
+    x_tool_filler: WireToolFiller | None = None
 
 
 class CreateResponse(_Event, tag="response.create"):
@@ -170,6 +180,9 @@ ClientEvent = (
 _EVENTS: dict[str, type[_Event]] = {str(event.__struct_config__.tag): event for event in ClientEvent.__args__}
 CLIENT_EVENT_TYPES: tuple[str, ...] = tuple(_EVENTS)
 
+UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""Every way in which the decoding of a client's message fails; the last two are those of nested and of broken text."""
+
 _decoder = msgspec.json.Decoder(ClientEvent)
 
 
@@ -196,7 +209,7 @@ def envelope(message: str | bytes) -> tuple[str | None, str | None]:
     """The type and event id of a message that may be wrong otherwise."""
     try:
         found = msgspec.json.decode(message, type=_Envelope)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return None, None
     return (
         found.type if isinstance(found.type, str) else None,

@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 
+from server.access.call_time import Expiring
+from server.access.rate_limit import AudioAllowance, AudioRateExceeded
 from server.audio.formats import AudioFormatError, Decoder
 from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.errors import ConversationError, ItemNotFound
-from server.conversation.events import ItemsLeftOut, Transcribed, TranscriptionFailed
+from server.conversation.events import ItemsLeftOut, Transcribed, TranscriptionFailed, WordsHeard
 from server.conversation.history import Item
 from server.dialects.dialect import (
     Abilities,
@@ -41,9 +43,11 @@ from server.dialects.openai.session import (
     modality,
     token_limit,
     tool_choice,
+    tool_filler,
     voice_name,
 )
 from server.errors import VoicefleetError
+from server.limits import LimitExceeded
 
 _MAX_ITEM_SECONDS = 30.0  # some 15 ms of decoding
 _MAX_IGNORED = 8
@@ -77,6 +81,7 @@ class OpenAiDialect:
         self._abilities = abilities or Abilities()
         self._session = session
         self._conversation = conversation
+        self._allowance = AudioAllowance(conversation.limits.audio_rate, conversation.limits.audio_burst_seconds)
         self._new_id = new_id
         self._event_prefix = new_id("event")
         self._event_numbers = itertools.count(1)
@@ -84,7 +89,7 @@ class OpenAiDialect:
 
     def greet(self) -> Sequence[DialectOutput]:
         """session.created, before anything else."""
-        return [self._session_event("session.created")]
+        return [_session_event("session.created", msgspec.json.encode(self._session))]
 
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
         """Act on one message of the client's."""
@@ -99,7 +104,7 @@ class OpenAiDialect:
             return [self.refuse(ClientError("invalid_json", f"the message is not JSON: {error}"))]
         except RecursionError:
             return [self.refuse(ClientError("invalid_json", "the message's JSON is nested too deeply"))]
-        except (ClientError, ConversationError, AudioFormatError) as error:
+        except (ClientError, ConversationError, AudioFormatError, AudioRateExceeded, LimitExceeded) as error:
             return [self.refuse(error, c.envelope(message)[1])]
 
     def refuse(self, error: VoicefleetError, event_id: str | None = None) -> Reply:
@@ -114,7 +119,8 @@ class OpenAiDialect:
                     "param": getattr(error, "param", None),
                     "event_id": event_id,
                 },
-            }
+            },
+            getattr(error, "limit", ""),
         )
 
     def encode(self, output: Told | FieldsIgnored | ItemsLeftOut) -> list[bytes]:
@@ -122,9 +128,13 @@ class OpenAiDialect:
         match output:
             case Reply(message):
                 events = [message]
-            case Transcribed() | TranscriptionFailed() if self._session.audio.input.transcription is None:
+            case WordsHeard() | Transcribed() | TranscriptionFailed() if (
+                self._session.audio.input.transcription is None
+            ):
                 events = []
             case TurnTimings() if not self._session.x_turn_timings:
+                events = []
+            case Expiring() if not self._session.x_session_expiring:
                 events = []
             case FieldsIgnored() | ItemsLeftOut():  # which are the operator's to know
                 events = []
@@ -139,7 +149,8 @@ class OpenAiDialect:
         conversation = self._conversation
         match event:
             case c.AppendAudio(audio=audio):
-                return [AudioReceived(audio, event.event_id)]
+                self._allowance.take(self.input_format.duration(len(audio)), now)
+                return [AudioReceived(audio)]
             case c.CommitAudio():
                 return conversation.commit_audio()
             case c.ClearAudio():
@@ -149,8 +160,8 @@ class OpenAiDialect:
             case c.SessionUpdate(session=patch):
                 return self._update_session(patch)
             case c.CreateItem(item=wire, previous_item_id=after):
-                item, audio = read_item(wire, self._new_id("item"), "item")
-                return conversation.add_item(item, after, self._decode(audio))
+                item, audio = self._read(wire, "item")
+                return conversation.add_item(item, after, self._decode(audio, now))
             case c.RetrieveItem(item_id=item_id):
                 return conversation.retrieve_item(item_id)
             case c.TruncateItem():
@@ -158,11 +169,11 @@ class OpenAiDialect:
             case c.DeleteItem(item_id=item_id):
                 return conversation.delete_item(item_id)
             case c.CreateResponse(response=params):
-                return self._create_response(params or {})
+                return self._create_response(params or {}, now)
             case c.CancelResponse(response_id=response_id):
                 return conversation.cancel_response(response_id, now)
 
-    def _decode(self, audio: bytes) -> bytes:
+    def _decode(self, audio: bytes, now: float) -> bytes:
         """A whole item's audio as 16 kHz PCM. It is decoded in one go, on the event loop, and so kept short."""
         if len(audio) < self.input_format.sample_bytes:
             self.input_format.check(len(audio))
@@ -174,6 +185,7 @@ class OpenAiDialect:
                 "input_audio_buffer.append any length in steps",
                 "item.content",
             )
+        self._allowance.take(seconds, now)
         decoder = Decoder(self.input_format)
         return decoder.decode(audio).tobytes() + decoder.flush().tobytes()
 
@@ -184,6 +196,9 @@ class OpenAiDialect:
         except msgspec.ValidationError as error:
             raise _explain(error, "session.update", Session, "session.") from None
         self._check_tools(session.tools, "session.tools")
+        encoded = msgspec.json.encode(session)
+        size = len(encoded)
+        self._conversation.limits.check("max_settings_bytes", size, f"settings of {size:,} bytes as JSON")
         if self._abilities.languages is not None and (transcription := session.audio.input.transcription):
             for language in set(languages(transcription)) - self._abilities.languages:
                 raise ClientError(
@@ -192,19 +207,16 @@ class OpenAiDialect:
                     f"takes {', '.join(map(repr, sorted(self._abilities.languages)))}",
                     "session.audio.input.transcription.language",
                 )
-        self._configure(session)
-        return [*_ignored(Session, patch), self._session_event("session.updated")]
+        outputs = self._configure(session)
+        return [*_ignored(Session, patch), _session_event("session.updated", encoded), *outputs]
 
-    def _configure(self, session: Session) -> None:
+    def _configure(self, session: Session) -> Sequence[DialectOutput]:
         self._session = session
         self.input_format = audio_format(session.audio.input.format)
         self.output_format = audio_format(session.audio.output.format)
-        self._conversation.configure(session.config())
+        return self._conversation.configure(session.config())
 
-    def _session_event(self, name: str) -> Reply:
-        return Reply({"type": name, "session": msgspec.to_builtins(self._session)})
-
-    def _create_response(self, given: Mapping[str, Any]) -> Sequence[DialectOutput]:
+    def _create_response(self, given: Mapping[str, Any], now: float) -> Sequence[DialectOutput]:
         given = in_ga_names(given, "response")
         try:
             params = msgspec.convert(given, c.ResponseParams)
@@ -212,13 +224,22 @@ class OpenAiDialect:
             raise _explain(error, "response.create", c.ResponseParams, "response.") from None
         items = None
         if params.input is not None:
+            count = len(params.input)
+            self._conversation.limits.check("max_items", count, f"an input of {count:,} items")
             items = [self._input_item(wire, index) for index, wire in enumerate(params.input)]
         return [
             *_ignored(c.ResponseParams, given),
-            *self._conversation.respond(self._response_config(params), items),
+            *self._conversation.respond(self._response_config(params), items, now=now),
         ]
 
+    def _read(self, wire: c.WireItem, param: str) -> tuple[Item, bytes]:
+        if isinstance(wire, c.MessageItem):
+            count = len(wire.content)
+            self._conversation.limits.check("max_parts", count, f"a message of {count:,} parts")
+        return read_item(wire, self._new_id("item"), param)
+
     def _check_tools(self, tools: Sequence[Tool], param: str) -> None:
+        self._conversation.limits.check("max_tools", len(tools), f"{len(tools):,} tools")
         for index, tool in enumerate(tools):
             if isinstance(tool, McpTool):
                 raise ClientError("mcp_not_supported", _MCP_REFUSED, f"{param}[{index}]")
@@ -231,7 +252,7 @@ class OpenAiDialect:
             if wire.id not in self._conversation.history:
                 raise ItemNotFound(wire.id, f"{param}.id")
             return self._conversation.history.get(wire.id)
-        item, audio = read_item(wire, self._new_id("item"), param)
+        item, audio = self._read(wire, param)
         if audio:
             raise ClientError("invalid_value", "audio in a response's own input takes a transcript", param)
         return item
@@ -256,6 +277,8 @@ class OpenAiDialect:
             "reasoning_effort": params.reasoning.effort if params.reasoning else None,
             "metadata": params.metadata,
             "in_conversation": False if params.conversation == "none" else None,
+            "interruptible": params.x_interruptible,
+            "tool_filler": tool_filler(params.x_tool_filler),
         }
         own = self._conversation.config.response
         if params.max_output_tokens is not None:  # "inf" lifts the session's limit
@@ -263,8 +286,12 @@ class OpenAiDialect:
         return replace(own, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # names and types are ResponseConfig's, above
 
 
+def _session_event(name: str, encoded: bytes) -> Reply:
+    return Reply({"type": name, "session": msgspec.Raw(encoded)})
+
+
 def _ignored(known: type, given: dict[str, Any]) -> list[FieldsIgnored]:
-    names = unknown_fields(known, given)
+    names = unknown_fields(known, given, _MAX_IGNORED)
     if given.get("prompt") is not None:
         names.insert(0, "prompt")  # one that the hosted service keeps; agents-realtime sends its own with it
     return [FieldsIgnored(tuple(names[:_MAX_IGNORED]))] if names else []

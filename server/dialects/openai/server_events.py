@@ -7,6 +7,7 @@ One function from our event to theirs; bytes in an event are base64 on the wire.
 from collections.abc import Callable
 from typing import Any
 
+from server.access.call_time import Expiring
 from server.conversation import events as e
 from server.conversation.config import Modality
 from server.conversation.history import PartKind
@@ -102,15 +103,15 @@ def _part_done(event: e.PartDone) -> list[dict[str, Any]]:
 def _transcribed(event: e.Transcribed) -> list[dict[str, Any]]:
     where = {"item_id": event.item_id, "content_index": 0}
     name = "conversation.item.input_audio_transcription"
-    return [
-        {"type": f"{name}.delta", **where, "delta": event.transcript},
-        {
-            "type": f"{name}.completed",
-            **where,
-            "transcript": event.transcript,
-            "usage": {"type": "duration", "seconds": event.seconds},
-        },
-    ]
+    completed = {
+        "type": f"{name}.completed",
+        **where,
+        "transcript": event.transcript,
+        "usage": {"type": "duration", "seconds": event.seconds},
+    }
+    if event.transcript and not event.untold:
+        return [completed]
+    return [{"type": f"{name}.delta", **where, "delta": event.untold}, completed]
 
 
 _WRITERS: dict[type, Callable[[Any], list[dict[str, Any]]]] = {
@@ -134,6 +135,14 @@ _WRITERS: dict[type, Callable[[Any], list[dict[str, Any]]]] = {
         {"type": "input_audio_buffer.committed", "item_id": v.item_id, "previous_item_id": v.previous_item_id}
     ],
     e.AudioCleared: lambda _: [{"type": "input_audio_buffer.cleared"}],
+    e.WordsHeard: lambda v: [
+        {
+            "type": "conversation.item.input_audio_transcription.delta",
+            "item_id": v.item_id,
+            "content_index": 0,
+            "delta": v.delta,
+        }
+    ],
     e.Transcribed: _transcribed,
     e.TranscriptionFailed: lambda v: [
         {
@@ -190,9 +199,10 @@ _WRITERS: dict[type, Callable[[Any], list[dict[str, Any]]]] = {
     ],
     e.PlaybackCleared: lambda v: [{"type": "output_audio_buffer.cleared", "response_id": v.response_id}],
     TurnTimings: lambda v: [{"type": "x_turn.timings", "response_id": v.response_id, "stages_ms": v.stages_ms}],
+    Expiring: lambda v: [{"type": "x_session.expiring", "reason": v.reason, "seconds_left": round(v.seconds_left, 1)}],
 }
 
 
-def write_events(event: e.Event | TurnTimings) -> list[dict[str, Any]]:
+def write_events(event: e.Event | TurnTimings | Expiring) -> list[dict[str, Any]]:
     """The server events that tell `event`, without their ids."""
     return _WRITERS[type(event)](event)

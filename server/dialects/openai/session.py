@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from server.audio.formats import AudioFormat
-from server.conversation.config import Modality, ResponseConfig, SessionConfig
-from server.conversation.context import Truncation
+from server.conversation.config import Modality, ResponseConfig, SessionConfig, ToolFiller, Truncation
 from server.conversation.endpointing import TurnDetection
+from server.conversation.turn_policy import Eagerness
 from server.dialects.openai.languages import language_code
 from server.llm.interface import ReasoningEffort
 from server.llm.interface import Tool as LlmTool
@@ -22,9 +22,6 @@ Temperature = Annotated[float, Meta(ge=0.0, le=2.0)]
 TokenLimit = Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"]
 _Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 _Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
-
-# Until a turn-taking model judges what was said, eagerness is patience: seconds of silence that end a turn.
-_SILENCE_OF_EAGERNESS = {"high": 0.4, "medium": 0.6, "auto": 0.6, "low": 1.2}
 
 
 class Pcm(Struct, tag="audio/pcm", tag_field="type"):
@@ -44,8 +41,11 @@ class Pcma(Struct, tag="audio/pcma", tag_field="type"):
 Format = Pcm | Pcmu | Pcma
 
 
+_Eagerness = Literal["low", "medium", "high", "auto"]
+
+
 class ServerVad(Struct, tag="server_vad", tag_field="type"):
-    """Turns end after a silence."""
+    """Turns end after a silence; with `x_eagerness`, as those of `semantic_vad` do."""
 
     threshold: _Probability = 0.5
     prefix_padding_ms: _Milliseconds = 300
@@ -53,12 +53,13 @@ class ServerVad(Struct, tag="server_vad", tag_field="type"):
     idle_timeout_ms: Annotated[int, Meta(ge=1000, le=600_000)] | None = None
     create_response: bool = True
     interrupt_response: bool = True
+    x_eagerness: _Eagerness | None = None
 
 
 class SemanticVad(Struct, tag="semantic_vad", tag_field="type"):
     """Turns end when the caller sounds finished."""
 
-    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    eagerness: _Eagerness = "auto"
     create_response: bool = True
     interrupt_response: bool = True
 
@@ -92,6 +93,13 @@ class McpTool(Struct, tag="mcp", tag_field="type"):
 
 
 Tool = FunctionTool | McpTool
+
+
+class WireToolFiller(Struct):
+    """What is said while functions run, after so much silence."""
+
+    text: Annotated[str, Meta(max_length=300, pattern=r"\S")]
+    after_ms: _Milliseconds = 800
 
 
 class ToolChoiceFunction(Struct):
@@ -166,21 +174,28 @@ class Session(Struct, kw_only=True):
     include: Any = None
     prompt: Any = None
     tracing: Any = None
+    x_interruptible: bool = True
     x_temperature: Temperature | None = None
+    x_tool_filler: WireToolFiller | None = None
     x_turn_timings: bool = False
+    x_session_expiring: bool = False
 
     def updated(self, patch: dict[str, Any]) -> "Session":
         """This session with a client's partial settings laid over it; a setting given as null is its default again.
 
-        Model and instructions have none, and stay.
+        Model and instructions have none, and stay. What the patch does not name is neither read nor copied: tools can
+        be many.
 
         Raises `msgspec.ValidationError` with the path of what is wrong.
         """
-        merged = _merge(msgspec.to_builtins(self), patch)
+        base = {"audio": msgspec.to_builtins(self.audio)} if "audio" in patch else {}
+        merged = _merge(base, patch)
         merged |= {"id": self.id, "object": self.object}
         merged.setdefault("model", self.model)
         merged.setdefault("instructions", self.instructions)
-        return msgspec.convert(merged, Session)
+        changed = msgspec.convert(merged, Session)
+        own = {name: getattr(changed, name) for name in self.__struct_fields__ if name in patch}
+        return msgspec.structs.replace(self, **own)
 
     def config(self) -> SessionConfig:
         """What the settings mean to a conversation."""
@@ -197,6 +212,8 @@ class Session(Struct, kw_only=True):
                 temperature=self.x_temperature,
                 parallel_tool_calls=self.parallel_tool_calls,
                 reasoning_effort=self.reasoning.effort if self.reasoning else None,
+                interruptible=self.x_interruptible,
+                tool_filler=tool_filler(self.x_tool_filler),
             ),
             turn_detection=_turn_detection(self.audio.input.turn_detection),
             truncation=_truncation(self.truncation),
@@ -253,6 +270,11 @@ def tool_choice(choice: ToolChoice) -> str:
     return choice.name if isinstance(choice, ToolChoiceFunction) else choice
 
 
+def tool_filler(wire: WireToolFiller | None) -> ToolFiller | None:
+    """None where the caller waits in silence."""
+    return ToolFiller(wire.text, wire.after_ms / 1000) if wire else None
+
+
 def modality(modalities: list[Literal["text", "audio"]]) -> Modality:
     """Audio brings its transcript along, so the two together are audio."""
     return "text" if modalities == ["text"] else "audio"
@@ -285,7 +307,7 @@ def _turn_detection(wire: ServerVad | SemanticVad | None) -> TurnDetection | Non
             return None
         case SemanticVad():
             return TurnDetection(
-                silence=_SILENCE_OF_EAGERNESS[wire.eagerness],
+                eagerness=_eagerness(wire.eagerness),
                 create_response=wire.create_response,
                 interrupt_response=wire.interrupt_response,
             )
@@ -297,4 +319,9 @@ def _turn_detection(wire: ServerVad | SemanticVad | None) -> TurnDetection | Non
                 idle_timeout=wire.idle_timeout_ms / 1000 if wire.idle_timeout_ms else None,
                 create_response=wire.create_response,
                 interrupt_response=wire.interrupt_response,
+                eagerness=_eagerness(wire.x_eagerness) if wire.x_eagerness else None,
             )
+
+
+def _eagerness(wire: _Eagerness) -> Eagerness:
+    return "medium" if wire == "auto" else wire

@@ -5,16 +5,19 @@ pause between sentences is ours.
 """
 
 import asyncio
+import re
+import unicodedata
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import structlog
 from hibari import SAMPLE_RATE, Hibari
 from numpy.typing import NDArray
 
 from server.audio.silence import SilenceTrimmer
-from server.workers.engine import EngineBusy, UnknownVoice, Unspeakable, Voice
+from server.workers.engine import EngineBusy, EngineFailed, UnknownVoice, Unspeakable, Voice
 from server.workers.engines.pieces import sentence_parts, without_tags
 
 _HEART = Voice("heart", "en-US", "American English, female", is_default=True)
@@ -27,6 +30,9 @@ _LONGEST_PIECE = 250  # characters: about 15 s of speech, made in 0.2 s
 _SENTENCE_PAUSE = SAMPLE_RATE * 200 // 1000
 _CLAUSE_PAUSE = SAMPLE_RATE * 80 // 1000
 _AUDIBLE_DBFS = -60.0  # the softest f or h is above, the model's noise floor is below -75
+_DIGITS = re.compile(r"\d{1,10}")  # said in one breath
+
+log = structlog.get_logger(__name__)
 
 
 class HibariEngine:
@@ -90,13 +96,29 @@ class HibariEngine:
 
     def _speak(self, piece: str, speed: float) -> NDArray[np.int16]:
         """Samples `[n]`, without silence at either end; none if there is nothing to say."""
-        spoken = [
-            _trimmed(self._hibari.from_phonemes(phonemes, speed, _SEED))
-            for phonemes in self._hibari.phonemize(piece)
-            if any(character.isalpha() for character in phonemes)
-        ]
+        phonemes = self._phonemes(piece)
+        try:
+            spoken = [_trimmed(self._hibari.from_phonemes(sentence, speed, _SEED)) for sentence in phonemes]
+        except Exception as error:
+            log.error("voice_failed", error=type(error).__name__)  # noqa: TRY400  # a traceback may hold words
+            raise EngineFailed("the voice's model failed") from None
         samples = np.concatenate([np.zeros(0, np.float32), *spoken])
         return np.asarray(np.clip(samples, -1.0, 1.0) * 32767.0, dtype="<i2")
+
+    def _phonemes(self, piece: str) -> list[str]:
+        """How each sentence of `piece` sounds. The library can't read every text, such as a number of 37 digits."""
+        for text in (piece, _digit_by_digit(piece)):
+            try:
+                sentences = self._hibari.phonemize(text)
+            except Exception as error:
+                log.warning("piece_not_read", error=type(error).__name__, characters=len(text))
+            else:
+                return [phonemes for phonemes in sentences if any(map(str.isalpha, phonemes))]
+        return []
+
+
+def _digit_by_digit(text: str) -> str:
+    return _DIGITS.sub(lambda digits: f" {' '.join(digits.group())}, ", unicodedata.normalize("NFKC", text))
 
 
 def _pieces(text: str) -> Iterator[tuple[str, int]]:

@@ -6,17 +6,27 @@ Pure functions over samples. Whether there are words in the sound is for the rec
 import numpy as np
 from numpy.typing import NDArray
 
+from server.audio.log_mel import SAMPLE_RATE
 from server.errors import VoicefleetError
-from server.workers.engines.log_mel import SAMPLE_RATE
 
 WINDOWS = (15, 20, 30)
 """Seconds a recognition window may have. Whisper was trained on 30 s; in windows of up to 12 s tiny.en says some
 utterances twice, from 13 s on none (`tests.bench.stt_accuracy`; whisper.cpp#1855, faster-whisper#1006). Few sizes, so
 that utterances of several sessions can share a batch."""
 
-LONGEST_WINDOW = WINDOWS[-1]
-MAX_SECONDS = 600
+SHORT_WINDOWS = (2, 3, 4, 5, 6, 8, 10, 12)
+"""Seconds of windows that are tried first, in a third of the time. What they say twice is taken once
+(`engines.repetition`), and only what is sure is believed."""
 
+LONGEST_WINDOW = WINDOWS[-1]
+MAX_SECONDS = 300
+"""Of an utterance: as much as a session holds of what its caller says."""
+
+LONGEST_PROMPT = 2000
+"""Characters of a prompt that are read, the last ones: nine for each token that the model keeps, where words have four
+or five. To split more of them into tokens takes time (0.7 s for 900,000) and changes nothing."""
+
+_MARGIN_SECONDS = 0.4  # of silence in a short window: without it the last word is lost
 _FRAME = SAMPLE_RATE // 50
 _SHORTEST = SAMPLE_RATE // 10  # shorter than any word
 _SILENCE_DBFS = -60.0  # telephone speech is above -45 even from far away, comfort noise below -60
@@ -66,6 +76,12 @@ def cut(samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 def window_for(samples: NDArray[np.float32]) -> int:
     """The shortest window, in seconds, that holds `samples` (at most 30 s of them)."""
     return next(window for window in WINDOWS if len(samples) <= window * SAMPLE_RATE)
+
+
+def short_window_for(samples: NDArray[np.float32]) -> int | None:
+    """The short window, in seconds, that `samples` can be tried in; None: they are too long."""
+    seconds = len(samples) / SAMPLE_RATE + _MARGIN_SECONDS
+    return next((window for window in SHORT_WINDOWS if seconds <= window), None)
 
 
 def _frame_energies(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ retries; `server.workers.recognizer` does. faster-whisper is not used because it
 """
 
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from server.audio.log_mel import SAMPLE_RATE, log_mel
 from server.errors import VoicefleetError
 from server.workers.engines.cublas import load_cublas
-from server.workers.engines.log_mel import SAMPLE_RATE, log_mel
+from server.workers.engines.repetition import (
+    compression_ratio,
+    ends_a_sentence,
+    may_be_said_twice,
+    repeats_a_phrase,
+    said_once,
+)
 from server.workers.engines.utterance import LONGEST_WINDOW
 
 Gate = Literal["", "silence", "no_speech", "log_prob", "repetition"]
@@ -31,11 +37,16 @@ _NO_SPEECH = ((0.6, -1.0), (0.8, -0.5))  # probability of no speech above, mean 
 _NO_SPEECH_BUT_THE_PROMPT = 0.55
 _MEAN_LOG_PROBABILITY = -1.0
 _COMPRESSION_RATIO = 2.4
+# So sure, a short window makes as few errors as a long one (`tests.bench.stt_accuracy`). A word or two may always be a
+# breath.
+_SURE_NO_SPEECH, _SURE_LOG_PROBABILITY, _SURE_WORDS = 0.15, -0.25, 3
 
 _CONTEXT_TOKENS = 448
 _MAX_PROMPT_TOKENS = _CONTEXT_TOKENS // 2 - 1
-_TOKENS_PER_SECOND = 8  # digits read out fast reach 6: more is a loop
-_TOKENS_AT_LEAST = 16
+_PROMPT_CHARACTERS_PER_SECOND = 500  # the longest prompt takes as long as some four seconds of audio
+# At least, and more for each second; digits read out fast reach 6.
+_TOKENS = (16, 8)
+_SHORT_TOKENS = (8, 6)
 
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _ANNOTATION = re.compile(r"\[[^\]]*\]|\([^)]*\)|\*[^*]*\*|[♪♫]+")
@@ -56,24 +67,36 @@ class Window:
     seconds: int
     language: str = ""  # ISO 639-1; a multilingual model detects it among several (comma-separated), or all if empty
     prompt: str = ""
+    short: bool = False  # one of `SHORT_WINDOWS`, with their own rules
 
     @property
-    def batch_key(self) -> tuple[int, str, str]:
+    def batch_key(self) -> tuple[int, str, str, bool]:
         """Windows with the same key can be recognised together: CTranslate2 wants prompts of one length."""
-        return self.seconds, self.language, self.prompt
+        return self.seconds, self.language, self.prompt, self.short
+
+    @property
+    def cost(self) -> float:
+        """What it takes to recognise, in seconds of audio: the encoder sees the whole window, however little is in it,
+        the decoder what is said, and the prompt."""
+        return self.seconds + len(self.samples) / SAMPLE_RATE + len(self.prompt) / _PROMPT_CHARACTERS_PER_SECOND
 
     @property
     def max_tokens(self) -> int:
-        """More text than this is not speech of that duration."""
-        return _TOKENS_AT_LEAST + _TOKENS_PER_SECOND * len(self.samples) // SAMPLE_RATE
+        """More text than this is not speech of that duration; in a short window, it is most likely said twice."""
+        at_least, a_second = _SHORT_TOKENS if self.short else _TOKENS
+        return at_least + a_second * len(self.samples) // SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What was said; or, with `refused_by` naming a gate, why the text is not to be believed (then it is empty)."""
+    """What was said; or, with `refused_by` naming a gate, why the text is not to be believed (then it is empty).
+
+    `sure`: no longer window is likely to find anything else.
+    """
 
     text: str
     refused_by: Gate = ""
+    sure: bool = False
 
 
 class WhisperEngine:
@@ -98,10 +121,11 @@ class WhisperEngine:
 
     def check_language(self, language: str) -> None:
         """Raises `UnknownLanguage`. Empty stands for detection, or for English where the model knows nothing else."""
-        for code in language.split(",") if language else ():
+        codes = language.split(",", len(self.languages)) if language else ()  # each once: what is more is not split off
+        for code in codes:
             if code not in self.languages:
                 known = "ISO 639-1 codes such as 'en' or 'de'" if self._model.is_multilingual else "only 'en'"
-                raise UnknownLanguage(code, known)
+                raise UnknownLanguage(code[:16], known)
 
     def recognize(self, windows: Sequence[Window]) -> list[Recognition]:
         """The text of each of `windows`, which have one `batch_key`."""
@@ -149,7 +173,10 @@ class WhisperEngine:
 
     def _judge(self, window: Window, tokens: list[int], score: float, no_speech_probability: float) -> Recognition:
         """`score` is the tokens' log probability, the closing one's included, over their number without it."""
-        text = _ANNOTATION.sub("", self._tokenizer.decode(tokens)).strip()
+        heard = text = _ANNOTATION.sub("", self._tokenizer.decode(tokens)).strip()
+        full = len(tokens) >= window.max_tokens
+        if window.short:
+            text = said_once(heard, cut_off=full)
         mean_log_probability = score * len(tokens) / (len(tokens) + 1)
         if not any(character.isalnum() for character in text):
             return Recognition("", "no_speech")
@@ -157,13 +184,23 @@ class WhisperEngine:
             return Recognition("", "no_speech")
         if no_speech_probability > _NO_SPEECH_BUT_THE_PROMPT and _words(text) <= _words(window.prompt):
             return Recognition("", "no_speech")
-        if len(tokens) >= window.max_tokens or _compression_ratio(text) > _COMPRESSION_RATIO:
+        if compression_ratio(text) > _COMPRESSION_RATIO:
             return Recognition("", "repetition")
-        if window.seconds < LONGEST_WINDOW and _repeats_a_phrase(text):
+        if full and not window.short:
+            return Recognition("", "repetition")
+        if window.seconds < LONGEST_WINDOW and repeats_a_phrase(text):
             return Recognition("", "repetition")
         if mean_log_probability < _MEAN_LOG_PROBABILITY:
             return Recognition("", "log_prob")
-        return Recognition(text)
+        sure = (
+            not full
+            and not may_be_said_twice(heard, text)
+            and ends_a_sentence(text)
+            and no_speech_probability < _SURE_NO_SPEECH
+            and mean_log_probability > _SURE_LOG_PROBABILITY
+            and len(text.split()) >= _SURE_WORDS
+        )
+        return Recognition(text, sure=sure)
 
 
 def _resolve(device: str) -> str:
@@ -174,19 +211,3 @@ def _resolve(device: str) -> str:
 
 def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.lower()))
-
-
-def _repeats_a_phrase(text: str) -> bool:
-    """Whether three words or more come twice in a row. People do say that, so it only asks for a longer window."""
-    words = re.findall(r"\w+", text.lower())
-    return any(
-        words[at : at + length] == words[at + length : at + 2 * length]
-        for length in range(3, len(words) // 2 + 1)
-        for at in range(len(words) - 2 * length + 1)
-    )
-
-
-def _compression_ratio(text: str) -> float:
-    """Text that repeats itself compresses well."""
-    encoded = text.encode()
-    return len(encoded) / len(zlib.compress(encoded))

@@ -19,7 +19,7 @@ from tests.support.cloud.deployed import Deployed, fleet_of
 from tests.support.file_server import FileServer, serving
 from tests.support.in_thread import in_thread
 
-MODELS = ("silero-vad", "tiny.en", "hibari-heart", "smollm2-135m")
+MODELS = ("silero-vad", "smart-turn-v3.2", "tiny.en", "hibari-heart", "smollm2-135m")
 ANSWER = "It is Paris."
 
 

@@ -155,6 +155,8 @@ def _change_rule(api: Api, verb: str, way: str, group: str, properties: Paramete
     peer = "SourceSecurityGroupId" if way == "Ingress" else "DestinationSecurityGroupId"
     if peer in rule:
         rule["UserIdGroupPairs"] = [{"GroupId": rule.pop(peer)} | described]
+    if "DestinationPrefixListId" in rule:
+        rule["PrefixListIds"] = [{"PrefixListId": rule.pop("DestinationPrefixListId")} | described]
     api.call("ec2", f"{verb}SecurityGroup{way}", GroupId=group, IpPermissions=[rule])
 
 

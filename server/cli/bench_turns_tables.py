@@ -1,0 +1,92 @@
+"""The figures of `voicefleet bench turns` as tables for a person."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from server.bench.load_report import Spread
+from server.bench.turns.cases import Kind
+from server.bench.turns.report import SoundFigures, TurnFigures, TurnsReport
+from server.cli.bench_tables import show_distrust, show_failures
+
+_NAMES = {
+    Kind.COMPLETE: "complete utterances",
+    Kind.HESITATION: "hesitations",
+    Kind.SPELLED: "spelled numbers",
+    Kind.LONG: "long speech",
+    Kind.NOISE: "noise",
+    Kind.BACKCHANNEL: "mhm, okay, right",
+    Kind.INTERRUPTION: "real interruptions",
+}
+
+
+def show_turns_report(console: Console, report: TurnsReport) -> None:
+    """Everything that was measured, and a warning where it is not to be believed."""
+    _show_turns(console, report.turns)
+    _show_sounds(console, report.sounds)
+    _show_curve(console, report)
+    measured = {figures.kind for figures in report.turns} | {figures.kind for figures in report.sounds}
+    if missing := [name for kind, name in _NAMES.items() if kind not in measured]:
+        console.print(f"not measured: {', '.join(missing)}")
+    if report.not_played:
+        console.print(f"[yellow]{report.not_played} cases were not played: the time was over[/]")
+    show_failures(console, report.failures)
+    if not report.trusted:
+        show_distrust(console)
+
+
+def _show_turns(console: Console, turns: Sequence[TurnFigures]) -> None:
+    table = _table(
+        "when is a turn over? ms from the last sound sent, of turns that were not cut",
+        *("", "turns", "cut", "pauses", "cut", "talked over", "no answer"),
+        *("end told p50", "p90", "answer heard p50", "p90"),
+    )
+    for figures in turns:
+        table.add_row(
+            _NAMES[figures.kind],
+            *(str(figures.turns), str(figures.split), str(figures.pauses), str(figures.pauses_cut)),
+            *(str(figures.talked_over), str(figures.unanswered)),
+            *_quantiles(figures.noticed),
+            *_quantiles(figures.answered),
+        )
+    console.print(table)
+
+
+def _show_sounds(console: Console, sounds: Sequence[SoundFigures]) -> None:
+    table = _table(
+        "who may interrupt an answer? ms from the first sound sent until the answer stopped",
+        *("", "sounds", "stopped it", "answered", "ignored", "too short", "wrong", "p50", "p90"),
+    )
+    for figures in sounds:
+        counts = figures.sounds, figures.stopped, figures.answered, figures.ignored, figures.too_short, figures.wrong
+        table.add_row(_NAMES[figures.kind], *map(str, counts), *_quantiles(figures.reaction))
+    console.print(table)
+    if any(figures.too_short for figures in sounds):
+        console.print('"too short": the answer was over before the sound was; take a model that answers at length')
+
+
+def _show_curve(console: Console, report: TurnsReport) -> None:
+    if not report.point:
+        return
+    table = _table(
+        "false cut-offs against delay, all pauses and all ends", "rule", "pauses cut, %", "end told, ms, mean"
+    )
+    table.add_row(
+        f"[bold]this node, {report.turn_detection}[/]", f"{report.point.cut_offs:.1f}", f"{report.point.delay_ms:.0f}"
+    )
+    for silence in report.plain_silence:
+        rule = f"silence of {silence.silence_ms / 1000:g} s"
+        table.add_row(rule, f"{silence.point.cut_offs:.1f}", f"{silence.point.delay_ms:.0f}")
+    console.print(table)
+
+
+def _table(title: str, *headers: str) -> Table:
+    table = Table(*headers, title=title, title_justify="left", title_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def _quantiles(spread: Spread | None) -> tuple[str, str]:
+    return (f"{spread.p50:.0f}", f"{spread.p90:.0f}") if spread else ("", "")

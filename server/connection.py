@@ -1,0 +1,66 @@
+"""One caller's WebSocket connection, below its messages: the place that it holds, and the frames that it may send.
+
+The library answers pings and queues frames before any code of ours sees them. So a flood of them is ended here.
+"""
+
+import time
+from typing import Any
+
+import structlog
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
+
+from server.access.admission import Lease
+from server.access.auth import Principal
+from server.access.rate_limit import TokenBucket
+from server.limits import Limits, Rate
+from server.observability import metrics
+
+log = structlog.get_logger(__name__)
+
+# What arrives in one go, up to 256 KB, is read in pieces, so that a flood is ended at its beginning.
+_PIECE_BYTES = 16_384
+_BURST_SECONDS = 20.0
+
+
+class Connection(ServerConnection):
+    """A caller's connection; its place on the node is held for exactly as long as the connection is."""
+
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lease: Lease | None = None
+        self.principal: Principal | None = None
+        frames, pings = limits.max_messages_per_second, limits.max_pings_per_second
+        self._frames = TokenBucket(frames, _BURST_SECONDS * frames)
+        self._pings = TokenBucket(pings, _BURST_SECONDS * pings)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back however the connection ended, even in the middle of the handshake."""
+        super().connection_lost(exc)
+        if self.lease:
+            self.lease.release()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the caller's socket."""
+        for offset in range(0, len(data), _PIECE_BYTES):
+            super().data_received(data[offset : offset + _PIECE_BYTES])
+
+    def process_event(self, event: Event) -> None:
+        """The handshake's request or a frame, as the library has read it."""
+        if isinstance(event, Frame):
+            limit: Rate = "max_messages_per_second"
+            allowance = self._frames
+            if event.opcode is Opcode.PING:
+                limit, allowance = "max_pings_per_second", self._pings
+            if not allowance.take(1, time.monotonic()):
+                self._end(limit, allowance.rate)
+                return
+        super().process_event(event)
+
+    def _end(self, limit: Rate, rate: float) -> None:
+        if self.protocol.close_sent is None:
+            metrics.limits_met.labels(limit).inc()
+            log.warning("limit_met", limit=limit, principal=self.principal.id if self.principal else "local")
+            self.protocol.fail(1008, f"too many frames; takes {rate:g} per second (VOICE_{limit.upper()})")
+            self.send_data()

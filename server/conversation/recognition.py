@@ -1,0 +1,91 @@
+"""Utterances on their way to words, from the first request to the item that holds them.
+
+Pure. An utterance is asked for as often as it pays; it is committed (it becomes an item), then heard (its words are
+known).
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+from server.audio.voice import speech_level
+from server.conversation.events import Output, StopTranscribing, Transcribe, Transcribed, TranscriptionFailed
+from server.conversation.history import History, Message, Part
+from server.conversation.listener import SAMPLE_RATE
+from server.conversation.utterance import Utterance, commit_item
+
+# The level of a voice that goes on is that of its last seconds.
+RECENT_SECONDS = 4.0
+_TURNS_OF_LEVEL = 3
+
+
+class Recognition:
+    """What is being recognised, until its words stand in `history`."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._unheard: dict[str, Utterance] = {}
+        self._levels: deque[float] = deque(maxlen=_TURNS_OF_LEVEL)
+
+    @property
+    def usual_level(self) -> float | None:
+        """The level of the caller's last turns, in dB below full scale: the quietest of them; None before the first."""
+        return min(self._levels, default=None)
+
+    @property
+    def all_heard(self) -> bool:
+        """Whether the words of everything committed are known."""
+        return not self._unheard
+
+    def unheard(self, item_id: str) -> Utterance | None:
+        """The committed utterance whose words are not known yet."""
+        return self._unheard.get(item_id)
+
+    def ask(self, utterance: Utterance, pcm: bytes) -> Transcribe:
+        """Recognise the utterance, or as much of it as there is."""
+        utterance.attempt += 1
+        utterance.asked = True
+        utterance.level = speech_level(recent(pcm))
+        return Transcribe(utterance.item_id, utterance.attempt, pcm)
+
+    def stop(self, utterance: Utterance) -> Iterator[Output]:
+        """What was asked for is not wanted any more."""
+        if utterance.asked:
+            utterance.asked = False
+            utterance.answer = None
+            yield StopTranscribing(utterance.item_id)
+
+    def commit(self, utterance: Utterance, wants_answer: bool = True) -> Iterator[Output]:
+        """The utterance becomes an item."""
+        utterance.part = Part("input_audio")
+        self._unheard[utterance.item_id] = utterance
+        yield from commit_item(self._history, Message(utterance.item_id, "user", [utterance.part]), wants_answer)
+
+    def deliver(self, utterance: Utterance, answer: Transcribed | TranscriptionFailed) -> Iterator[Output]:
+        """The words of a committed utterance are known."""
+        assert utterance.part is not None, "only what is committed is delivered"
+        del self._unheard[utterance.item_id]
+        if isinstance(answer, Transcribed) and answer.transcript and utterance.level is not None:
+            self._levels.append(utterance.level)
+        utterance.part.text = answer.transcript if isinstance(answer, Transcribed) else ""
+        self._history.measure(self._history.get(utterance.item_id))
+        if isinstance(answer, Transcribed):
+            answer = replace(answer, untold=utterance.early.untold(answer.transcript))
+        yield answer
+
+    def ask_item(self, item_id: str, part: Part, pcm: bytes) -> Output:
+        """A client handed over a message with audio in it; find its words."""
+        utterance = self._unheard[item_id] = Utterance(item_id, part=part)
+        command = self.ask(utterance, pcm)
+        utterance.level = None  # it did not come through the caller's telephone
+        return command
+
+    def forget(self, item_id: str) -> Iterator[Output]:
+        """The item was deleted; its words are wanted no more."""
+        if utterance := self._unheard.pop(item_id, None):
+            yield from self.stop(utterance)
+
+
+def recent(pcm: bytes) -> bytes:
+    """The last seconds of some audio."""
+    return pcm[-round(2 * SAMPLE_RATE * RECENT_SECONDS) :]

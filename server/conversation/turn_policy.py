@@ -1,0 +1,98 @@
+"""When is a turn over? How much silence is still to be waited for, given all that is known at the moment.
+
+Pure. Evidence comes in pieces, each at its own time: how the last seconds sound (smart-turn), which words they hold,
+what was asked, how this caller pauses. The answer is a duration and its reason, so that every end can be explained.
+
+A turn may end as soon as its words are known, and no sooner: without them no model can be asked, so that waiting for
+them costs nothing, and they are the best evidence there is.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from server.conversation.turn_words import Ending
+
+Eagerness = Literal["low", "medium", "high"]
+Reason = Literal["unjudged", "no_words", "finished", "unsure", "unfinished", "spelling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Seconds of silence: `shortest` where the turn is surely over, `longest` where it surely is not."""
+
+    shortest: float
+    longest: float
+
+
+# The longest are those of OpenAI Realtime's `semantic_vad`: 2, 4 and 8 s.
+CURVES: dict[Eagerness, Curve] = {"high": Curve(0.2, 2.0), "medium": Curve(0.35, 4.0), "low": Curve(0.6, 8.0)}
+# Without any evidence, the silence that most servers wait for; without words, a recogniser that is late or fails.
+UNJUDGED_SECONDS = 0.6
+_WORDS_MISSING_SECONDS = 1.0
+# Where a turn is as likely over as that, the shortest silence is enough: no evidence makes it surer. (A voice detector
+# hears 0.35 s of a hesitation of 0.4 s.)
+_SURE = 0.7
+# Digits and letters come in groups, with pauses of up to a second and a half between them.
+_SPELLING_SECONDS = 1.6
+# Log odds of the turn being over: what smart-turn's are worth, and what a sentence without its end takes away, both as
+# fitted on real speech. The constant is a choice, and sets how much delay a pause is worth (`voicefleet bench turns`);
+# fitted on as many ends as pauses it is -0.9.
+_SOUND_WEIGHT = 0.57
+_OPEN_LOG_ODDS = -2.6
+_BIAS = -0.5
+_FINISHED, _UNFINISHED = 0.6, 0.3
+# A caller whose pauses within a turn have been long gets that much and a little more, where the end is in doubt.
+_OWN_PAUSE_MARGIN = 1.1
+_MOST_CERTAIN = 1e-4
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What is known about the pause that is going on. None: not yet, or not at all.
+
+    `sounds_finished` is smart-turn's probability, 0 to 1; `ending` says how the words so far end; `own_pause` is how
+    long this caller pauses within a turn, in seconds.
+    """
+
+    sounds_finished: float | None = None
+    ending: Ending | None = None
+    own_pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Silence to wait for, in seconds since the last speech, before the turn is taken to be over; and why."""
+
+    seconds: float
+    reason: Reason
+
+
+def patience(evidence: Evidence, eagerness: Eagerness) -> Patience:
+    """How long to wait."""
+    curve = CURVES[eagerness]
+    if evidence.ending is None:
+        return Patience(max(_WORDS_MISSING_SECONDS, curve.shortest), "unjudged")
+    if evidence.ending == "none":
+        return Patience(curve.shortest, "no_words")
+    if evidence.sounds_finished is None and evidence.ending == "plain":
+        return Patience(max(UNJUDGED_SECONDS, curve.shortest), "unjudged")
+    if evidence.ending == "spelling":  # of digits, sound says little
+        return Patience(_SPELLING_SECONDS * curve.longest / CURVES["medium"].longest, "spelling")
+    finished = probability_of_end(evidence)
+    doubt = max(0.0, 1 - finished / _SURE)
+    seconds = curve.shortest * (curve.longest / curve.shortest) ** doubt
+    if finished >= _FINISHED:
+        return Patience(seconds, "finished")
+    seconds = min(max(seconds, _OWN_PAUSE_MARGIN * evidence.own_pause), curve.longest)
+    return Patience(seconds, "unsure" if finished > _UNFINISHED else "unfinished")
+
+
+def probability_of_end(evidence: Evidence) -> float:
+    """How likely the turn is over: sound and words weighed by logistic regression (`tests.bench.fit_turn_policy`)."""
+    sound = 0.5 if evidence.sounds_finished is None else evidence.sounds_finished
+    sound = min(max(sound, _MOST_CERTAIN), 1 - _MOST_CERTAIN)
+    log_odds = _SOUND_WEIGHT * math.log(sound / (1 - sound)) + _BIAS
+    if evidence.ending == "open":
+        log_odds += _OPEN_LOG_ODDS
+    return 1 / (1 + math.exp(-log_odds))

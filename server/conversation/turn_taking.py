@@ -1,0 +1,232 @@
+"""Whose turn it is: what the caller's speech, and their silence, mean for the answers that they are given.
+
+Pure. It begins and ends answers and has the language model asked; what an answer consists of comes from the pipeline.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from server.conversation import events as e
+from server.conversation.answers import Answers, UnderWay
+from server.conversation.asked import STILL_THERE, Asked
+from server.conversation.candidates import Floor
+from server.conversation.config import SessionConfig
+from server.conversation.context import Context, Requested
+from server.conversation.endpointing import TurnDetection
+from server.conversation.history import History, Message, Part, chat_messages, text_bytes
+from server.conversation.playback import Playback
+from server.conversation.recognition import Recognition
+from server.conversation.response import EndReason, Failure, ResponseStatus
+from server.conversation.silence import Silence
+from server.conversation.speculation import SpeculationGate
+from server.conversation.spoken import Spoken
+from server.conversation.utterance import commit_item
+from server.conversation.utterances import Utterances
+from server.llm.interface import Usage
+
+
+class TurnTaking:
+    """Who speaks and who is answered, on one call. `now` is monotonic seconds; the rest is as in `Conversation`."""
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        history: History,
+        playback: Playback,
+        recognition: Recognition,
+        utterances: Utterances,
+        new_id: Callable[[str], str],
+        context_tokens: int,
+        speculates: bool,
+    ) -> None:
+        self.config = config
+        self._history = history
+        self._playback = playback
+        self._recognition = recognition
+        self._utterances = utterances
+        self._new_id = new_id
+        self.spoken = Spoken(history, playback)
+        self.answers = Answers(history, playback, self.spoken, new_id)
+        self.context = Context(context_tokens)
+        self._silence = Silence(history)
+        self._unanswered: list[str] = []  # items of committed turns that want an answer
+        self._owed: Asked | None = None  # by a response that was interrupted, unless the caller said something
+        self._speculates = speculates
+        self._gate = SpeculationGate()
+        self.unasked = False
+        """Whether the last answer came of our own accord."""
+
+    def floor(self, now: float) -> Floor:
+        """What the caller's voice is heard into."""
+        turns = self.config.turn_detection or TurnDetection(interrupt_response=False)
+        heard = self._playback.ends_at > now or any(map(self.answers.is_speaking, self.answers))
+        return Floor(now, heard and turns.interrupt_response, self._yields(now), turns, self.config.language)
+
+    # --- what the caller does
+
+    def follow(self, outputs: Iterable[e.Output], now: float) -> Iterator[e.Output]:
+        """What the caller does, and what follows from it."""
+        turns = self.config.turn_detection
+        for output in outputs:
+            yield output
+            match output:
+                case e.SpeechStarted() if turns and turns.interrupt_response:
+                    yield from self._interrupt(now, turns.create_response)
+                case e.SpeechStopped():
+                    self._silence.speech_stopped(now)
+                case e.AudioCommitted(item_id, wants_answer=True) if turns and turns.create_response:
+                    self._unanswered.append(item_id)
+                case e.StopTranscribing() | e.WentOn():
+                    self._gate.went_on()
+                case e.Transcribed() | e.TranscriptionFailed():
+                    if isinstance(output, e.Transcribed) and output.transcript:
+                        self._silence.caller_spoke()
+                    yield from self.go_on()
+
+    def follow_silence(self, now: float, audio_ends: float) -> Iterator[e.Output]:
+        """Nobody speaks; after a while the assistant does. The caller's audio ends at `audio_ends`, by its clock."""
+        if self.answers.for_caller or self._utterances.speaking or not self._recognition.all_heard:
+            return
+        seconds = self._silence.seconds(now, self._playback.ends_at)
+        if filler := self._silence.filler(seconds):
+            yield from self.respond(filler)
+            return
+        timeout = self.config.turn_detection.idle_timeout if self.config.turn_detection else None
+        if timeout is None or not self._silence.idle or seconds < timeout:
+            return
+        item = Message(self._new_id("item"), "user", [Part("input_audio", "")])
+        start = max(0.0, audio_ends - timeout)  # there may have been no audio
+        yield e.IdleTimedOut(item.id, round(start * 1000), round((start + timeout) * 1000))
+        yield from commit_item(self._history, item)
+        yield from self.respond(Asked(self.config.response, self._history, (STILL_THERE,), unasked=True))
+
+    def speculate(self) -> Iterator[e.Output]:
+        """The turn is likely over, and the model can begin with what its answer will be to."""
+        likely, turns = self._utterances.likely_turn, self.config.turn_detection
+        if not (self._speculates and likely and turns and turns.create_response):
+            return
+        if self.answers.main or not self._recognition.all_heard or not self._gate.opens(likely):
+            return
+        config = self.config.response
+        if expected := self.context.expected(config, self.config.truncation, self._history, likely.words):
+            request, tokens = expected
+            size = self._history.text_bytes + len(config.instructions)
+            yield e.Speculate(likely.item_id, config, request, size, tokens)
+
+    def _yields(self, now: float) -> bool:
+        """Whether what is being said, or about to be, may be interrupted."""
+        aloud = self.answers.aloud
+        heard = [aloud] if aloud and self._playback.ends_at > now else self.answers.for_caller
+        return not heard or any(answer.response.config.interruptible for answer in heard)
+
+    def _interrupt(self, now: float, answer_again: bool) -> Iterator[e.Output]:
+        """What is spoken falls silent. What runs beside the conversation and is not heard is not the caller's to stop.
+
+        The caller only went on speaking, or it is noise: what was asked before still wants its answer, or its rest.
+        """
+        if not self._yields(now):
+            return
+        owed, aloud = None, self.answers.aloud
+        heard = [answer for answer in self.answers.for_caller if answer.in_conversation or answer is aloud]
+        for answer in heard:
+            if answer.response.config.interruptible:
+                owed = self._rest(answer, now) or owed
+                yield from self.end(answer, now, "cancelled", reason="turn_detected")
+        if aloud and not heard and not (aloud.asked.words or aloud.response.calls) and self._playback.unfinished(now):
+            asked = Asked(replace(aloud.response.config, tool_choice="none"), self._history, rest_of=aloud.response)
+            owed = asked.going_on()
+        if answer_again and owed:
+            self._owed = owed
+        self.spoken.silence(now)
+
+    def _rest(self, answer: UnderWay, now: float) -> Asked | None:
+        """What the caller still wants of an answer that is stopped now, if they say nothing."""
+        if answer.asked.words:
+            return None
+        asked = replace(answer.asked, rest_of=answer.response)
+        if not self.spoken.had_effect(answer.response, now):
+            return asked
+        whole = answer.asked.items is self._history and not answer.response.calls
+        return asked.going_on() if whole else None
+
+    def speaks_over_caller(self, answer: UnderWay) -> bool:
+        """Whether an answer that runs beside the conversation would begin to be heard while the caller speaks."""
+        if answer.in_conversation or not answer.response.config.interruptible:
+            return False
+        turns = self.config.turn_detection
+        return turns is not None and turns.interrupt_response and self._utterances.speaking
+
+    # --- answers
+
+    def respond(self, asked: Asked) -> Iterator[e.Output]:
+        """Begin an answer; the conversation has none."""
+        answer = self.answers.begin(asked)
+        if answer.for_caller:
+            self._silence.answer_begins(answer.in_conversation)
+            self.unasked = asked.unasked
+        yield from answer.writer.start()
+        yield from self._ask_if_heard()
+
+    def go_on(self) -> Iterator[e.Output]:
+        """Do what has waited for the caller's words, for the end of their turn or for that of an answer."""
+        yield from self._ask_if_heard()
+        yield from self._answer_if_due()
+
+    def end(
+        self,
+        answer: UnderWay,
+        now: float,
+        status: ResponseStatus,
+        usage: Usage | None = None,
+        reason: EndReason | None = None,
+        failure: Failure | None = None,
+    ) -> Iterator[e.Output]:
+        """An answer under way ends, well or not."""
+        yield from self.answers.end(answer, status, usage, reason, failure)
+        if answer.for_caller:
+            self._silence.answer_ends(answer.response, now)
+
+    def _answer_if_due(self) -> Iterator[e.Output]:
+        if self.answers.main or self._utterances.speaking or not self._recognition.all_heard:
+            return
+        turns, self._unanswered = self._unanswered, []
+        owed, self._owed = self._owed, None
+        # Noise that was taken for speech has no words, and wants no answer.
+        if any(item_id in self._history and chat_messages([self._history.get(item_id)]) for item_id in turns):
+            yield from self.respond(Asked(self.config.response, self._history))
+        elif owed:
+            yield e.VoiceJudged("false")
+            yield from self.respond(owed)
+
+    def _ask_if_heard(self) -> Iterator[e.Output]:
+        """The model is asked once the words of everything that was said are known.
+
+        Where the caller is in the middle of a turn, nothing is said over them: that turn is answered too.
+        """
+        for answer in self.answers:
+            heard = self._recognition.all_heard and not (answer.for_caller and self._utterances.speaking)
+            if answer.waits and heard:
+                answer.waits = False
+                yield from self._ask(answer)
+
+    def _ask(self, answer: UnderWay) -> Iterator[e.Output]:
+        """Ask the model: for an answer to the conversation as far as it can read it, or to all of other items."""
+        response, asked, truncation = answer.response, answer.asked, self.config.truncation
+        if asked.words:
+            yield e.Say(response, asked.words)
+        elif asked.items is self._history:
+            if answer.in_conversation:
+                self._unanswered, self._owed = [], None  # whoever asked, everything said so far is answered
+            requested = self.context.request(response.config, truncation, self._history, asked.asides)
+            if requested.left_out:
+                yield e.ItemsLeftOut(requested.left_out)
+            yield from self._generate(answer, requested, self._history.text_bytes)
+        else:
+            requested = self.context.other_request(response.config, truncation, asked.items, asked.asides)
+            yield from self._generate(answer, requested, sum(map(text_bytes, asked.items)))
+
+    def _generate(self, answer: UnderWay, requested: Requested, size: int) -> Iterator[e.Output]:
+        answer.requested, rest_of = requested, answer.asked.rest_of
+        size += len(answer.response.config.instructions)
+        goes_on = self.spoken.rest(rest_of) if rest_of else None
+        yield e.Generate(answer.response, requested.request, size, goes_on)

@@ -1,0 +1,72 @@
+"""How much silence is waited for, and why."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.conversation.turn_policy import CURVES, Eagerness, Evidence, patience, probability_of_end
+from server.conversation.turn_words import Ending
+
+EAGERNESS: list[Eagerness] = ["low", "medium", "high"]
+ENDINGS: list[Ending | None] = [None, "none", "open", "spelling", "plain"]
+evidence = st.builds(
+    Evidence, st.none() | st.floats(0.0, 1.0), st.sampled_from(ENDINGS), st.floats(0.0, 10.0, allow_nan=False)
+)
+
+
+@pytest.mark.parametrize(
+    ("known", "reason", "shortest", "longest"),
+    [
+        (Evidence(), "unjudged", 1.0, 1.0),
+        (Evidence(0.99), "unjudged", 1.0, 1.0),  # the model can't be asked without words, so waiting costs nothing
+        (Evidence(None, "none"), "no_words", 0.35, 0.35),
+        (Evidence(0.99, "none"), "no_words", 0.35, 0.35),
+        (Evidence(None, "plain"), "unjudged", 0.6, 0.6),
+        (Evidence(0.99, "plain"), "finished", 0.35, 0.35),
+        (Evidence(0.5, "plain"), "unsure", 0.8, 1.2),
+        (Evidence(0.02, "plain"), "unfinished", 2.0, 4.0),
+        (Evidence(0.5, "open"), "unfinished", 2.0, 4.0),
+        (Evidence(None, "open"), "unfinished", 2.0, 4.0),
+        (Evidence(0.99, "spelling"), "spelling", 1.6, 1.6),
+        (Evidence(0.02, "spelling"), "spelling", 1.6, 1.6),
+    ],
+)
+def test_what_is_known_decides_how_long_to_wait(known: Evidence, reason: str, shortest: float, longest: float) -> None:
+    waited = patience(known, "medium")
+    assert waited.reason == reason
+    assert shortest - 1e-9 <= waited.seconds <= longest + 1e-9
+
+
+@given(evidence, st.sampled_from(EAGERNESS))
+def test_no_turn_waits_longer_than_its_ceiling_or_ends_without_a_moment_of_silence(
+    known: Evidence, eagerness: Eagerness
+) -> None:
+    curve = CURVES[eagerness]
+    assert curve.shortest - 1e-9 <= patience(known, eagerness).seconds <= curve.longest + 1e-9
+
+
+@given(evidence)
+def test_the_more_eager_the_sooner(known: Evidence) -> None:
+    low, medium, high = (patience(known, eagerness).seconds for eagerness in EAGERNESS)
+    assert high <= medium + 1e-9
+    assert medium <= low + 1e-9
+
+
+@given(st.sampled_from(ENDINGS), st.floats(0.0, 10.0), st.sampled_from(EAGERNESS))
+def test_the_more_finished_it_sounds_the_sooner(ending: Ending | None, own_pause: float, eagerness: Eagerness) -> None:
+    waits = [patience(Evidence(sound / 20, ending, own_pause), eagerness).seconds for sound in range(21)]
+    assert all(later <= sooner + 1e-9 for sooner, later in itertools.pairwise(waits))
+
+
+@pytest.mark.parametrize(("sound", "longer"), [(0.5, True), (0.99, False)])
+def test_a_caller_who_pauses_long_is_given_longer_where_the_end_is_in_doubt(sound: float, longer: bool) -> None:
+    usual = patience(Evidence(sound, "plain"), "medium").seconds
+    slow = patience(Evidence(sound, "plain", own_pause=1.5), "medium").seconds
+    assert (slow > 1.5) if longer else (slow == usual)
+
+
+def test_words_outweigh_a_sound_that_is_not_sure() -> None:
+    assert probability_of_end(Evidence(0.95, "open")) < 0.3
+    assert probability_of_end(Evidence(0.95, "plain")) > 0.6
