@@ -1,6 +1,6 @@
 """Micro-batches: what arrived while one batch ran forms the next, so that nothing ever waits for company.
 
-`FairQueue` decides and `MicroBatcher` runs what it decided in one thread. Neither knows what is computed.
+`FairQueue` decides and `MicroBatcher` runs what it decided, a thread for each batch that may run at once. Neither knows what is computed.
 """
 
 import asyncio
@@ -39,14 +39,20 @@ class _Pending(Generic[Job, Result]):
 
 
 class MicroBatcher(Generic[Job, Result]):
-    """Runs `compute` on batches of what is submitted, in one thread, for as long as `run()` runs."""
+    """Runs `compute` on batches of what is submitted, `parallel` of them at once, for as long as `run()` runs."""
 
     def __init__(
-        self, compute: Callable[[Sequence[Job]], Sequence[Result]], limit: int, max_batch: int, quantum: float
+        self,
+        compute: Callable[[Sequence[Job]], Sequence[Result]],
+        limit: int,
+        max_batch: int,
+        quantum: float,
+        parallel: int = 1,
     ) -> None:
         """`limit`, `max_batch` and `quantum` are those of `FairQueue`."""
         self._compute = compute
         self._limit = limit
+        self._parallel = parallel
         self._queue: FairQueue[_Pending[Job, Result]] = FairQueue(limit, max_batch, quantum)
         self._arrived = asyncio.Event()
 
@@ -72,24 +78,30 @@ class MicroBatcher(Generic[Job, Result]):
 
     async def run(self) -> None:
         """Compute until cancelled. A batch that has begun is waited for: a thread can't be stopped."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference") as thread:
-            while True:
-                await self._arrived.wait()
-                self._arrived.clear()
-                while batch := self._queue.next_batch():
-                    await self._run_batch([entry.job for entry in batch], thread)
+        with ThreadPoolExecutor(self._parallel, thread_name_prefix="inference") as threads:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._parallel):
+                    tasks.create_task(self._run_batches(threads))
 
-    async def _run_batch(self, batch: Sequence[_Pending[Job, Result]], thread: ThreadPoolExecutor) -> None:
+    async def _run_batches(self, threads: ThreadPoolExecutor) -> None:
+        """One after the other."""
+        while True:
+            while batch := self._queue.next_batch():
+                await self._run_batch([entry.job for entry in batch], threads)
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def _run_batch(self, batch: Sequence[_Pending[Job, Result]], threads: ThreadPoolExecutor) -> None:
         started = time.monotonic()
         jobs = [pending.job for pending in batch]
         try:
-            results = await asyncio.get_running_loop().run_in_executor(thread, self._compute, jobs)
+            results = await asyncio.get_running_loop().run_in_executor(threads, self._compute, jobs)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].fail(error)
             else:  # the fault may be one job's, and the others are other calls'
                 for pending in batch:
-                    await self._run_batch([pending], thread)
+                    await self._run_batch([pending], threads)
             return
         seconds = time.monotonic() - started
         for pending, result in zip(batch, results, strict=True):

@@ -53,6 +53,7 @@ class SpeechEngine(Protocol):
     """What `WhisperEngine` is to the recogniser: it computes when told, in whatever thread it is told to."""
 
     device: str
+    parallel: int  # batches that it can compute at once, each in a thread of its own
 
     def check_language(self, language: str) -> None:
         """Raises `UnknownLanguage`."""
@@ -73,7 +74,9 @@ class Recognizer:
         self._language = language
         self._prompt = prompt
         self._max_batch = _MAX_BATCH[engine.device]
-        self._batcher = MicroBatcher[Window, Recognition](engine.recognize, _QUEUE_LIMIT, self._max_batch, _QUANTUM)
+        self._batcher = MicroBatcher[Window, Recognition](
+            engine.recognize, _QUEUE_LIMIT, self._max_batch, _QUANTUM, engine.parallel
+        )
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -74,7 +74,7 @@ def load_engine(settings: Settings) -> WhisperEngine:
     check_stt(settings)
     folder = ModelStore.from_settings(settings).verified(settings.stt_model)
     try:
-        engine = WhisperEngine(folder, settings.stt_device, threads=THREADS)
+        engine = WhisperEngine(folder, settings.stt_device, parallel=THREADS)
     except Exception as error:  # of two libraries, each with its own
         if settings.stt_model in STT_MODELS:
             raise
@@ -91,8 +91,6 @@ def load_engine(settings: Settings) -> WhisperEngine:
 
 async def run(settings: Settings, address: str, access: Access | None = None) -> None:
     """Load the model and serve it until told to stop."""
-    # Here and in no other thread: a model that was loaded in another one takes a fifth more of the processor for each
-    # utterance (OpenMP keeps a team of threads for each thread that has asked for one).
     engine = load_engine(settings)
     recognizer = Recognizer(engine, settings.stt_language, settings.stt_prompt)
 

@@ -212,7 +212,7 @@ async def run(options: argparse.Namespace) -> None:
     """Measure, and print what was measured."""
     folder = model_folder("tiny.en")
     ears = Ears(
-        WhisperEngine(folder, "cpu", options.threads), VadProcessor(model_folder("silero-vad") / "silero_vad.onnx")
+        WhisperEngine(folder, "cpu"), VadProcessor(model_folder("silero-vad") / "silero_vad.onnx")
     )
     reductions = {name: REDUCTIONS[name]() for name in options.reductions}
     listening = asyncio.create_task(ears.vad.run())
@@ -233,5 +233,4 @@ if __name__ == "__main__":
     parser.add_argument("--clips", type=int, default=1000, help="at most so many of them")
     parser.add_argument("--snr", type=float, default=10.0, help="how far the noise is below the speech, in dB")
     parser.add_argument("--reductions", nargs="+", choices=REDUCTIONS, default=tuple(REDUCTIONS))
-    parser.add_argument("--threads", type=int, default=2, help="of the recogniser")
     asyncio.run(run(parser.parse_args()))

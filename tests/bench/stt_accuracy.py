@@ -67,9 +67,9 @@ def _hear_as_the_worker(engine: WhisperEngine, pcm: bytes) -> tuple[str, float]:
     return _hear(engine, pcm, WINDOWS[0])[0], time.perf_counter() - started
 
 
-def _accuracy(folder: Path, clips: Sequence[Clip], threads: int, verbose: bool) -> None:
+def _accuracy(folder: Path, clips: Sequence[Clip], verbose: bool) -> None:
     for beam_size in (1, 2, 5):
-        engine = WhisperEngine(folder, "cpu", threads, beam_size)
+        engine = WhisperEngine(folder, "cpu", beam_size=beam_size)
         for shortest in (10, 15, LONGEST_WINDOW):
             score = _Score()
             for clip in clips:
@@ -86,7 +86,7 @@ def _accuracy(folder: Path, clips: Sequence[Clip], threads: int, verbose: bool) 
 
 def _latency(folder: Path, pcm: bytes) -> None:
     for threads in (1, 2):
-        engine = WhisperEngine(folder, "cpu", threads)
+        engine = WhisperEngine(folder, "cpu", threads=threads)
         for seconds in (3, 8):
             times = sorted(_hear(engine, pcm[: seconds * SAMPLE_RATE * 2], 15)[1] for _ in range(9))
             print(
@@ -98,13 +98,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audio", type=Path, required=True, help="folder of clips with its manifest.json")
     parser.add_argument("--model", default="tiny.en", help="name from the catalogue, or a folder")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--verbose", action="store_true", help="print each transcript that is not quite right")
     options = parser.parse_args()
     folder = ModelStore.from_settings(load_settings()).verified(options.model)
     clips = [clip for clip in read_clips(options.audio) if clip.seconds <= LONGEST_WINDOW]
     print(f"{len(clips)} clips of at most {LONGEST_WINDOW} s")
-    _accuracy(folder, clips, options.threads, options.verbose)
+    _accuracy(folder, clips, options.verbose)
     _latency(folder, max(clips, key=lambda clip: clip.seconds).pcm)
 
 

@@ -136,7 +136,7 @@ def batches(name: str, folder: Path, device: str, compute_type: str, sizes: Sequ
     """Encoder and decoder on padded and on shortened windows."""
     if device == "cuda":
         load_cublas()
-    model = ctranslate2.models.Whisper(str(folder), device=device, compute_type=compute_type, intra_threads=THREADS)
+    model = ctranslate2.models.Whisper(str(folder), device=device, compute_type=compute_type, intra_threads=1)
     said = [decode(pcm) for pcm in utterances()]
     prompt = ["<|startoftranscript|>", *(["<|en|>", "<|transcribe|>"] if model.is_multilingual else [])]
     measured = []

@@ -133,8 +133,8 @@ async def test_what_it_does_not_take_is_refused_with_what_it_takes(
 async def test_a_full_queue_is_refused_and_what_is_given_up_makes_room(stt: SttProcessor) -> None:
     pcm = _CLIPS["vm-helpexit"].pcm
     asking = [asyncio.create_task(stt.transcribe(pcm)) for _ in range(100)]
-    done, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
-    error = next(iter(done)).exception()
+    done, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
+    error = next(error for task in done if (error := task.exception()))
     assert isinstance(error, SttError)
     assert error.failure == "busy"
     for task in waiting:
@@ -142,7 +142,7 @@ async def test_a_full_queue_is_refused_and_what_is_given_up_makes_room(stt: SttP
     await asyncio.wait(asking)
     transcript = await stt.transcribe(pcm)
     assert transcript.text
-    # That is the batch that ran. The whole queue, though in batches, would have taken far longer, on whatever machine.
+    # That are the batches that ran. The whole queue, though in batches, would have taken far longer, on whatever machine.
     assert transcript.queue_seconds < len(waiting) / 4 * transcript.inference_seconds
 
 
@@ -183,7 +183,7 @@ async def _swallowed(asking: Awaitable[object]) -> None:
 
 
 async def test_a_sentence_said_twice_for_want_of_a_longer_window_is_noticed() -> None:
-    engine = WhisperEngine(model_folder("tiny.en"), "cpu", threads=2)
+    engine = WhisperEngine(model_folder("tiny.en"), "cpu")
     samples = decode(_CLIPS["vm-calldiffnum"].pcm)
     short, long = (engine.recognize([Window(samples, seconds)])[0] for seconds in (10, 30))
     assert short.refused_by == "repetition"

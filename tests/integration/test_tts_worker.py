@@ -54,7 +54,7 @@ async def test_what_it_can_do_is_known_once_connected(tts: TtsProcessor) -> None
 
 async def test_what_it_says_is_understood(tts: TtsProcessor) -> None:
     samples = decode(resample(await _say(tts, _TEXT), _RATE, 16_000))
-    heard = WhisperEngine(model_folder("tiny.en"), "cpu", threads=2).recognize([Window(samples, 15)])[0].text
+    heard = WhisperEngine(model_folder("tiny.en"), "cpu").recognize([Window(samples, 15)])[0].text
     truth = "our opening hours are from 9 to 5 and on Saturdays from 10 to 2"
     assert word_errors(truth, heard.replace("10", "one zero")) <= 0.1 * len(words(truth)) + 1
 

@@ -31,9 +31,9 @@ class _Gate:
 
 @asynccontextmanager
 async def _running(
-    compute: Callable[[Sequence[int]], Sequence[int]], limit: int = 10
+    compute: Callable[[Sequence[int]], Sequence[int]], limit: int = 10, parallel: int = 1
 ) -> AsyncIterator[MicroBatcher[int, int]]:
-    batcher = MicroBatcher(compute, limit, max_batch=4, quantum=1.0)
+    batcher = MicroBatcher(compute, limit, max_batch=4, quantum=1.0, parallel=parallel)
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(batcher.run())
         yield batcher
@@ -57,6 +57,20 @@ async def test_it_starts_at_once_and_what_arrives_meanwhile_is_the_next_batch() 
     assert [task.result().result for task in (first, *rest)] == [2, 4, 6]
     assert [task.result().batch_size for task in (first, *rest)] == [1, 2, 2]
     assert rest[0].result().queue_seconds > 0
+
+
+async def test_two_batches_run_at_once_where_the_engine_can_and_what_comes_then_waits() -> None:
+    gate = _Gate()
+    async with _running(gate, parallel=2) as batcher, asyncio.TaskGroup() as tasks:
+        for job in (1, 2):
+            tasks.create_task(_submit(batcher, job))
+            await gate.wait_begun()
+        rest = [tasks.create_task(_submit(batcher, job)) for job in (3, 4)]
+        await asyncio.sleep(0)
+        assert batcher.waiting == 2
+        gate.may_end.release(3)
+    assert gate.batches == [[1], [2], [3, 4]]
+    assert [task.result().result for task in rest] == [6, 8]
 
 
 async def test_a_cancelled_job_leaves_the_queue() -> None:

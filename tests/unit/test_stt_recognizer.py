@@ -20,6 +20,7 @@ class _Engine:
     """Recognises as `hear` says and keeps what it was given."""
 
     device = "cpu"
+    parallel = 1
 
     def __init__(self, hear: Callable[[Window], Recognition]) -> None:
         self._hear = hear

@@ -1,6 +1,6 @@
 """Whisper on CTranslate2: a batch of windowed utterances in, texts out, or the gate that refused one.
 
-Blocking and single-threaded by contract: the micro-batcher calls it from one thread. It neither queues, cuts nor
+Blocking: the micro-batcher calls it from `parallel` threads. It neither queues, cuts nor
 retries; `server.workers.recognizer` does. faster-whisper is not used because its PyAV wheels carry GPL code.
 """
 
@@ -102,14 +102,17 @@ class Recognition:
 class WhisperEngine:
     """A Whisper model in CTranslate2's format: int8 on cpu, float16 on cuda."""
 
-    def __init__(self, folder: Path, device: str = "auto", threads: int = 0, beam_size: int = 1) -> None:
-        """`device` is auto, cpu or cuda; `threads` are those of one batch on the cpu, 0 for CTranslate2's choice."""
+    def __init__(
+        self, folder: Path, device: str = "auto", parallel: int = 1, threads: int = 1, beam_size: int = 1
+    ) -> None:
+        """`device` is auto, cpu or cuda. On the cpu, `parallel` batches run at once, each in so many `threads`."""
         self.device = _resolve(device)
+        self.parallel = parallel if self.device == "cpu" else 1
         compute_type = "float16" if self.device == "cuda" else "int8"
         if self.device == "cuda":
             load_cublas()
         self._model = ctranslate2.models.Whisper(
-            str(folder), device=self.device, compute_type=compute_type, intra_threads=threads
+            str(folder), device=self.device, compute_type=compute_type, inter_threads=self.parallel, intra_threads=threads
         )
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._beam_size = beam_size
