@@ -1,6 +1,7 @@
 """Micro-batches: what arrived while one batch ran forms the next, so that nothing ever waits for company.
 
-`FairQueue` decides and `MicroBatcher` runs what it decided, a thread for each batch that may run at once. Neither knows what is computed.
+`FairQueue` decides and `MicroBatcher` runs what it decided, in a thread for each batch that may run at once. Neither
+knows what is computed.
 """
 
 import asyncio

@@ -211,9 +211,7 @@ async def _noise_rows(ears: Ears, reductions: Mapping[str, Denoiser]) -> list[tu
 async def run(options: argparse.Namespace) -> None:
     """Measure, and print what was measured."""
     folder = model_folder("tiny.en")
-    ears = Ears(
-        WhisperEngine(folder, "cpu"), VadProcessor(model_folder("silero-vad") / "silero_vad.onnx")
-    )
+    ears = Ears(WhisperEngine(folder, "cpu"), VadProcessor(model_folder("silero-vad") / "silero_vad.onnx"))
     reductions = {name: REDUCTIONS[name]() for name in options.reductions}
     listening = asyncio.create_task(ears.vad.run())
     rows = [row async for row in _clip_rows(ears, reductions, read_clips(options.audio), options.clips, options.snr)]

@@ -142,7 +142,7 @@ async def test_a_full_queue_is_refused_and_what_is_given_up_makes_room(stt: SttP
     await asyncio.wait(asking)
     transcript = await stt.transcribe(pcm)
     assert transcript.text
-    # That are the batches that ran. The whole queue, though in batches, would have taken far longer, on whatever machine.
+    # That is what ran already. The whole queue, though in batches, would have taken far longer, on whatever machine.
     assert transcript.queue_seconds < len(waiting) / 4 * transcript.inference_seconds
 
 

@@ -43,6 +43,25 @@ def test_words_may_be_listed_in_the_folders_manifest(tmp_path: Path) -> None:
     assert [recording.name for recording in read_recordings(tmp_path).utterances] == ["a.wav"]
 
 
+def test_the_topmost_manifest_lists_what_lies_in_folders(tmp_path: Path) -> None:
+    record(tmp_path / "telephone" / "a.wav", None)
+    (tmp_path / "manifest.json").write_text(json.dumps([{"path": "telephone/a.wav", "text": "Hello there."}]), "utf-8")
+    assert [recording.name for recording in read_recordings(tmp_path).utterances] == ["telephone/a.wav"]
+
+
+def test_a_digits_name_may_say_what_it_is_and_who_says_it(tmp_path: Path) -> None:
+    record(tmp_path / "order.wav", "I would like to order a pizza.")
+    for name in ("4_ann_0", "4_ann_1", "7_ann_0", "4_bob_0"):
+        record(tmp_path / "digits" / f"{name}.wav", None)
+    digits = read_recordings(tmp_path).digits
+    assert {
+        Path(speaker).name: {word: digit.name for word, digit in said.items()} for speaker, said in digits.items()
+    } == {
+        "ann": {"four": "digits/4_ann_0.wav", "seven": "digits/7_ann_0.wav"},
+        "bob": {"four": "digits/4_bob_0.wav"},
+    }
+
+
 def test_recordings_of_any_rate_come_at_24_khz(tmp_path: Path) -> None:
     record(tmp_path / "a.wav", "Hello there.")
     write_wav(tmp_path / "a.wav", np.full(8_000, 5000, np.int16), 8_000)

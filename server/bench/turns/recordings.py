@@ -1,11 +1,14 @@
 """A folder of recorded speech and noise, sorted by what each can be used for.
 
 WAV files with what is said in each, either in a text file of the same name beside it (`order.wav`, `order.txt`) or in
-the folder's `manifest.json` (a list of {"path", "text"}). What is said sorts them: a digit alone is part of a number,
-"mhm" or "okay" a backchannel, all else an utterance. Files in a folder called `noise` are noise, and need no text.
+the `manifest.json` of its folder or of the topmost (a list of {"path", "text"}). A digit needs neither where it is named
+as in the Free Spoken Digit Dataset (`7_george_0.wav`: digit, speaker, number). What is said sorts them: a digit alone is
+part of a number, "mhm" or "okay" a backchannel, all else an utterance. Files in a folder called `noise` are noise, and
+need no text.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +28,7 @@ BACKCHANNELS = ("mhm", "mm-hmm", "uh-huh", "okay", "ok", "right", "yeah", "yes",
 
 _BACKCHANNEL_WORDS = {" ".join(words(text)) for text in BACKCHANNELS}
 _NOISE_FOLDER = "noise"
+_DIGIT_BY_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_\d+")
 _TAKES = (
     "takes a folder of WAV files, each with its words in a .txt of the same name or in a manifest.json "
     '([{"path": ..., "text": ...}]); noise, which has none, lies in a folder called noise'
@@ -53,7 +57,8 @@ class Recording:
 
 @dataclass(slots=True)
 class Recordings:
-    """All of a folder. `digits` has those of each speaker, which is a folder, by what is said; `left_out` are names."""
+    """All of a folder. `digits` has those of each speaker (a folder, or a name in it) by what is said; `left_out` are
+    names."""
 
     utterances: list[Recording] = field(default_factory=list)
     digits: dict[str, dict[str, Recording]] = field(default_factory=dict)
@@ -67,7 +72,9 @@ def read_recordings(folder: Path) -> Recordings:
     paths = sorted(folder.rglob("*.wav"))
     if not paths:
         raise RecordingsError(folder, "there are no WAV files")
-    texts = {path: text for place in {path.parent for path in paths} for path, text in _listed(place).items()}
+    texts = {
+        path: text for place in {folder, *(path.parent for path in paths)} for path, text in _listed(place).items()
+    }
     found = Recordings()
     for path in paths:
         recording = Recording(path.relative_to(folder).as_posix(), samples_from(path))
@@ -84,7 +91,9 @@ def read_recordings(folder: Path) -> Recordings:
 
 def _sort(found: Recordings, path: Path, recording: Recording, said: Sequence[str]) -> None:
     if len(said) == 1 and said[0] in DIGITS:
-        found.digits.setdefault(path.parent.as_posix(), {}).setdefault(said[0], recording)
+        named = _DIGIT_BY_NAME.fullmatch(path.stem)
+        speaker = path.parent / named["speaker"] if named else path.parent
+        found.digits.setdefault(speaker.as_posix(), {}).setdefault(said[0], recording)
     elif " ".join(said) in _BACKCHANNEL_WORDS:
         found.backchannels.append(recording)
     elif recording.seconds > LONGEST_SECONDS:
@@ -96,6 +105,8 @@ def _sort(found: Recordings, path: Path, recording: Recording, said: Sequence[st
 def _text(path: Path, texts: Mapping[Path, str]) -> str:
     if path in texts:
         return texts[path]
+    if named := _DIGIT_BY_NAME.fullmatch(path.stem):
+        return DIGITS[int(named["digit"])]
     try:
         return path.with_suffix(".txt").read_text("utf-8")
     except (OSError, UnicodeDecodeError):

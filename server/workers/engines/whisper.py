@@ -112,7 +112,11 @@ class WhisperEngine:
         if self.device == "cuda":
             load_cublas()
         self._model = ctranslate2.models.Whisper(
-            str(folder), device=self.device, compute_type=compute_type, inter_threads=self.parallel, intra_threads=threads
+            str(folder),
+            device=self.device,
+            compute_type=compute_type,
+            inter_threads=self.parallel,
+            intra_threads=threads,
         )
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._beam_size = beam_size
