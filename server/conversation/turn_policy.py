@@ -40,7 +40,7 @@ _SPELLING_SECONDS = 1.6
 # fitted on as many ends as pauses it is -0.9.
 _SOUND_WEIGHT = 0.57
 _OPEN_LOG_ODDS = -2.6
-_BIAS = -0.5
+_BIAS = -0.7
 _FINISHED, _UNFINISHED = 0.6, 0.3
 # A caller whose pauses within a turn have been long gets that much and a little more, where the end is in doubt.
 _OWN_PAUSE_MARGIN = 1.1
@@ -81,6 +81,7 @@ def patience(evidence: Evidence, eagerness: Eagerness) -> Patience:
         return Patience(_SPELLING_SECONDS * curve.longest / CURVES["medium"].longest, "spelling")
     finished = probability_of_end(evidence)
     doubt = max(0.0, 1 - finished / _SURE)
+    doubt *= doubt * (3 - 2 * doubt)  # "smoothstep": a little of it delays little, much of it much
     seconds = curve.shortest * (curve.longest / curve.shortest) ** doubt
     if finished >= _FINISHED:
         return Patience(seconds, "finished")

@@ -25,7 +25,7 @@ evidence = st.builds(
         (Evidence(0.99, "none"), "no_words", 0.35, 0.35),
         (Evidence(None, "plain"), "unjudged", 0.6, 0.6),
         (Evidence(0.99, "plain"), "finished", 0.35, 0.35),
-        (Evidence(0.5, "plain"), "unsure", 0.8, 1.2),
+        (Evidence(0.5, "plain"), "unsure", 1.0, 1.4),
         (Evidence(0.02, "plain"), "unfinished", 2.0, 4.0),
         (Evidence(0.5, "open"), "unfinished", 2.0, 4.0),
         (Evidence(None, "open"), "unfinished", 2.0, 4.0),

@@ -1,8 +1,8 @@
 """A folder of recorded speech and noise, sorted by what each can be used for.
 
-WAV files with what is said in each, either in a text file of the same name beside it (`order.wav`, `order.txt`) or in
-the `manifest.json` of its folder or of the topmost (a list of {"path", "text"}). A digit needs neither where it is named
-as in the Free Spoken Digit Dataset (`7_george_0.wav`: digit, speaker, number). What is said sorts them: a digit alone is
+WAV files with what is said in each: in a text file of the same name beside it (`order.wav`, `order.txt`), or in the
+`manifest.json` of its folder or of the topmost (a list of {"path", "text"}). A digit needs neither where its name is as
+in the Free Spoken Digit Dataset (`7_george_0.wav`: digit, speaker, number). What is said sorts them: a digit alone is
 part of a number, "mhm" or "okay" a backchannel, all else an utterance. Files in a folder called `noise` are noise, and
 need no text.
 """
