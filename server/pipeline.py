@@ -219,7 +219,7 @@ class Session:
         config = self._conversation.config
         answer: Transcribed | TranscriptionFailed
         try:
-            transcript = await self._stt.transcribe(command.pcm, config.language, config.vocabulary)
+            transcript = await self._stt.transcribe(command.pcm, config.language, config.vocabulary, command.fragment)
         except SttError as error:
             log.warning("transcription_failed", failure=error.failure)
             answer = TranscriptionFailed(command.item_id, 0, error.failure, str(error))

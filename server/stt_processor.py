@@ -97,13 +97,15 @@ class SttProcessor:
         """A new session's way to the worker."""
         return SttSession(self)
 
-    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "", call: str = "") -> Transcript:
+    async def transcribe(
+        self, pcm: bytes, language: str = "", prompt: str = "", call: str = "", fragment: bool = False
+    ) -> Transcript:
         """Text of 16-bit little-endian mono PCM at 16 kHz. Cancelling takes it out of the queue. Raises `SttError`.
 
         `language` may be several, comma-separated, of which one is detected. `call` is whose share of the worker it
-        takes; empty: that of this gateway.
+        takes; empty: that of this gateway. A `fragment` is what is heard so far of a voice that goes on.
         """
-        request = self._request(pcm, language, prompt, call)
+        request = self._request(pcm, language, prompt, call, fragment=fragment)
         with metrics.queue_depth.labels("stt").track_inprogress():
             try:
                 reply = await self._transcribe(request)
@@ -129,10 +131,12 @@ class SttProcessor:
         return reply.text
 
     def _request(
-        self, pcm: bytes, language: str, prompt: str, call: str, early: bool = False
+        self, pcm: bytes, language: str, prompt: str, call: str, early: bool = False, fragment: bool = False
     ) -> speech_pb2.TranscribeRequest:
         language, prompt = language or self._language, (prompt or self._prompt)[-LONGEST_PROMPT:]
-        return speech_pb2.TranscribeRequest(pcm=pcm, language=language, prompt=prompt, call=call, early=early)
+        return speech_pb2.TranscribeRequest(
+            pcm=pcm, language=language, prompt=prompt, call=call, early=early, fragment=fragment
+        )
 
     async def _list_languages(self) -> frozenset[str] | None:
         try:
@@ -177,7 +181,7 @@ class SttSession:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._waiting_seconds = 0.0
 
-    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "") -> Transcript:
+    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "", fragment: bool = False) -> Transcript:
         """As `SttProcessor.transcribe`; `busy` where five minutes of the session's audio wait already."""
         seconds = max(_SHORTEST_SECONDS, len(pcm) / _BYTES_PER_SECOND)
         if self._room.locked() and self._waiting_seconds + seconds > MAX_SECONDS:
@@ -191,7 +195,7 @@ class SttSession:
         finally:
             self._waiting_seconds -= seconds
         try:
-            return await self._processor.transcribe(pcm, language, prompt, self._call)
+            return await self._processor.transcribe(pcm, language, prompt, self._call, fragment)
         finally:
             self._room.release()
 

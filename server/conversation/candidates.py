@@ -159,7 +159,7 @@ class Candidates:
             evidence.heard, evidence.reading = evidence.voiced, "none"
             evidence.whole = candidate.over is not None
         else:
-            yield self._undecided.ask(candidate, self._audio_end)
+            yield self._undecided.ask(candidate, self._audio_end, soon=not self._may_be_echo(candidate, floor))
 
     def _is_due(self, candidate: Utterance, evidence: Evidence) -> bool:
         if candidate.over:
@@ -171,6 +171,11 @@ class Candidates:
             return unasked >= _FIRST_WORDS_SECONDS
         urgent = evidence.reading is not None and evidence.voiced < _LONG_SECONDS  # and recognition works
         return unasked >= (_MORE_WORDS_SECONDS if urgent else _MORE_WORDS_OF_LONG_SECONDS)
+
+    def _may_be_echo(self, candidate: Utterance, floor: Floor) -> bool:
+        """Whether its first words may be an echo's, which are understood worst."""
+        begin = floor.now - (self._audio_end - candidate.start) + floor.turns.prefix_padding
+        return self._echoed or begin < self._playback.began_at + _ONSET_SECONDS
 
     def _hear(self, candidate: Utterance, answer: Transcribed | TranscriptionFailed, floor: Floor) -> None:
         evidence = candidate.evidence
@@ -201,6 +206,6 @@ class Candidates:
             offers=not self._echoed and self._playback.asked(asked, begin + _OFFER_AFTER_SECONDS),
             hummed=evidence.hummed,
             before=evidence.words if evidence.heard >= _HUM_SECONDS else (),
-            unclear=short and (self._echoed or begin < self._playback.began_at + _ONSET_SECONDS),
+            unclear=short and self._may_be_echo(candidate, floor),
             language=floor.language,
         )

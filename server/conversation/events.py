@@ -239,11 +239,15 @@ class PlaybackCleared:
 
 @dataclass(frozen=True, slots=True)
 class Transcribe:
-    """Recognise `pcm` (16-bit mono, 16 kHz) and hand the words back with the same `item_id` and `attempt`."""
+    """Recognise `pcm` (16-bit mono, 16 kHz) and hand the words back with the same `item_id` and `attempt`.
+
+    A `fragment` is what is heard so far of a voice that may be no turn: it is urgent, and need not be sure.
+    """
 
     item_id: str
     attempt: int
     pcm: bytes
+    fragment: bool = False
 
 
 @dataclass(frozen=True, slots=True)

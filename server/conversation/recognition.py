@@ -41,12 +41,12 @@ class Recognition:
         """The committed utterance whose words are not known yet."""
         return self._unheard.get(item_id)
 
-    def ask(self, utterance: Utterance, pcm: bytes) -> Transcribe:
+    def ask(self, utterance: Utterance, pcm: bytes, fragment: bool = False) -> Transcribe:
         """Recognise the utterance, or as much of it as there is."""
         utterance.attempt += 1
         utterance.asked = True
         utterance.level = speech_level(recent(pcm))
-        return Transcribe(utterance.item_id, utterance.attempt, pcm)
+        return Transcribe(utterance.item_id, utterance.attempt, pcm, fragment)
 
     def stop(self, utterance: Utterance) -> Iterator[Output]:
         """What was asked for is not wanted any more."""

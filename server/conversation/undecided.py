@@ -41,8 +41,11 @@ class Undecided:
                 self._over[candidate.item_id] = candidate
                 self._listener.drop_before(endpoint.end)
 
-    def ask(self, candidate: Utterance, audio_end: float) -> Output:
-        """Recognise the candidate as it is so far, the last seconds of it; in a pause and at its end, all of it."""
+    def ask(self, candidate: Utterance, audio_end: float, soon: bool) -> Output:
+        """Recognise the candidate as it is so far, the last seconds of it; in a pause and at its end, all of it.
+
+        While it goes on, words may come `soon` rather than surely.
+        """
         if candidate.over:
             candidate.whole, pcm = True, candidate.pcm
         else:
@@ -50,7 +53,7 @@ class Undecided:
             candidate.whole = candidate.paused and not long
             start = candidate.start if candidate.whole else recent_start(candidate, audio_end)
             pcm = self._listener.audio(start, audio_end)
-        return self._recognition.ask(candidate, pcm)
+        return self._recognition.ask(candidate, pcm, fragment=soon and not candidate.whole)
 
     def recent_audio(self, candidate: Utterance, audio_end: float) -> bytes:
         """The last seconds of a candidate."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.workers.batching import Batched, MicroBatcher
+from server.workers.engines.repetition import different_words
 from server.workers.engines.utterance import (
     LONGEST_PROMPT,
     LONGEST_WINDOW,
@@ -86,8 +87,13 @@ class Recognizer:
         """One real inference: the first of a process is several times slower than the rest."""
         await self._recognize(Window(np.zeros(0, np.float32), WINDOWS[0]), None, Transcript())
 
-    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "", call: Hashable = None) -> Transcript:
+    async def transcribe(
+        self, pcm: bytes, language: str = "", prompt: str = "", call: Hashable = None, fragment: bool = False
+    ) -> Transcript:
         """Text of 16-bit little-endian mono PCM at 16 kHz, which is the call's whose turn it then is.
+
+        Of a `fragment` that goes on, a short window says whether there are words at all, and is believed if it hears
+        two different ones; a single one may be a backchannel misheard.
 
         Raises `InvalidAudio`, `UnknownLanguage`, `QueueFull`.
         """
@@ -97,7 +103,7 @@ class Recognizer:
             return Transcript(refused_by="silence")
         language, prompt = language or self._language, (prompt or self._prompt)[-LONGEST_PROMPT:]
         transcript = Transcript()
-        heard = [await self._recognize_piece(piece, language, prompt, call, transcript) for piece in pieces]
+        heard = [await self._recognize_piece(piece, language, prompt, call, transcript, fragment) for piece in pieces]
         transcript.text = " ".join(recognition.text for recognition in heard if recognition.text)
         if not transcript.text:
             transcript.refused_by = heard[0].refused_by
@@ -122,11 +128,19 @@ class Recognizer:
         return transcript
 
     async def _recognize_piece(
-        self, samples: NDArray[np.float32], language: str, prompt: str, call: Hashable, transcript: Transcript
+        self,
+        samples: NDArray[np.float32],
+        language: str,
+        prompt: str,
+        call: Hashable,
+        transcript: Transcript,
+        fragment: bool,
     ) -> Recognition:
         """A short window first, then a longer one, and at last the length that the model was trained on."""
         window = _first_window(samples, language, prompt)
         recognition = await self._recognize(window, call, transcript)
+        if window.short and fragment and len(different_words(recognition.text)) != 1:
+            return recognition
         if window.short and not recognition.sure:
             window = Window(samples, window_for(samples), language, prompt)
             recognition = await self._recognize(window, call, transcript)

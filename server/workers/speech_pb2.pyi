@@ -7,18 +7,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("pcm", "language", "prompt", "call", "early")
+    __slots__ = ("pcm", "language", "prompt", "call", "early", "fragment")
     PCM_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
     EARLY_FIELD_NUMBER: _ClassVar[int]
+    FRAGMENT_FIELD_NUMBER: _ClassVar[int]
     pcm: bytes
     language: str
     prompt: str
     call: str
     early: bool
-    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ..., call: _Optional[str] = ..., early: _Optional[bool] = ...) -> None: ...
+    fragment: bool
+    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ..., call: _Optional[str] = ..., early: _Optional[bool] = ..., fragment: _Optional[bool] = ...) -> None: ...
 
 class TranscribeReply(_message.Message):
     __slots__ = ("text", "refused_by", "queue_seconds", "inference_seconds", "batch_size")

@@ -43,8 +43,11 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
         """One utterance in, its text out."""
         try:
             call = request.call or context.peer()
-            recognize = self._recognizer.glimpse if request.early else self._recognizer.transcribe
-            transcript = await recognize(request.pcm, request.language, request.prompt, call)
+            heard = request.pcm, request.language, request.prompt, call
+            if request.early:
+                transcript = await self._recognizer.glimpse(*heard)
+            else:
+                transcript = await self._recognizer.transcribe(*heard, fragment=request.fragment)
         except (InvalidAudio, UnknownLanguage) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except QueueFull as error:

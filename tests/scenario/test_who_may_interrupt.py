@@ -46,6 +46,23 @@ def test_a_cough_costs_nothing(seconds: float) -> None:
     assert call.history == [("user", "tell me a story"), ("assistant", _STORY)]
 
 
+def test_words_are_wanted_soon_while_a_voice_goes_on_and_surely_once_it_pauses() -> None:
+    call = listening()
+    recognised = len(call.commands(e.Transcribe))
+    call.caller_makes_noise(0.7)
+    call.silence(1.0)
+    asked = [command.fragment for command in call.commands(e.Transcribe)[recognised:]]
+    assert asked[0]
+    assert not asked[-1]
+
+
+def test_what_may_be_an_answers_echo_is_recognised_surely() -> None:
+    call = listening(seconds=0.2)
+    recognised = len(call.commands(e.Transcribe))
+    call.caller_makes_noise(0.7)
+    assert not any(command.fragment for command in call.commands(e.Transcribe)[recognised:])
+
+
 def test_a_click_too_short_for_a_word_is_not_recognised() -> None:
     call = listening()
     recognised = len(call.commands(e.Transcribe))

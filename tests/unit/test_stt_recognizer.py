@@ -74,6 +74,19 @@ async def test_what_stays_doubtful_is_refused() -> None:
     assert (transcript.text, transcript.refused_by, len(engine.windows)) == ("", "log_prob", 3)
 
 
+@pytest.mark.parametrize(
+    ("heard", "windows"),
+    [("", [3]), ("Hold on", [3]), ("Right. Right.", [3, 15]), ("you", [3, 15])],
+    ids=["none", "two words", "one word twice", "one word"],
+)
+async def test_of_a_fragment_a_short_window_is_believed_but_for_a_single_word(heard: str, windows: list[int]) -> None:
+    engine = _Engine(lambda window: Recognition(heard if window.short else "Right.", "" if heard else "no_speech"))
+    async with _running(engine) as recognizer:
+        transcript = await recognizer.transcribe(_SPEECH, fragment=True)
+    assert transcript.text == (heard if len(windows) == 1 else "Right.")
+    assert [window.seconds for window in engine.windows] == windows
+
+
 async def test_a_glimpse_is_one_try_in_a_short_window() -> None:
     engine = _Engine(lambda window: Recognition("", "log_prob"))
     async with _running(engine) as recognizer:

@@ -49,6 +49,11 @@ def ends_a_sentence(text: str) -> bool:
     return text.endswith((".", "?", "!"))
 
 
+def different_words(text: str) -> set[str]:
+    """The words of `text`, each once."""
+    return set(re.findall(r"\w+", text.lower()))
+
+
 def compression_ratio(text: str) -> float:
     """Text that repeats itself compresses well."""
     encoded = text.encode()

@@ -20,6 +20,7 @@ from server.errors import VoicefleetError
 from server.workers.engines.cublas import load_cublas
 from server.workers.engines.repetition import (
     compression_ratio,
+    different_words,
     ends_a_sentence,
     may_be_said_twice,
     repeats_a_phrase,
@@ -189,7 +190,9 @@ class WhisperEngine:
             return Recognition("", "no_speech")
         if any(no_speech_probability > above and mean_log_probability < below for above, below in _NO_SPEECH):
             return Recognition("", "no_speech")
-        if no_speech_probability > _NO_SPEECH_BUT_THE_PROMPT and _words(text) <= _words(window.prompt):
+        if no_speech_probability > _NO_SPEECH_BUT_THE_PROMPT and different_words(text) <= different_words(
+            window.prompt
+        ):
             return Recognition("", "no_speech")
         if compression_ratio(text) > _COMPRESSION_RATIO:
             return Recognition("", "repetition")
@@ -214,7 +217,3 @@ def _resolve(device: str) -> str:
     if device == "auto":
         return "cuda" if ctranslate2.get_cuda_device_count() > 0 else "cpu"
     return device
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower()))
