@@ -73,8 +73,9 @@ def patience(evidence: Evidence, eagerness: Eagerness) -> Patience:
     curve = CURVES[eagerness]
     if evidence.ending is None:
         return Patience(max(_WORDS_MISSING_SECONDS, curve.shortest), "unjudged")
-    if evidence.ending == "none":
-        return Patience(curve.shortest, "no_words")
+    if evidence.ending == "none":  # one word that was not understood may be the first of more
+        unfinished = probability_of_end(evidence) <= _UNFINISHED
+        return Patience(max(curve.shortest, _WORDS_MISSING_SECONDS * unfinished), "no_words")
     if evidence.sounds_finished is None and evidence.ending == "plain":
         return Patience(max(UNJUDGED_SECONDS, curve.shortest), "unjudged")
     if evidence.ending == "spelling":  # of digits, sound says little

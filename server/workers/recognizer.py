@@ -144,7 +144,8 @@ class Recognizer:
         if window.short and not recognition.sure:
             window = Window(samples, window_for(samples), language, prompt)
             recognition = await self._recognize(window, call, transcript)
-        if recognition.refused_by in ("log_prob", "repetition") and window.seconds < LONGEST_WINDOW:
+        doubtful = recognition.refused_by in ("log_prob", "repetition")
+        if doubtful and window.seconds < LONGEST_WINDOW and not fragment:  # of which more will be heard soon
             window = Window(samples, LONGEST_WINDOW, language, prompt)
             recognition = await self._recognize(window, call, transcript)
         return recognition

@@ -23,6 +23,7 @@ evidence = st.builds(
         (Evidence(0.99), "unjudged", 1.0, 1.0),  # the model can't be asked without words, so waiting costs nothing
         (Evidence(None, "none"), "no_words", 0.35, 0.35),
         (Evidence(0.99, "none"), "no_words", 0.35, 0.35),
+        (Evidence(0.1, "none"), "no_words", 1.0, 1.0),
         (Evidence(None, "plain"), "unjudged", 0.6, 0.6),
         (Evidence(0.99, "plain"), "finished", 0.35, 0.35),
         (Evidence(0.5, "plain"), "unsure", 1.0, 1.4),

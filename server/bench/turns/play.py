@@ -22,7 +22,7 @@ _INTO_ANSWER_SECONDS = 1.0
 _AFTER_SOUND_SECONDS = 1.5  # a decision that takes longer is heard as none
 
 _QUESTION = (
-    "Please tell me, in at least twelve sentences and without asking me anything, how a letter finds its way from the "
+    "Describe in at least twelve sentences, and without asking me anything, how a letter finds its way from the "
     "desk of its writer to the door of its reader: who collects it, where it is stamped and sorted, how the machines "
     "read the address, which trains, ships, planes and vans carry it, what happens when a street has changed its name "
     "or nobody is at home, and who brings it up the stairs in the rain at last."
