@@ -1,5 +1,7 @@
 """What can be measured of a voice without knowing its words. Audio is 16-bit little-endian mono PCM at 16 kHz."""
 
+import math
+
 import numpy as np
 
 _FRAME = 512  # 32 ms at 16 kHz
@@ -8,6 +10,13 @@ _QUANTILE = 0.9
 _HANN = np.hanning(_FRAME).astype(np.float32)
 _OPEN_BIN = 15  # 469 Hz
 _LOUD = 0.1
+
+
+def frame_level(pcm: bytes) -> float:
+    """The level of one frame, in dB below full scale; that of silence where there is no audio."""
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+    power = float(samples @ samples) / max(1, len(samples)) / 32768**2
+    return max(_SILENCE_DBFS, 10 * math.log10(power + 1e-12))
 
 
 def speech_level(pcm: bytes) -> float:

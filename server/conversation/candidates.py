@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from server.audio.voice import openness, speech_level
 from server.conversation.backchannels import words_of
-from server.conversation.endpointing import TurnDetection
+from server.conversation.endpointing import SOFT_ONSET_SECONDS, TurnDetection
 from server.conversation.events import (
     Judgement,
     Output,
@@ -154,6 +154,8 @@ class Candidates:
         # A quiet caller who has not spoken before is no less heard, once the assistant is silent.
         evidence.far = (floor.held or usual is not None) and is_far(speech_level(pcm), usual)
         evidence.hummed = evidence.voiced < _SHORT_SECONDS and is_hummed(openness(pcm))
+        if evidence.far and not candidate.over:  # what the caller may say over it begins later
+            candidate.start = max(candidate.start, self._audio_end - SOFT_ONSET_SECONDS)
         evidence.asked, evidence.asked_in_pause = evidence.voiced, candidate.paused
         if evidence.far or evidence.voiced < MIN_VOICED_SECONDS:
             evidence.heard, evidence.reading = evidence.voiced, "none"

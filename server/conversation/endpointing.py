@@ -18,6 +18,11 @@ MIN_SPEECH_SECONDS = 0.05
 # sooner: the end can come no sooner than the words. Between two words speech is seldom quiet for two frames.
 PAUSE_SECONDS = 0.2
 PAUSE_TO_JUDGE_SECONDS = 0.064
+# Speech is soft for a moment within a word ("s", "f") and at the end of a sentence. A voice that is so for longer is
+# somebody else's.
+_SOFT_SECONDS = 0.4
+# So much of it may come before the first near sound of an utterance.
+SOFT_ONSET_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class Endpointer:
         """Forget an open utterance, as when the caller's audio buffer is cleared or committed by hand."""
         self._open = False
         self._speech_since: float | None = None
+        self._near_end: float | None = None
         self._silent_since: float | None = None
         self._paused = False
         self.patience = self.settings.silence
@@ -103,23 +109,35 @@ class Endpointer:
         self.reset()
         return stopped
 
-    def push(self, start: float, end: float, probability: float) -> Endpoint | None:
-        """Take the next frame, which lasts from `start` to `end`, and say what it changes."""
-        return self._within(start, end, probability) if self._open else self._before(start, end, probability)
+    def push(self, start: float, end: float, probability: float, near: bool = True) -> Endpoint | None:
+        """Take the next frame, which lasts from `start` to `end`, and say what it changes.
 
-    def _before(self, start: float, end: float, probability: float) -> Endpoint | None:
+        Voice that is not `near` begins nothing, and within an utterance it is silence, but for a moment.
+        """
+        if self._open:
+            return self._within(start, end, probability, near)
+        return self._before(start, end, probability, near)
+
+    def _before(self, start: float, end: float, probability: float, near: bool) -> Endpoint | None:
         if probability < self.settings.threshold:
-            self._speech_since = None
+            self._speech_since = self._near_end = None
             return None
         if self._speech_since is None:
             self._speech_since = start
-        if end - self._speech_since < MIN_SPEECH_SECONDS:
+        if near:
+            self._near_end = end
+        if self._near_end is None or end - self._speech_since < MIN_SPEECH_SECONDS:
             return None
         self._open = True
-        return Started(max(self._end_of_previous, self._speech_since - self.settings.prefix_padding))
+        since = max(self._speech_since, end - SOFT_ONSET_SECONDS)
+        return Started(max(self._end_of_previous, since - self.settings.prefix_padding))
 
-    def _within(self, start: float, end: float, probability: float) -> Endpoint | None:
-        if probability >= self.settings.threshold:
+    def _within(self, start: float, end: float, probability: float, near: bool) -> Endpoint | None:
+        assert self._near_end is not None, "what is open began with something near"
+        voiced = probability >= self.settings.threshold
+        fading = probability >= max(self.settings.threshold - HYSTERESIS, MIN_SPEECH_PROBABILITY)
+        if near and (voiced or (fading and self._silent_since is None)):
+            self._near_end = end
             silent_since, self._silent_since = self._silent_since, None
             if self._paused and silent_since is not None:
                 self._paused = False
@@ -127,7 +145,7 @@ class Endpointer:
                 return Resumed(silent_since, start - silent_since)
             return None
         if self._silent_since is None:
-            if probability >= max(self.settings.threshold - HYSTERESIS, MIN_SPEECH_PROBABILITY):
+            if fading and end - self._near_end < _SOFT_SECONDS:
                 return None
             self._silent_since = start
         silence = end - self._silent_since

@@ -40,11 +40,11 @@ class Listener:
         self._held += pcm
         self._drop(len(self._held) - MAX_SECONDS * _BYTES_PER_SECOND)
 
-    def push(self, start: float, end: float, probability: float) -> Endpoint | None:
-        """The voice-activity probability of the stretch from `start` to `end`."""
+    def push(self, start: float, end: float, probability: float, near: bool = True) -> Endpoint | None:
+        """The voice-activity probability of the stretch from `start` to `end`, as in `Endpointer.push`."""
         if self.endpointer is None or self._offset(start) < 0:  # judged late: committed by hand or cleared meanwhile
             return None
-        endpoint = self.endpointer.push(start, end, probability)
+        endpoint = self.endpointer.push(start, end, probability, near)
         if endpoint is None and not self.speaking:
             self.drop_before(end - self.endpointer.settings.prefix_padding - 1.0)
         return endpoint

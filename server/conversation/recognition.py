@@ -12,6 +12,7 @@ from server.audio.voice import speech_level
 from server.conversation.events import Output, StopTranscribing, Transcribe, Transcribed, TranscriptionFailed
 from server.conversation.history import History, Message, Part
 from server.conversation.listener import SAMPLE_RATE
+from server.conversation.nearness import NEARNESS_DB
 from server.conversation.utterance import Utterance, commit_item
 
 # The level of a voice that goes on is that of its last seconds.
@@ -29,8 +30,12 @@ class Recognition:
 
     @property
     def usual_level(self) -> float | None:
-        """The level of the caller's last turns, in dB below full scale: the quietest of them; None before the first."""
-        return min(self._levels, default=None)
+        """The level of the caller's last turns, in dB below full scale: the quietest of them; None before the first.
+
+        Before it is known whether the first has words, it is that of the caller.
+        """
+        unheard = (utterance.level for utterance in self._unheard.values() if utterance.level is not None)
+        return min(self._levels or unheard, default=None)
 
     @property
     def all_heard(self) -> bool:
@@ -66,12 +71,18 @@ class Recognition:
         assert utterance.part is not None, "only what is committed is delivered"
         del self._unheard[utterance.item_id]
         if isinstance(answer, Transcribed) and answer.transcript and utterance.level is not None:
-            self._levels.append(utterance.level)
+            self._add_level(utterance.level)
         utterance.part.text = answer.transcript if isinstance(answer, Transcribed) else ""
         self._history.measure(self._history.get(utterance.item_id))
         if isinstance(answer, Transcribed):
             answer = replace(answer, untold=utterance.early.untold(answer.transcript))
         yield answer
+
+    def _add_level(self, level: float) -> None:
+        """Of the last turns, those that were much quieter were somebody else's."""
+        while self._levels and min(self._levels) < level - NEARNESS_DB:
+            self._levels.remove(min(self._levels))
+        self._levels.append(level)
 
     def ask_item(self, item_id: str, part: Part, pcm: bytes) -> Output:
         """A client handed over a message with audio in it; find its words."""

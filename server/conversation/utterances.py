@@ -8,7 +8,7 @@ may be no turn (`server.conversation.candidates`) is a candidate before all that
 
 from collections.abc import Callable, Iterator
 
-from server.audio.voice import speech_level
+from server.audio.voice import frame_level
 from server.conversation.endpointing import Endpoint, Paused, Resumed, Started, TurnDetection
 from server.conversation.errors import BufferTooShort
 from server.conversation.events import (
@@ -27,6 +27,7 @@ from server.conversation.events import (
 from server.conversation.history import History
 from server.conversation.interruptions import Evidence
 from server.conversation.listener import Listener
+from server.conversation.nearness import Nearness
 from server.conversation.recognition import Recognition
 from server.conversation.speculation import LikelyTurn
 from server.conversation.turn_judge import TurnJudge
@@ -56,6 +57,7 @@ class Utterances:
         """`listens_ahead`: where turns end by what was said, words are asked for before their end."""
         self._listens_ahead = listens_ahead
         self._listener = Listener(turn_detection)
+        self._nearness = Nearness()
         self._judge = TurnJudge(turn_detection.eagerness if turn_detection else None)
         self._language = ""
         self._history = history
@@ -122,8 +124,12 @@ class Utterances:
         `unsure`: what starts now may be no turn, and is a candidate at first.
         """
         self._audio_end = end
-        endpoint = self._listener.push(start, end, probability)
+        level = frame_level(self._listener.audio(start, end))
+        voiced = self._listener.is_voice(probability)
+        near = self._is_near(start, end, level, voiced, unsure)
+        endpoint = self._listener.push(start, end, probability, near)
         if isinstance(endpoint, Started):
+            self._nearness.begin()
             self._spoken = Utterance(self._new_id("item"), endpoint.start, evidence=Evidence() if unsure else None)
             if not unsure:
                 yield _started(self._spoken)
@@ -142,7 +148,7 @@ class Utterances:
                 case _:
                     yield from self._stopped(utterance, end, end - endpoint.speech_end, "silence")
         if self._listens_ahead and self._judge.eagerness and self._spoken and not self._spoken.evidence:
-            yield from self._listen_ahead(self._spoken, start, end, probability)
+            yield from self._listen_ahead(self._spoken, end, level, voiced and near)
 
     def audio_stopped(self, end: float, silence: float) -> Iterator[Output]:
         """The caller's audio stopped at `end`, `silence` seconds ago, and the open utterance ends with it."""
@@ -221,9 +227,14 @@ class Utterances:
             self._judge.judged(sounds_finished)
             self._wait()
 
-    def _listen_ahead(self, spoken: Utterance, start: float, end: float, probability: float) -> Iterator[Output]:
-        level = speech_level(self._listener.audio(start, end))
-        match spoken.early.frame(level, self._listener.is_voice(probability)):
+    def _is_near(self, start: float, end: float, level: float, voiced: bool, unsure: bool) -> bool:
+        """Whether a frame may be the caller's. What is unsure is judged as a whole, as a candidate."""
+        if self._spoken:
+            return self._nearness.goes_on(end, level, voiced) or self._spoken.evidence is not None
+        return unsure or self._nearness.starts(end - start, level, self._recognition.usual_level)
+
+    def _listen_ahead(self, spoken: Utterance, end: float, level: float, voiced: bool) -> Iterator[Output]:
+        match spoken.early.frame(level, voiced):
             case "quiet" if not spoken.asked and end - spoken.start <= LONGEST_CHANCE_SECONDS:
                 yield Glimpse(spoken.item_id, spoken.early.ask(), self._listener.audio(spoken.start, end))
             case "went_on":
@@ -236,6 +247,7 @@ class Utterances:
 
     def _paused(self, utterance: Utterance, end: float) -> Iterator[Output]:
         """It may be over: its words are wanted, and how finished it sounds."""
+        end = min(end, self._nearness.covered_from)
         if not utterance.asked and end - utterance.start <= LONGEST_CHANCE_SECONDS:
             yield self._recognition.ask(utterance, self._listener.audio(utterance.start, end))
         if self._judge.eagerness:
@@ -257,7 +269,8 @@ class Utterances:
         yield self._judge.over(silence, why)
         yield from self._recognition.commit(utterance)
         if not utterance.asked:  # it was too long, or the silence that ends a turn is set shorter than a pause
-            yield self._recognition.ask(utterance, self._listener.audio(utterance.start, end))
+            said_until = min(end, self._nearness.covered_from)
+            yield self._recognition.ask(utterance, self._listener.audio(utterance.start, said_until))
         self._spoken = None
         self._listener.drop_before(end)
         if utterance.answer:

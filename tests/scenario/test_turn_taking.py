@@ -124,8 +124,8 @@ def test_a_click_is_no_speech() -> None:
 def test_a_fading_voice_does_not_flutter() -> None:
     call = Call(audio=server_vad(silence_duration_ms=100))
     call.caller_says("it fades", seconds=0.3)
-    for _ in range(20):
-        call.frame(FADING)
+    for pcm in call.record("", seconds=0.64):
+        call.frame(FADING, pcm)
     assert call.events == ["input_audio_buffer.speech_started"]
     call.silence(0.2)
     assert "input_audio_buffer.speech_stopped" in call.events

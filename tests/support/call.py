@@ -7,6 +7,7 @@ audio holds its own words (see `_Recogniser`), and a bot says what the test make
 
 import itertools
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,8 +28,9 @@ from tests.support.strict_client import StrictClient
 FRAME = 512 / 16_000
 _TICK = 0.25
 _LOUD = 3000
-Sound = Literal["voice", "far", "hum"]
-_EVERY: dict[Sound, int] = {"voice": 2, "far": 256, "hum": 1}
+Sound = Literal["voice", "soft", "far", "hum"]
+_EVERY: dict[Sound, int] = {"voice": 2, "soft": 32, "far": 256, "hum": 1}
+_WEATHER = "sunshine tomorrow morning over most northern counties then rain"
 SPEECH, FADING, SILENCE = 0.95, 0.4, 0.02
 TRANSCRIBED = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
 
@@ -45,7 +47,8 @@ _UNSEEN = (e.StopGenerating, e.TurnEnded, e.PlayoutRanDry, e.ItemsLeftOut, Field
 class _Recogniser:
     """Audio of these tests says what it says: a sample is `_LOUD` and the number of a word, -`_LOUD` noise, 0 silence.
 
-    A voice has that in every other of its samples, one from afar in few of them, and a hum, which is dull, in all.
+    A voice has that in every other of its samples, a soft one in fewer, one from afar in few of them, and a hum, which
+    is dull, in all.
     """
 
     def __init__(self) -> None:
@@ -118,13 +121,18 @@ class Call:
     # --- what happens
 
     def caller_says(self, text: str, seconds: float = 1.0, sound: Sound = "voice") -> None:
-        """The caller speaks, or somebody else in the room does, 21 dB below (`far`)."""
+        """The caller speaks, or does so 12 dB more softly (`soft`), or somebody else in the room, 21 dB below (`far`)."""
         for pcm in self.record(text, seconds, sound):
             self.frame(SPEECH, pcm)
 
     def record(self, text: str, seconds: float, sound: Sound = "voice") -> list[bytes]:
         """Frames of audio (16 kHz PCM) in which the recogniser will understand just this."""
         return self._recogniser.record(text, max(1, round(seconds / FRAME)), _EVERY[sound])
+
+    def room_talks(self, seconds: float) -> None:
+        """A television, or a colleague: a voice from afar, three words a second."""
+        words = itertools.islice(itertools.cycle(_WEATHER.split()), math.ceil(3 * seconds))
+        self.caller_says(" ".join(words), seconds, sound="far")
 
     def caller_makes_noise(self, seconds: float = 0.3) -> None:
         """A cough or a door: voice to the detector, no words to the recogniser."""

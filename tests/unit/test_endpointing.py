@@ -117,3 +117,34 @@ def test_endpoints_come_in_the_only_sensible_order(probabilities: list[float], s
             assert endpoint.end - endpoint.speech_end >= settings.silence - 1e-9
             end = endpoint.end
         last = type(endpoint)
+
+
+def heard_near(frames: Iterable[tuple[float, bool]]) -> list[Endpoint]:
+    endpointer = Endpointer(TurnDetection())
+    found = (endpointer.push(i * _FRAME, (i + 1) * _FRAME, p, near) for i, (p, near) in enumerate(frames))
+    return [endpoint for endpoint in found if endpoint]
+
+
+_NEAR, _FAR, _QUIET = (0.9, True), (0.9, False), (0.0, False)
+
+
+def test_a_voice_that_is_not_near_begins_no_utterance() -> None:
+    assert heard_near([_FAR] * 100) == []
+
+
+def test_an_utterance_may_begin_softly_and_begins_no_more_than_half_a_second_before_what_is_near() -> None:
+    assert heard_near([*[_QUIET] * 20, *[_FAR] * 5, _NEAR]) == [Started(pytest.approx(20 * _FRAME - 0.3))]
+    assert heard_near([*[_FAR] * 100, _NEAR]) == [Started(pytest.approx(101 * _FRAME - 0.5 - 0.3))]
+
+
+def test_a_voice_that_is_not_near_is_silence_but_for_a_moment() -> None:
+    assert len(heard_near([*[_NEAR] * 5, *[_FAR] * 11, *[_NEAR] * 5])) == 1
+    _, paused, stopped = heard_near([*[_NEAR] * 5, *[_FAR] * 40])
+    assert paused == Paused(pytest.approx(17 * _FRAME))
+    assert isinstance(stopped, Stopped)
+
+
+def test_in_a_pause_only_what_is_near_goes_on() -> None:
+    found = heard_near([*[_NEAR] * 5, *[_QUIET] * 8, *[_FAR] * 3, *[_NEAR] * 2])
+    assert [type(endpoint) for endpoint in found] == [Started, Paused, Resumed]
+    assert found[-1] == Resumed(pytest.approx(5 * _FRAME), pytest.approx(11 * _FRAME))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from server.audio.voice import openness, speech_level
+from server.audio.voice import frame_level, openness, speech_level
 from server.conversation.backchannels import is_backchannel, is_command, may_become_backchannel, words_of
 from server.conversation.echo import is_echo
 from server.conversation.interruptions import (
@@ -220,6 +220,8 @@ def test_a_level_is_that_of_the_louder_frames() -> None:
     assert speech_level(_tone(500) + bytes(32_000)) == pytest.approx(speech_level(_tone(500)), abs=0.5)
     assert speech_level(_tone(500)) == pytest.approx(-23.8, abs=0.1)  # 3000 / sqrt(2) of 32768
     assert speech_level(bytes(32_000)) == speech_level(b"") == -96.0
+    assert frame_level(_tone(500)[:1024]) == pytest.approx(-23.8, abs=0.1)
+    assert frame_level(bytes(1024)) == frame_level(b"") == -96.0
 
 
 def test_a_hum_comes_through_closed_lips_and_a_vowel_does_not() -> None:
