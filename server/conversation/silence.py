@@ -34,13 +34,13 @@ class Silence:
         if response.calls and config.in_conversation and config.modality == "audio" and config.tool_filler:
             self._called = response
 
-    def speech_stopped(self, now: float) -> None:
-        """The caller, or a noise, has fallen silent."""
-        self._since = now
+    def caller_spoke(self, now: float) -> None:
+        """The caller said words. A sound without words says nothing of whether they are there."""
+        self.idle, self._since = False, now
 
-    def caller_spoke(self) -> None:
-        """There were words in it."""
-        self.idle = False
+    def something_was_said(self, now: float) -> None:
+        """Whether it had words will not be known."""
+        self._since = now
 
     def seconds(self, now: float, played_until: float) -> float:
         """How long it has lasted; what the client has been sent is played until `played_until`."""

@@ -72,15 +72,16 @@ class TurnTaking:
             match output:
                 case e.SpeechStarted() if turns and turns.interrupt_response:
                     yield from self._interrupt(now, turns.create_response)
-                case e.SpeechStopped():
-                    self._silence.speech_stopped(now)
                 case e.AudioCommitted(item_id, wants_answer=True) if turns and turns.create_response:
                     self._unanswered.append(item_id)
                 case e.StopTranscribing() | e.WentOn():
                     self._gate.went_on()
-                case e.Transcribed() | e.TranscriptionFailed():
-                    if isinstance(output, e.Transcribed) and output.transcript:
-                        self._silence.caller_spoke()
+                case e.Transcribed(transcript=transcript):
+                    if transcript:
+                        self._silence.caller_spoke(now)
+                    yield from self.go_on()
+                case e.TranscriptionFailed():
+                    self._silence.something_was_said(now)
                     yield from self.go_on()
 
     def follow_silence(self, now: float, audio_ends: float) -> Iterator[e.Output]:

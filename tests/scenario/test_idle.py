@@ -49,11 +49,36 @@ def test_nobody_is_idle_while_the_caller_speaks_or_is_about_to_be_answered() -> 
     assert call.asked[-1] == UserText("let me tell you a long story about my cat")
 
 
-def test_noise_only_puts_the_idle_timeout_off() -> None:
+def test_noise_does_not_put_the_idle_timeout_off() -> None:
+    # a dog that barks each second, and nobody ever asks whether the caller is there
+    call = Call(audio=server_vad(idle_timeout_ms=5000))
+    call.turn("hello", "Hello.")
+    for _ in range(4):
+        call.silence(0.7)
+        call.caller_makes_noise()
+    assert call.all_of("input_audio_buffer.timeout_triggered") == []
+    call.silence(1.0)
+    assert len(call.all_of("input_audio_buffer.timeout_triggered")) == 1
+
+
+def test_nobody_is_idle_while_it_is_not_known_whether_a_sound_has_words() -> None:
     call = Call(audio=server_vad(idle_timeout_ms=2000))
     call.turn("hello", "Hello.")
+    call.recognition_seconds = 1.0
     call.silence(1.5)
     call.caller_makes_noise()
+    call.silence(0.8)
+    assert call.all_of("input_audio_buffer.timeout_triggered") == []
+    call.silence(0.6)
+    assert len(call.all_of("input_audio_buffer.timeout_triggered")) == 1
+
+
+def test_who_may_have_spoken_is_not_idle() -> None:
+    call = Call(audio=server_vad(idle_timeout_ms=2000))
+    call.turn("hello", "Hello.")
+    call.recognition_fails = True
+    call.silence(1.5)
+    call.caller_says("I am here")
     call.silence(2.0)
     assert call.all_of("input_audio_buffer.timeout_triggered") == []
     call.silence(1.0)
