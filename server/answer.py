@@ -1,8 +1,7 @@
 """One answer on its way to the caller: what the model thinks → TTS → pacer.
 
 It is spoken clause by clause; audio leaves on absolute deadlines, never further ahead of playout than the cushion
-allows. Cancelling the task that gives an answer frees model and voice.
-An answer that ends without anything for the caller ends with a reason.
+allows. An answer that ends without anything for the caller ends with a reason.
 """
 
 import asyncio
@@ -90,9 +89,6 @@ class Answer:
             self._perform(self._conversation.fail(response.id, failure, time.monotonic()))
         else:
             self._perform(self._end(response.id, finished))
-        finally:
-            if not self.may_go_on:
-                self._thinking.stop()
 
     def rest(self, goes_on: GoesOn, waterfall: Waterfall) -> Thinking | None:
         """What is still to be said of the answer; None if that is not at hand."""
@@ -103,7 +99,7 @@ class Answer:
         return thinking
 
     def let_go(self) -> None:
-        """Nobody wants the rest."""
+        """Free model and voice: nobody wants the rest."""
         self._thinking.stop()
 
     def _end(self, response_id: str, finished: Finished) -> Iterable[DialectOutput]:

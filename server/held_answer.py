@@ -45,7 +45,7 @@ class HeldAnswer:
             self._drop("resumed")
 
     def close(self) -> None:
-        """Nobody is going to ask for it: the call has ended, or the answer before it began."""
+        """Nobody is going to ask for it: the call has ended."""
         self._drop("ended")
 
     def _drop(self, outcome: Outcome) -> None:

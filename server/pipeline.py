@@ -255,15 +255,11 @@ class Session:
                 case WentOn():
                     self._ahead.resumed(output.item_id)
                 case Generate() | Say():
-                    self._answers[output.response.id] = self._tasks.create_task(self._give_answer(output))
+                    self._answer(output)
                 case Speculate():
                     self._ahead.hold(output, self._begin(output.request, output.config, output.text_bytes))
                 case StopGenerating():
-                    self._ahead.close()  # an answer that is stopped at once has not even taken it
-                    if self._given and self._given[0] == output.response_id:
-                        self._given[1].may_go_on = output.may_go_on
-                    if answering := self._answers.pop(output.response_id, None):
-                        answering.cancel()
+                    self._stop_answering(output)
                 case TurnEnded():
                     now = time.monotonic()
                     self._waterfall = Waterfall(now - output.silence)
@@ -343,16 +339,28 @@ class Session:
             self._given[1].let_go()
             self._given = None
 
-    async def _give_answer(self, command: Generate | Say) -> None:
+    def _answer(self, command: Generate | Say) -> None:
         response = command.response
-        structlog.contextvars.bind_contextvars(turn_id=response.id)
-        answer = Answer(self._think(command), self._tts.sample_rate, self._conversation, self._perform, self._line)
+        with structlog.contextvars.bound_contextvars(turn_id=response.id):
+            answer = Answer(self._think(command), self._tts.sample_rate, self._conversation, self._perform, self._line)
+            giving = answer.give(response, self._dialect.output_format, self._settings.send_ahead_seconds)
+            task = self._answers[response.id] = self._tasks.create_task(giving)
+        task.add_done_callback(lambda _: self._answered(response.id, answer))  # also of one that has not even begun
         if isinstance(command, Generate) and response.config.in_conversation:
             self._given = response.id, answer
-        try:
-            await answer.give(response, self._dialect.output_format, self._settings.send_ahead_seconds)
-        finally:
-            self._answers.pop(response.id, None)
+
+    def _answered(self, response_id: str, answer: Answer) -> None:
+        self._answers.pop(response_id, None)
+        if not answer.may_go_on:
+            answer.let_go()
+
+    def _stop_answering(self, command: StopGenerating) -> None:
+        if self._given and self._given[0] == command.response_id:
+            self._given[1].may_go_on = command.may_go_on
+            if not command.may_go_on:
+                self._let_go()
+        if answering := self._answers.pop(command.response_id, None):
+            answering.cancel()
 
 
 def _note_turn_end(ended: TurnEnded) -> None:

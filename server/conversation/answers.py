@@ -99,11 +99,12 @@ class Answers:
         usage: Usage | None = None,
         reason: EndReason | None = None,
         failure: Failure | None = None,
+        may_go_on: bool = False,
     ) -> Iterator[Output]:
-        """The answer ends, well or not."""
+        """The answer ends, well or not. `may_go_on`: its rest may be wanted yet."""
         message, broken_off = answer.writer.message, status in ("cancelled", "failed")
         if broken_off:
-            yield StopGenerating(answer.response.id, may_go_on=reason == "turn_detected")
+            yield StopGenerating(answer.response.id, may_go_on)
         yield from answer.writer.finish(status, usage or Usage(), reason, failure)
         if message:
             self._spoken.end(message, broken_off)

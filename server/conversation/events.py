@@ -336,7 +336,8 @@ class WentOn:
 class StopGenerating:
     """Free the language model and the voice: nobody listens any more.
 
-    `may_go_on`: the rest may be wanted yet, by the next `Generate`. Until then what the model says is to be kept.
+    `may_go_on`: the rest may be wanted yet, by the next `Generate`. Until then, or until this comes once more without
+    it, what the model says is to be kept.
     """
 
     response_id: str

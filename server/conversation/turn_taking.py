@@ -76,9 +76,10 @@ class TurnTaking:
                     self._unanswered.append(item_id)
                 case e.StopTranscribing() | e.WentOn():
                     self._gate.went_on()
-                case e.Transcribed(transcript=transcript):
+                case e.Transcribed(item_id, transcript=transcript):
                     if transcript:
                         self._silence.caller_spoke(now)
+                        yield from self._interrupted_by(item_id)
                     yield from self.go_on()
                 case e.TranscriptionFailed():
                     self._silence.something_was_said(now)
@@ -131,8 +132,9 @@ class TurnTaking:
         heard = [answer for answer in self.answers.for_caller if answer.in_conversation or answer is aloud]
         for answer in heard:
             if answer.response.config.interruptible:
-                owed = self._rest(answer, now) or owed
-                yield from self.end(answer, now, "cancelled", reason="turn_detected")
+                rest = self._rest(answer, now) if answer_again else None
+                owed = rest or owed
+                yield from self.end(answer, now, "cancelled", reason="turn_detected", may_go_on=rest is not None)
         if aloud and not heard and not (aloud.asked.words or aloud.response.calls) and self._playback.unfinished(now):
             asked = Asked(replace(aloud.response.config, tool_choice="none"), self._history, rest_of=aloud.response)
             owed = asked.going_on()
@@ -149,6 +151,12 @@ class TurnTaking:
             return asked
         whole = answer.asked.items is self._history and not answer.response.calls
         return asked.going_on() if whole else None
+
+    def _interrupted_by(self, item_id: str) -> Iterator[e.Output]:
+        """The turn `item_id` has words: if it stopped an answer, the rest of that is not wanted any more."""
+        if self._owed and self._owed.rest_of and item_id in self._unanswered:
+            yield e.StopGenerating(self._owed.rest_of.id)
+            self._owed = None
 
     def speaks_over_caller(self, answer: UnderWay) -> bool:
         """Whether an answer that runs beside the conversation would begin to be heard while the caller speaks."""
@@ -181,9 +189,10 @@ class TurnTaking:
         usage: Usage | None = None,
         reason: EndReason | None = None,
         failure: Failure | None = None,
+        may_go_on: bool = False,
     ) -> Iterator[e.Output]:
-        """An answer under way ends, well or not."""
-        yield from self.answers.end(answer, status, usage, reason, failure)
+        """An answer under way ends, well or not. `may_go_on`: its rest may be wanted yet."""
+        yield from self.answers.end(answer, status, usage, reason, failure, may_go_on)
         if answer.for_caller:
             self._silence.answer_ends(answer.response, now)
 

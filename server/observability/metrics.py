@@ -68,8 +68,7 @@ speculations = _counter(
     "voice_speculations",
     "Times that model and voice began before a turn was surely over, by what became of the answer: used; resumed: the "
     "caller went on, or the client took or dropped the turn; changed: something else was to be answered; failed: the "
-    "model had failed, and was asked again; ended: the call, or the answer before it "
-    "began.",
+    "model had failed, and was asked again; ended: the call.",
     "outcome",
     ("used", "resumed", "changed", "failed", "ended"),
 )

@@ -58,3 +58,16 @@ async def test_it_goes_on_with_the_next_sample_and_nobody_is_asked_for_the_rest(
     assert _STORY.endswith(said(rest))
     assert 10 < len(_STORY) - len(said(rest)) < 30  # a second's words
     assert len(answers.requests) == 1
+
+
+async def test_after_a_real_interruption_the_model_is_stopped_at_once(answers: OpenAiStandin) -> None:
+    """Its tokens cost money, and the application may never ask for another answer."""
+    answers.answer, answers.token_seconds = (lambda _: " ".join([_STORY] * 50)), 0.02
+    model = f"openai:standin@{answers.url}"
+    with quick_speech("--transcript", "stop that") as speech, running_node(VOICE_LLM=model, **speech) as node:
+        async with live_call(node.websocket) as call:
+            await call.update(audio={"input": {"turn_detection": {"type": "server_vad", "create_response": False}}})
+            await stopped(call)
+            await answers.until(lambda standin: standin.cancelled == 1)
+            await call.update()
+    assert len(answers.requests) == 1

@@ -15,7 +15,7 @@ from server.held_answer import Outcome
 from tests.support.in_thread import in_thread
 from tests.support.live_call import LiveCall, answer_text, live_call
 from tests.support.node import NodeProcess, quick_speech, running_node
-from tests.support.openai_llm_standin import OpenAiStandin
+from tests.support.openai_llm_standin import OpenAiStandin, Stall
 from tests.support.scripted_voice import Script, ScriptedVoice, served
 from tests.support.speech import resample, speak
 
@@ -98,3 +98,20 @@ async def test_a_caller_who_goes_on_silences_it_before_anybody_sees_anything(ope
             assert [event["item"]["role"] for event in items] == ["user", "assistant"]
         assert node.metric("voice_speculations_total", outcome="resumed") >= 1
         assert node.metric("voice_speculation_wasted_tokens_total", kind="input") > 0
+
+
+async def test_an_answer_beside_the_conversation_that_is_stopped_leaves_it_alone(opening_hours: OpenAiStandin) -> None:
+    with node_with(speaks, opening_hours) as (node, voice):
+        async with live_call(node.websocket) as call:
+            await asked(call)
+            await node.until(voice.left.is_set)
+            opening_hours.answer = lambda _: Stall()
+            await call.send("response.create", response={"conversation": "none", "output_modalities": ["text"]})
+            beside = (await call.until("response.created"))["response"]["id"]
+            await opening_hours.until(lambda standin: len(standin.requests) == 2)
+            await call.send("response.cancel", response_id=beside)
+            await call.until("response.done")
+            await call.say(b"", TURN_END_SECONDS)
+            assert answer_text((await call.until("response.done"))["response"]) == ANSWER
+        outcomes = {outcome: node.metric("voice_speculations_total", outcome=outcome) for outcome in get_args(Outcome)}
+        assert (outcomes["used"], outcomes["ended"]) == (1, 0)

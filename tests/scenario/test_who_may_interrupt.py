@@ -1,5 +1,7 @@
 """Voice while the assistant speaks: what stops it, what does not, and what becomes of the words."""
 
+import base64
+
 import pytest
 
 from server.conversation import events as e
@@ -471,6 +473,61 @@ def test_an_answer_is_not_taken_up_again_after_words() -> None:
     call.bot_finishes()
     call.silence(5.0)
     assert len(call.requests) == 2
+
+
+def stops(call: Call) -> list[e.StopGenerating]:
+    """How answers were stopped, so far."""
+    return call.commands(e.StopGenerating)
+
+
+def test_the_model_is_stopped_for_good_once_an_interruption_turns_out_to_be_one() -> None:
+    """Nobody wants the rest, and its tokens cost money."""
+    call = listening()
+    stopped = call.answering
+    assert stopped
+    call.caller_says("please tell me about the youngest one", seconds=2.0)
+    assert stops(call) == [e.StopGenerating(stopped, may_go_on=True)]  # its words are not sure yet
+    call.silence(0.6)
+    assert stops(call)[1:] == [e.StopGenerating(stopped)]
+
+
+def test_it_is_stopped_then_even_where_the_next_answer_has_to_wait() -> None:
+    call = listening()
+    call.recognition_seconds = 0.6
+    call.caller_says("please tell me about the youngest one", seconds=2.0)
+    call.silence(0.55)
+    call.caller_says("son", seconds=1.0)  # another turn, before the words of the first are known
+    assert len(call.requests) == 1
+    assert [stop.may_go_on for stop in stops(call)] == [True, False]
+
+
+def test_words_that_the_caller_did_not_say_are_no_reason_to_drop_the_rest() -> None:
+    call = listening(audio={"input": {"format": {"type": "audio/pcm", "rate": 16000}}})
+    call.caller_makes_noise(2.5)
+    elsewhere = base64.b64encode(b"".join(call.record("spoken elsewhere", 1.0))).decode()
+    item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": elsewhere}]}
+    call.client_sends("conversation.item.create", item=item)
+    call.silence(1.0)
+    assert call.judged == ["interruption", "false"]
+    assert [stop.may_go_on for stop in stops(call)] == [True]
+
+
+@pytest.mark.parametrize("turn_detection", [{"create_response": False}, {"interrupt_response": True}])
+def test_the_rest_is_kept_only_where_it_may_be_said_of_our_own_accord(turn_detection: dict[str, bool]) -> None:
+    call = Call(audio=server_vad(**turn_detection))
+    call.client_sends("response.create")
+    call.bot_says(_STORY, seconds=_SECONDS)
+    call.silence(2.0)
+    call.caller_makes_noise(2.5)
+    assert [stop.may_go_on for stop in stops(call)] == [turn_detection.get("create_response", True)]
+
+
+def test_nothing_is_kept_of_an_answer_that_will_not_go_on() -> None:
+    call = listening()
+    call.bot_calls("look_up", "{}")
+    call.bot_calls("look_up_more", "{", call_id="call_2")
+    call.caller_makes_noise(2.5)
+    assert [stop.may_go_on for stop in stops(call)] == [False]
 
 
 # --- echo

@@ -121,7 +121,7 @@ class Call:
     # --- what happens
 
     def caller_says(self, text: str, seconds: float = 1.0, sound: Sound = "voice") -> None:
-        """The caller speaks, or does so 12 dB more softly (`soft`); somebody else in the room is 21 dB below (`far`)."""
+        """The caller speaks, or does so 12 dB more softly (`soft`); others in the room are 21 dB below (`far`)."""
         for pcm in self.record(text, seconds, sound):
             self.frame(SPEECH, pcm)
 
