@@ -46,6 +46,8 @@ class Limits:
     max_settings_bytes: int = 1_048_576
     max_tools: int = 512
     max_responses_beside: int = 8
+    max_waiting_audio_seconds: float = 300.0
+    max_answer_seconds: float = 300.0
     max_messages_per_second: float = 1000.0
     max_pings_per_second: float = 10.0
     max_loop_share: float = 0.25

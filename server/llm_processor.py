@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 import structlog
 
+from server.limits import Limits
 from server.llm.bedrock import BedrockProvider
 from server.llm.bounds import AnswerBounds, Bound, BoundPassed
 from server.llm.converse import ConverseOptions
@@ -40,11 +41,22 @@ _RETRY_SECONDS = (0.05, 0.25)  # a random wait in between, so that calls that fa
 class LlmProcessor:
     """Streams answers from `provider` with a deadline for each sign of life and one retry before the first event."""
 
-    def __init__(self, provider: LlmProvider, *, timeout_seconds: float, max_tokens: int) -> None:
-        """`timeout_seconds` is the longest wait for bytes, `max_tokens` the limit of a request that sets none."""
+    def __init__(
+        self,
+        provider: LlmProvider,
+        *,
+        timeout_seconds: float,
+        max_tokens: int,
+        max_answer_seconds: float = Limits.max_answer_seconds,
+    ) -> None:
+        """`timeout_seconds` is the longest wait for bytes, `max_tokens` the limit of a request that sets none.
+
+        An answer that is not over after `max_answer_seconds` ends there.
+        """
         self._provider = provider
         self._timeout = timeout_seconds
         self._max_tokens = max_tokens
+        self._max_answer_seconds = max_answer_seconds
         self._state: Literal["starting", "ok", "failing"] = "starting"
 
     @classmethod
@@ -54,6 +66,7 @@ class LlmProcessor:
             _provider(settings, model_path_for),
             timeout_seconds=settings.llm_timeout_seconds,
             max_tokens=settings.llm_max_tokens,
+            max_answer_seconds=settings.max_answer_seconds,
         )
 
     @property
@@ -82,7 +95,9 @@ class LlmProcessor:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
         """Answer `request`; see `LlmProvider.stream`."""
         max_tokens = self._max_tokens if request.max_output_tokens is None else request.max_output_tokens
-        deadline, bounds = _Deadline(self._timeout), AnswerBounds(max_tokens)
+        clock = asyncio.get_running_loop().time
+        bounds = AnswerBounds(max_tokens, clock() + self._max_answer_seconds)
+        deadline = _Deadline(self._timeout, bounds.ends_at)
 
         def receive(size: int) -> None:
             bounds.receive(size)
@@ -108,6 +123,7 @@ class LlmProcessor:
                     if bounds.passed:
                         break  # which closes the connection
         except LlmError as error:
+            bounds.wait(clock())
             if not bounds.passed:  # else it is how the deadline ends
                 if isinstance(error, BoundPassed):
                     self._bounded(error.bound)
@@ -192,19 +208,20 @@ def _key(settings: Settings) -> str | None:
 
 
 class _Deadline:
-    """The longest wait for an event; every sign of life prolongs it, within reason."""
+    """The longest wait for an event; every sign of life prolongs it, within reason and until `at_last`."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, at_last: float) -> None:
         self._seconds = seconds
+        self._at_last = at_last
         self._ends_at = 0.0
         self._running: asyncio.Timeout | None = None
 
     async def keep(self, event: Awaitable[LlmEvent | None]) -> LlmEvent | None:
         """Wait for `event`. Raises `LlmError`."""
         now = asyncio.get_running_loop().time()
-        self._ends_at = now + max(self._seconds, _LONGEST_SILENCE_SECONDS)
+        self._ends_at = min(now + max(self._seconds, _LONGEST_SILENCE_SECONDS), self._at_last)
         try:
-            async with asyncio.timeout_at(now + self._seconds) as self._running:
+            async with asyncio.timeout_at(min(now + self._seconds, self._ends_at)) as self._running:
                 return await event
         except TimeoutError:
             raise LlmError("timeout", f"the language model sent nothing for {self._seconds:g} s") from None

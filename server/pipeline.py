@@ -105,7 +105,7 @@ class Session:
         self._worked = 0.0  # since others had their turn
         self._limits_met: set[str] = set()
         self._vad = parts.vad.stream()
-        self._stt, self._tts = parts.stt.session(), parts.tts.session()
+        self._stt, self._tts = parts.stt.session(settings.max_waiting_audio_seconds), parts.tts.session()
         self._decoder = Decoder(dialect.input_format)
         self._half_sample = b""  # clients cut audio anywhere
         self._transcriptions: dict[str, asyncio.Task[None]] = {}

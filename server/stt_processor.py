@@ -13,6 +13,7 @@ from typing import Literal, Self
 import grpc
 
 from server.errors import VoicefleetError
+from server.limits import Limits
 from server.observability import metrics
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.client import open_channel, wait_until_serving
@@ -93,9 +94,9 @@ class SttProcessor:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def session(self) -> "SttSession":
-        """A new session's way to the worker."""
-        return SttSession(self)
+    def session(self, max_waiting_seconds: float = Limits.max_waiting_audio_seconds) -> "SttSession":
+        """A new session's way to the worker, with room for so much audio that waits."""
+        return SttSession(self, max_waiting_seconds)
 
     async def transcribe(
         self, pcm: bytes, language: str = "", prompt: str = "", call: str = "", fragment: bool = False
@@ -175,16 +176,18 @@ class SttProcessor:
 class SttSession:
     """One session's utterances on their way to the worker: two at a time, the rest in a queue of the session's own."""
 
-    def __init__(self, processor: SttProcessor) -> None:
+    def __init__(self, processor: SttProcessor, max_waiting_seconds: float) -> None:
         self._processor = processor
+        self._max_waiting_seconds = max_waiting_seconds
         self._call = secrets.token_hex(8)
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._waiting_seconds = 0.0
 
     async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "", fragment: bool = False) -> Transcript:
-        """As `SttProcessor.transcribe`; `busy` where five minutes of the session's audio wait already."""
+        """As `SttProcessor.transcribe`; `busy` where too much of the session's audio waits already."""
         seconds = max(_SHORTEST_SECONDS, len(pcm) / _BYTES_PER_SECOND)
-        if self._room.locked() and self._waiting_seconds + seconds > MAX_SECONDS:
+        if self._room.locked() and self._waiting_seconds + seconds > self._max_waiting_seconds:
+            metrics.limits_met.labels("max_waiting_audio_seconds").inc()
             metrics.queue_refused.labels("stt").inc()
             metrics.speech_errors.labels("stt").inc()
             raise SttError("busy", f"{self._waiting_seconds:.0f} s of this call's audio are waiting already")

@@ -33,8 +33,10 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import ReadTimeoutError as StreamReadTimeoutError
 
 from server.addresses import without_secrets
+from server.llm.bounds import MOST_EVENT_BYTES
 from server.llm.converse import ConverseOptions, ConverseReader, converse_arguments
 from server.llm.decoding import guarded
+from server.llm.event_stream import bounded_events
 from server.llm.interface import ChatRequest, LlmError, LlmEvent, LlmFailure, UserText
 from server.llm.interruptible import Interrupted, InterruptibleRequest, make_interruptible
 from server.llm.refusals import is_too_long
@@ -167,9 +169,9 @@ class BedrockProvider:
         """Runs in a thread of the pool, which owns the connection until the answer is over or cut off."""
         try:
             client = self._client()
-            with call.request, contextlib.closing(client.converse_stream(**arguments)["stream"]) as events:
+            with call.request, contextlib.closing(client.converse_stream(**arguments)["stream"]) as stream:
                 self._client_has_answered = True
-                for event in events:
+                for event in bounded_events(stream, MOST_EVENT_BYTES):
                     call.put(event)
             call.put(None)
         except Interrupted:

@@ -1,14 +1,18 @@
 """What one answer may hold at most, whatever the model's server sends.
 
-Pure. The bounds follow from the token limit of the request, with so much room that no honest model meets them: a server
-that keeps to the limit ends its answer long before. What passes one ends as the token limit itself would end it.
+Pure. The bounds follow from the token limit of the request, but for that of time, which is a setting. There is so much
+room that no honest model meets them: a server that keeps to the limit ends its answer long before. What passes one ends
+as the token limit itself would end it.
 """
 
 from typing import Literal
 
 from server.llm.interface import LlmError, LlmEvent, TextDelta, ToolCallDelta, ToolCallStarted
 
-Bound = Literal["text", "arguments", "calls", "bytes"]
+Bound = Literal["text", "arguments", "calls", "bytes", "event", "seconds"]
+
+MOST_EVENT_BYTES = 1 << 17
+"""Of one event of the stream, which has to be there whole before it can be read: some 0.05 s of work at worst."""
 
 MOST_CALLS = 128
 """Of functions in one answer; as many as a request may offer to OpenAI's models."""
@@ -61,12 +65,18 @@ class CallBounds:
 class AnswerBounds:
     """The bounds of one answer. `passed` names the first that was passed, after which the answer is over."""
 
-    def __init__(self, max_tokens: int) -> None:
-        """`max_tokens` is the limit that the request asks the model to keep to."""
+    def __init__(self, max_tokens: int, ends_at: float) -> None:
+        """`max_tokens` is the limit that the request asks the model to keep to; at `ends_at` the answer is over."""
+        self.ends_at = ends_at
         self._calls = CallBounds(max_tokens)
         self._characters = most_characters(max_tokens)
         self._bytes = _tokens(max_tokens) * _BYTES_PER_TOKEN + _OTHER_BYTES
         self.passed: Bound | None = None
+
+    def wait(self, now: float) -> None:
+        """More of the answer may come, and it is `now`, by the clock of `ends_at`."""
+        if now >= self.ends_at:
+            self.passed = "seconds"
 
     def receive(self, size: int) -> None:
         """So many bytes of the answer have come, thoughts and all."""

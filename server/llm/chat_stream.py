@@ -7,13 +7,13 @@ call themselves compatible. It opens no connection.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from server.llm.bounds import MOST_EVENT_BYTES, BoundPassed
 from server.llm.characters import CharacterJoiner
 from server.llm.decoding import Undecodable, from_json_with_halves, guarded, token_count
 from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, TextDelta, Usage
 from server.llm.refusals import failure_of
 from server.llm.tool_calls import ToolCalls
 
-_MAX_LINE_BYTES = 1 << 17  # some 0.05 s of work at worst
 _END = b"[DONE]"
 _LENGTH = ("length", "max_tokens", "model_length")
 _FILTERED = ("content_filter", "refusal", "safety")
@@ -39,8 +39,8 @@ class ServerSentEvents:
         if lines:
             *lines, rest = bytes(self._rest), *lines
             self._rest = bytearray(rest)
-        if len(self._rest) > _MAX_LINE_BYTES:
-            raise LlmError("interrupted", f"the language model sent a line of more than {_MAX_LINE_BYTES} bytes")
+        if len(self._rest) > MOST_EVENT_BYTES:
+            raise BoundPassed("event", f"the language model sent a line of more than {MOST_EVENT_BYTES} bytes")
         return [line[5:].strip() for line in lines if line.startswith(b"data:")]
 
     def finish(self) -> list[bytes]:

@@ -1,8 +1,8 @@
 """Lets one thread cut off the request that another thread is waiting for, on a botocore client's connection.
 
 botocore has no way to do so: closing an event stream from outside waits until the next bytes arrive, and before the
-headers there is nothing to close. Shutting the socket down wakes the waiting thread at once. `make_interruptible` is
-the only place that reaches into botocore's private parts; it fails loudly when they have changed.
+headers there is nothing to close. Shutting the socket down wakes the waiting thread at once. `make_interruptible`
+reaches into botocore's private parts; it fails loudly when they have changed.
 """
 
 import contextlib

@@ -130,7 +130,7 @@ limits_met = _counter(
     "voice_limits_met",
     "Times that a call met one of its limits, by limit; each is the setting VOICE_ and its name.",
     "limit",
-    (*get_args(Amount), *get_args(Rate), "audio_rate"),
+    (*get_args(Amount), *get_args(Rate), "audio_rate", "max_waiting_audio_seconds"),
 )
 
 queue_depth = Gauge(
@@ -186,9 +186,9 @@ llm_errors = _counter(
 llm_bounded_answers = _counter(
     "voice_llm_bounded_answers",
     "Answers that were ended because the language model's server sent more than any honest one: text, arguments of "
-    "functions, calls of functions, or bytes of the stream.",
+    "functions, calls of functions, bytes of the stream or of one event in it; or because it took too many seconds.",
     "bound",
-    ("text", "arguments", "calls", "bytes"),
+    ("text", "arguments", "calls", "bytes", "event", "seconds"),
 )
 context_items_left_out = Counter(
     "voice_context_items_left_out",

@@ -219,6 +219,20 @@ class Settings(BaseSettings):
         description="Responses outside the conversation that may be in progress at once. More are refused with "
         "`limit_exceeded`, until one of them has ended.",
     )
+    max_waiting_audio_seconds: float = Field(
+        Limits.max_waiting_audio_seconds,
+        ge=30.0,
+        le=3600.0,
+        description="Seconds of a call's audio that may wait while two of its utterances are being recognised. What "
+        "would make more is not recognised: its transcription fails with `busy`.",
+    )
+    max_answer_seconds: float = Field(
+        Limits.max_answer_seconds,
+        ge=1.0,
+        le=3600.0,
+        description="Longest time for the language model to write an answer. Then it ends, incomplete, as at its limit "
+        "of tokens.",
+    )
     max_messages_per_second: float = Field(
         Limits.max_messages_per_second,
         ge=100.0,

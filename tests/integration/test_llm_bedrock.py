@@ -392,3 +392,22 @@ async def test_an_answer_without_end_ends_as_the_token_limit_would_end_it(
         assert events[-1] == Finished("length")
         assert sum(len(event.text) for event in events if isinstance(event, TextDelta)) <= 16_384
         await standin.until(lambda it: it.cancelled == 1)
+
+
+async def test_an_event_without_end_is_not_collected(connect: Connect) -> None:
+    long = ("contentBlockDelta", b'{"delta": {"text": "' + b"word " * 4_000_000 + b'"}}')
+    async with BedrockStandin(answer=lambda _: Events([TEXT, long])) as standin, connect(standin) as provider:
+        llm = LlmProcessor(provider, timeout_seconds=5.0, max_tokens=512)
+        with pytest.raises(LlmError, match="an event of more than 131072 bytes") as raised:
+            [event async for event in llm.stream(HELLO)]
+        assert raised.value.failure == "interrupted"
+        await standin.until(lambda it: it.cancelled == 1)
+
+
+async def test_many_events_may_be_longer_than_one(connect: Connect) -> None:
+    text = ("contentBlockDelta", b'{"delta": {"text": "' + b"word " * 2_000 + b'"}}')
+    async with BedrockStandin(answer=lambda _: Events([text] * 40)) as standin, connect(standin) as provider:
+        llm = LlmProcessor(provider, timeout_seconds=5.0, max_tokens=100_000)
+        events = [event async for event in llm.stream(HELLO)]
+        assert events[-1] == Finished("stop")
+        assert sum(len(event.text) for event in events if isinstance(event, TextDelta)) == 400_000

@@ -327,6 +327,21 @@ async def test_an_answer_of_nothing_but_thoughts_or_comments_ends(
     assert len(standin.requests) == 2
 
 
+@pytest.mark.parametrize("answer", [Verbatim(itertools.repeat(event(content=" word"))), Stall("Hi.")])
+async def test_an_answer_that_is_not_over_in_time_ends_as_the_token_limit_would_end_it(
+    standin: OpenAiStandin, answer: Verbatim | Stall
+) -> None:
+    """A model that writes a word from time to time keeps a call's answer, and what it costs, open for hours."""
+    before = count("llm_bounded_answers", bound="seconds")
+    standin.answer, standin.token_seconds = (lambda _: answer), 0.01
+    settings = Settings(llm=f"openai:small@{standin.url}", max_answer_seconds=1.0)
+    llm = LlmProcessor.from_settings(settings, no_models)
+    assert (await everything(llm))[-1] == Finished("length")
+    assert count("llm_bounded_answers", bound="seconds") == before + 1
+    await standin.until(lambda it: it.cancelled == 1)
+    await llm.close()
+
+
 @pytest.mark.parametrize("name", ["get_weather", ""], ids=["told", "never-told"])
 async def test_arguments_without_end_are_a_failure(standin: OpenAiStandin, llm: LlmProcessor, name: str) -> None:
     standin.answer = lambda _: Verbatim(

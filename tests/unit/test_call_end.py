@@ -33,7 +33,7 @@ async def test_what_a_call_held_is_freed_as_it_ends(ending: str) -> None:
     wire = OpenAiSession(id="sess", model="m", instructions="Be brief.")
     conversation = Conversation(wire.config(), lambda prefix: f"{prefix}_{next(ids)}")
     dialect = OpenAiDialect(wire, conversation, lambda prefix: f"{prefix}_{next(ids)}")
-    speech = SimpleNamespace(session=lambda: None)
+    speech = SimpleNamespace(session=lambda *_: None)
     parts: Any = SimpleNamespace(vad=SimpleNamespace(stream=_Silence), stt=speech, tts=speech, llm=None)
     sent: list[bytes] = []
     told = asyncio.Event()

@@ -224,10 +224,12 @@ async def test_a_session_that_has_too_much_waiting_is_busy_and_no_other_is() -> 
         asked = [asyncio.create_task(greedy.transcribe(pcm)) for pcm in (short, short, long, *[short] * 6)]
         await asyncio.sleep(0)
         refused = _counted("voice_queue_refused_total", queue="stt")
+        met = _counted("voice_limits_met_total", limit="max_waiting_audio_seconds")
         with pytest.raises(SttError, match="290 s of this call's audio are waiting already") as raised:
             await greedy.transcribe(short)
         assert raised.value.failure == "busy"
         assert _counted("voice_queue_refused_total", queue="stt") == refused + 1
+        assert _counted("voice_limits_met_total", limit="max_waiting_audio_seconds") == met + 1
         assert (await modest.transcribe(b"\1\0")).text == "hello"
         asked[2].cancel()
         await asyncio.wait(asked[2:3])
@@ -286,3 +288,19 @@ async def test_of_an_endless_list_of_languages_a_thousand_are_believed() -> None
         assert processor.languages is not None
         assert "en" in processor.languages
         assert len(processor.languages) == 999
+
+
+async def test_how_much_audio_of_a_session_may_wait_is_set() -> None:
+    async def stalls(attempt: int, context: grpc.aio.ServicerContext) -> speech_pb2.TranscribeReply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with _connected(stalls) as (processor, _):
+        session = processor.session(max_waiting_seconds=30.0)
+        asked = [asyncio.create_task(session.transcribe(b"\0\0")) for _ in range(4)]  # each counts for 15 s
+        await asyncio.sleep(0)
+        with pytest.raises(SttError, match="30 s of this call's audio are waiting already"):
+            await session.transcribe(b"\0\0")
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
