@@ -14,8 +14,8 @@ import structlog
 
 from server.answer_rest import Said, unheard
 from server.audio.formats import AudioFormat, Encoder
+from server.conversation.commands import GoesOn
 from server.conversation.conversation import Conversation
-from server.conversation.events import GoesOn
 from server.conversation.response import Failure, Response
 from server.dialects.dialect import DialectOutput, TurnTimings
 from server.llm.interface import (

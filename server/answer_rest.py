@@ -6,7 +6,7 @@ Pure. A voice says a text in the same way each time, so the rest of a clause is 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from server.conversation.events import GoesOn
+from server.conversation.commands import GoesOn
 from server.thinking import Clause, Rest
 
 

@@ -6,7 +6,7 @@ It decides what becomes of it, and counts that; model and voice are in the answe
 import time
 from typing import Literal
 
-from server.conversation.events import Generate, Speculate
+from server.conversation.commands import Generate, Speculate
 from server.observability import metrics
 from server.thinking import Thinking
 

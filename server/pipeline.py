@@ -16,26 +16,24 @@ from server.access.call_time import CallTime, EndReason, Expiring, Over, SayGood
 from server.access.rate_limit import TokenBucket
 from server.answer import Answer
 from server.audio.formats import Decoder
-from server.conversation.config import ResponseConfig
-from server.conversation.conversation import Conversation
-from server.conversation.events import (
+from server.conversation.commands import (
     Generate,
     Glimpse,
     ItemsLeftOut,
     JudgeTurn,
     PlayoutRanDry,
-    ResponseDone,
     Say,
     Speculate,
     StopGenerating,
     StopTranscribing,
     Transcribe,
-    Transcribed,
-    TranscriptionFailed,
     TurnEnded,
     VoiceJudged,
     WentOn,
 )
+from server.conversation.config import ResponseConfig
+from server.conversation.conversation import Conversation
+from server.conversation.events import ResponseDone, Transcribed, TranscriptionFailed
 from server.dialects.dialect import AudioReceived, Dialect, DialectOutput, FieldsIgnored, Reply, Told
 from server.errors import VoicefleetError
 from server.held_answer import HeldAnswer

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from server.conversation.asked import Asked
+from server.conversation.commands import PlayoutRanDry, StopGenerating
 from server.conversation.context import Requested
-from server.conversation.events import AudioDelta, Output, PlayoutRanDry, StopGenerating
+from server.conversation.events import AudioDelta
 from server.conversation.history import History
+from server.conversation.outputs import Output
 from server.conversation.playback import Playback
 from server.conversation.response import EndReason, Failure, Response, ResponseStatus
 from server.conversation.spoken import Spoken

@@ -9,15 +9,9 @@ from dataclasses import dataclass
 
 from server.audio.voice import openness, speech_level
 from server.conversation.backchannels import words_of
+from server.conversation.commands import Judgement, VoiceJudged
 from server.conversation.endpointing import SOFT_ONSET_SECONDS, TurnDetection
-from server.conversation.events import (
-    Judgement,
-    Output,
-    SpeechStopped,
-    Transcribed,
-    TranscriptionFailed,
-    VoiceJudged,
-)
+from server.conversation.events import SpeechStopped, Transcribed, TranscriptionFailed
 from server.conversation.interruptions import (
     MIN_VOICED_SECONDS,
     Evidence,
@@ -28,6 +22,7 @@ from server.conversation.interruptions import (
     judge,
     read,
 )
+from server.conversation.outputs import Output
 from server.conversation.playback import Playback
 from server.conversation.recognition import Recognition
 from server.conversation.undecided import recent_start

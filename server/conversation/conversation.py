@@ -7,12 +7,14 @@ and computes nothing heavy. `now` is monotonic seconds. A method that raises has
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from server.conversation import commands as c
 from server.conversation import events as e
 from server.conversation.asked import GOODBYE, Asked
 from server.conversation.candidates import Candidates
 from server.conversation.config import ResponseConfig, SessionConfig, Speculation
 from server.conversation.errors import DuplicateItem, NoActiveResponse, ResponseActive
 from server.conversation.history import History, Item, Message, snapshot, text_bytes
+from server.conversation.outputs import Output
 from server.conversation.playback import Playback
 from server.conversation.recognition import Recognition
 from server.conversation.response import STATUS_OF, Failure, Response
@@ -84,7 +86,7 @@ class Conversation:
         """Whether the caller speaks or is being answered. What is said of our own accord is no answer."""
         return self._utterances.speaking or not (self._turns.unasked or self.at_rest(now))
 
-    def configure(self, config: SessionConfig) -> list[e.Output]:
+    def configure(self, config: SessionConfig) -> list[Output]:
         """Take new settings; a response under way keeps the ones that it began with."""
         self._turns.config = config
         self._utterances.configure(config.turn_detection, config.language)
@@ -96,13 +98,13 @@ class Conversation:
         """The caller's next audio: 16-bit little-endian mono PCM at 16 kHz."""
         self._utterances.append_audio(pcm)
 
-    def voice_activity(self, start: float, end: float, probability: float, now: float) -> list[e.Output]:
+    def voice_activity(self, start: float, end: float, probability: float, now: float) -> list[Output]:
         """The probability that the caller speaks between `start` and `end`, in seconds of their audio."""
         self._audio_ends, self._audio_came = end, now
         heard = self._candidates.voice_activity(start, end, probability, self._turns.floor(now))
         return [*self._follow(heard, now), *self._turns.speculate()]
 
-    def tick(self, now: float) -> list[e.Output]:
+    def tick(self, now: float) -> list[Output]:
         """Time has passed, with audio or without: what is due by the clock is done. To be called a few times a second.
 
         A microphone that is muted in the middle of a word sends nothing more, not even silence.
@@ -114,7 +116,7 @@ class Conversation:
             heard = self._candidates.weigh(floor)
         return self._follow(heard, now)
 
-    def commit_audio(self) -> list[e.Output]:
+    def commit_audio(self) -> list[Output]:
         """End the caller's turn by hand; no answer is given unless the client asks.
 
         Raises `BufferTooShort` or `LimitExceeded`.
@@ -122,31 +124,31 @@ class Conversation:
         self.history.check_items(self.limits)
         return list(self._utterances.commit())
 
-    def clear_audio(self) -> list[e.Output]:
+    def clear_audio(self) -> list[Output]:
         """Forget the caller's uncommitted audio."""
         return [*self._utterances.clear(), *self._turns.go_on()]
 
-    def transcribed(self, attempt: int, answer: e.Transcribed | e.TranscriptionFailed, now: float) -> list[e.Output]:
+    def transcribed(self, attempt: int, answer: e.Transcribed | e.TranscriptionFailed, now: float) -> list[Output]:
         """The answer to a `Transcribe` command, with its `attempt`."""
         heard = self._candidates.answered(attempt, answer, self._turns.floor(now))
         return [*self._turns.follow(heard, now), *self._turns.speculate()]
 
-    def glimpsed(self, item_id: str, attempt: int, words: str) -> list[e.Output]:
+    def glimpsed(self, item_id: str, attempt: int, words: str) -> list[Output]:
         """The answer to a `Glimpse` command: words that the caller has said by then."""
         return [*self._utterances.glimpsed(item_id, attempt, words), *self._turns.speculate()]
 
-    def turn_judged(self, item_id: str, attempt: int, sounds_finished: float) -> list[e.Output]:
+    def turn_judged(self, item_id: str, attempt: int, sounds_finished: float) -> list[Output]:
         """The answer to a `JudgeTurn` command: the probability, 0 to 1, that the turn is over by its sound."""
         self._utterances.judged(item_id, attempt, sounds_finished)
         return list(self._turns.speculate())
 
-    def _follow(self, heard: Iterable[e.Output], now: float) -> list[e.Output]:
+    def _follow(self, heard: Iterable[Output], now: float) -> list[Output]:
         """What is heard of the caller, and what follows from it, or from hearing nothing."""
         return list(self._turns.follow(heard, now)) or list(self._turns.follow_silence(now, self._audio_ends))
 
     # --- items
 
-    def add_item(self, item: Item, after: str | None = None, audio: bytes = b"") -> list[e.Output]:
+    def add_item(self, item: Item, after: str | None = None, audio: bytes = b"") -> list[Output]:
         """Insert an item that the client made. `audio` (16 kHz PCM) holds the words of its one part without text.
 
         Raises `ItemNotFound`, `DuplicateItem` or `LimitExceeded`.
@@ -156,17 +158,17 @@ class Conversation:
         if item.id == self._utterances.announced_id or self._answers.owns(item.id):
             raise DuplicateItem(item.id)
         previous = self.history.insert(item, after)
-        outputs: list[e.Output] = [e.ItemAdded(snapshot(item), previous), e.ItemDone(snapshot(item), previous)]
+        outputs: list[Output] = [e.ItemAdded(snapshot(item), previous), e.ItemDone(snapshot(item), previous)]
         if audio and isinstance(item, Message):
             part = next(part for part in item.parts if part.text is None)
             outputs.append(self._recognition.ask_item(item.id, part, audio))
         return outputs
 
-    def retrieve_item(self, item_id: str) -> list[e.Output]:
+    def retrieve_item(self, item_id: str) -> list[Output]:
         """Tell the client an item as it stands. Raises `ItemNotFound`."""
         return [e.ItemRetrieved(snapshot(self.history.get(item_id)))]
 
-    def delete_item(self, item_id: str) -> list[e.Output]:
+    def delete_item(self, item_id: str) -> list[Output]:
         """Take an item out of the conversation. Raises `ItemNotFound`."""
         self.history.delete(item_id)
         stopped = list(self._recognition.forget(item_id))
@@ -175,7 +177,7 @@ class Conversation:
             self.playback.forget(item_id)
         return [e.ItemDeleted(item_id), *stopped, *self._turns.go_on()]
 
-    def truncate_item(self, item_id: str, content_index: int, audio_end_ms: int, now: float) -> list[e.Output]:
+    def truncate_item(self, item_id: str, content_index: int, audio_end_ms: int, now: float) -> list[Output]:
         """Cut what the assistant said to its first `audio_end_ms` of audio: the caller heard no more.
 
         A time past the end of the audio cuts nothing. Raises `ItemNotFound` or `NotTruncatable`.
@@ -185,7 +187,7 @@ class Conversation:
 
     # --- answers, as the client asks for them
 
-    def respond(self, config: ResponseConfig, input_items: list[Item] | None = None, *, now: float) -> list[e.Output]:
+    def respond(self, config: ResponseConfig, input_items: list[Item] | None = None, *, now: float) -> list[Output]:
         """Answer now. `input_items`, if given, stand in for the conversation.
 
         Raises `ResponseActive` or `LimitExceeded`.
@@ -202,27 +204,27 @@ class Conversation:
         if input_items is not None:
             size = sum(map(text_bytes, input_items))
             self.limits.check("max_request_bytes", size, f"an input of {size:,} bytes of text")
-        outputs: list[e.Output] = []
+        outputs: list[Output] = []
         if under_way:  # what filled the time until this one
             outputs += self._turns.end(under_way, now, "cancelled", reason="client_cancelled")
         asked = Asked(config, self.history if input_items is None else input_items)
         return [*outputs, *self._turns.respond(asked)]
 
-    def say_goodbye(self) -> list[e.Output]:
+    def say_goodbye(self) -> list[Output]:
         """Take leave of the caller, of our own accord, while nothing is being answered."""
         config = replace(self.config.response, tool_choice="none")
         return list(self._turns.respond(Asked(config, self.history, (GOODBYE,), unasked=True)))
 
-    def cancel_response(self, response_id: str | None, now: float) -> list[e.Output]:
+    def cancel_response(self, response_id: str | None, now: float) -> list[Output]:
         """Stop the answer of that id; without one, the conversation's. Raises `NoActiveResponse`."""
         answer = self._answers.main if response_id is None else self._answers.get(response_id)
         if answer is None:
             raise NoActiveResponse(response_id)
         return [*self._turns.end(answer, now, "cancelled", reason="client_cancelled"), *self._turns.go_on()]
 
-    def clear_playback(self, now: float) -> list[e.Output]:
+    def clear_playback(self, now: float) -> list[Output]:
         """The client drops the audio that it has not played; answers that the caller hears end."""
-        outputs: list[e.Output] = []
+        outputs: list[Output] = []
         for answer in self._answers.for_caller:
             outputs += self._turns.end(answer, now, "cancelled", reason="client_cancelled")
             outputs.append(e.PlaybackCleared(answer.response.id))
@@ -231,15 +233,15 @@ class Conversation:
 
     # --- an answer, as the pipeline makes it; what comes for one that has ended is dropped
 
-    def say(self, response_id: str, clause: str) -> list[e.Output]:
+    def say(self, response_id: str, clause: str) -> list[Output]:
         """The audio that follows speaks `clause`."""
         return list(self._answers.say(response_id, clause))
 
-    def unspoken(self, response_id: str, clause: str) -> list[e.Output]:
+    def unspoken(self, response_id: str, clause: str) -> list[Output]:
         """The voice can't say `clause`; it is part of the answer all the same, as text."""
         return list(self._answers.unspoken(response_id, clause))
 
-    def speak(self, response_id: str, audio: bytes, seconds: float, now: float) -> list[e.Output]:
+    def speak(self, response_id: str, audio: bytes, seconds: float, now: float) -> list[Output]:
         """Audio for the client, in its own format: `seconds` long, spoken after what was sent before."""
         answer = self._answers.get(response_id)
         if answer is None:
@@ -248,27 +250,27 @@ class Conversation:
             return list(self._turns.end(answer, now, "cancelled", reason="turn_detected"))
         return list(self._answers.speak(answer, audio, seconds, now))
 
-    def write(self, response_id: str, text: str) -> list[e.Output]:
+    def write(self, response_id: str, text: str) -> list[Output]:
         """Text for the client to read."""
         return list(self._answers.write(response_id, text))
 
-    def call(self, response_id: str, call_id: str, name: str) -> list[e.Output]:
+    def call(self, response_id: str, call_id: str, name: str) -> list[Output]:
         """The model calls a function."""
         return list(self._answers.call(response_id, call_id, name))
 
-    def call_arguments(self, response_id: str, delta: str) -> list[e.Output]:
+    def call_arguments(self, response_id: str, delta: str) -> list[Output]:
         """More of the arguments of the function called last."""
         return list(self._answers.call_arguments(response_id, delta))
 
-    def shortened(self, response_id: str, gone: frozenset[int]) -> list[e.Output]:
+    def shortened(self, response_id: str, gone: frozenset[int]) -> list[Output]:
         """The request was too long for the model; it answers one without the messages at `gone`."""
         answer = self._answers.get(response_id)
         if answer is None or answer.requested is None:
             return []
         self._turns.context.refused(answer.requested, gone)
-        return [e.ItemsLeftOut(len(gone))]
+        return [c.ItemsLeftOut(len(gone))]
 
-    def finish(self, response_id: str, finished: Finished, now: float) -> list[e.Output]:
+    def finish(self, response_id: str, finished: Finished, now: float) -> list[Output]:
         """Everything that the model said has been sent."""
         answer = self._answers.get(response_id)
         if answer is None:
@@ -278,7 +280,7 @@ class Conversation:
         status, reason = STATUS_OF[finished.reason]
         return [*self._turns.end(answer, now, status, finished.usage, reason), *self._turns.go_on()]
 
-    def fail(self, response_id: str, failure: Failure, now: float, usage: Usage | None = None) -> list[e.Output]:
+    def fail(self, response_id: str, failure: Failure, now: float, usage: Usage | None = None) -> list[Output]:
         """The answer can't be made, or not to its end; `usage` is what it cost, where that is known."""
         answer = self._answers.get(response_id)
         if answer is None:

@@ -4,15 +4,16 @@ Pure. An utterance is asked for as often as it pays; it is committed (it becomes
 known).
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
 from server.audio.voice import speech_level
-from server.conversation.events import Output, StopTranscribing, Transcribe, Transcribed, TranscriptionFailed
+from server.conversation.commands import StopTranscribing, Transcribe
+from server.conversation.events import Transcribed, TranscriptionFailed
 from server.conversation.history import History, Message, Part
 from server.conversation.listener import SAMPLE_RATE
 from server.conversation.nearness import NEARNESS_DB
+from server.conversation.outputs import Output
 from server.conversation.utterance import Utterance, commit_item
 
 # The level of a voice that goes on is that of its last seconds.
@@ -26,7 +27,7 @@ class Recognition:
     def __init__(self, history: History) -> None:
         self._history = history
         self._unheard: dict[str, Utterance] = {}
-        self._levels: deque[float] = deque(maxlen=_TURNS_OF_LEVEL)
+        self._levels: list[float] = []
 
     @property
     def usual_level(self) -> float | None:
@@ -80,9 +81,8 @@ class Recognition:
 
     def _add_level(self, level: float) -> None:
         """Of the last turns, those that were much quieter were somebody else's."""
-        while self._levels and min(self._levels) < level - NEARNESS_DB:
-            self._levels.remove(min(self._levels))
-        self._levels.append(level)
+        known = [each for each in self._levels if each >= level - NEARNESS_DB]
+        self._levels = [*known, level][-_TURNS_OF_LEVEL:]
 
     def ask_item(self, item_id: str, part: Part, pcm: bytes) -> Output:
         """A client handed over a message with audio in it; find its words."""

@@ -5,8 +5,8 @@ Pure. Joins the items of a conversation to their playback; whoever knows that pl
 
 import math
 
+from server.conversation.commands import GoesOn
 from server.conversation.errors import NotTruncatable
-from server.conversation.events import GoesOn
 from server.conversation.history import History, Item, Message
 from server.conversation.playback import Playback
 from server.conversation.response import Response

@@ -3,7 +3,7 @@
 Pure. One object for a call; a pause begins, evidence comes, and the caller goes on or the turn is over.
 """
 
-from server.conversation.events import EndOfTurn, TurnEnded
+from server.conversation.commands import EndOfTurn, TurnEnded
 from server.conversation.turn_policy import Eagerness, Evidence, Patience, patience
 from server.conversation.turn_words import ending_of
 

@@ -6,6 +6,7 @@ Pure. It begins and ends answers and has the language model asked; what an answe
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+from server.conversation import commands as c
 from server.conversation import events as e
 from server.conversation.answers import Answers, UnderWay
 from server.conversation.asked import STILL_THERE, Asked
@@ -14,6 +15,7 @@ from server.conversation.config import SessionConfig
 from server.conversation.context import Context, Requested
 from server.conversation.endpointing import TurnDetection
 from server.conversation.history import History, Message, Part, chat_messages, text_bytes
+from server.conversation.outputs import Output
 from server.conversation.playback import Playback
 from server.conversation.recognition import Recognition
 from server.conversation.response import EndReason, Failure, ResponseStatus
@@ -64,7 +66,7 @@ class TurnTaking:
 
     # --- what the caller does
 
-    def follow(self, outputs: Iterable[e.Output], now: float) -> Iterator[e.Output]:
+    def follow(self, outputs: Iterable[Output], now: float) -> Iterator[Output]:
         """What the caller does, and what follows from it."""
         turns = self.config.turn_detection
         for output in outputs:
@@ -74,7 +76,7 @@ class TurnTaking:
                     yield from self._interrupt(now, turns.create_response)
                 case e.AudioCommitted(item_id, wants_answer=True) if turns and turns.create_response:
                     self._unanswered.append(item_id)
-                case e.StopTranscribing() | e.WentOn():
+                case c.StopTranscribing() | c.WentOn():
                     self._gate.went_on()
                 case e.Transcribed(item_id, transcript=transcript):
                     if transcript:
@@ -85,7 +87,7 @@ class TurnTaking:
                     self._silence.something_was_said(now)
                     yield from self.go_on()
 
-    def follow_silence(self, now: float, audio_ends: float) -> Iterator[e.Output]:
+    def follow_silence(self, now: float, audio_ends: float) -> Iterator[Output]:
         """Nobody speaks; after a while the assistant does. The caller's audio ends at `audio_ends`, by its clock."""
         if self.answers.for_caller or self._utterances.speaking or not self._recognition.all_heard:
             return
@@ -102,7 +104,7 @@ class TurnTaking:
         yield from commit_item(self._history, item)
         yield from self.respond(Asked(self.config.response, self._history, (STILL_THERE,), unasked=True))
 
-    def speculate(self) -> Iterator[e.Output]:
+    def speculate(self) -> Iterator[Output]:
         """The turn is likely over, and the model can begin with what its answer will be to."""
         likely, turns = self._utterances.likely_turn, self.config.turn_detection
         if not (self._speculates and likely and turns and turns.create_response):
@@ -113,7 +115,7 @@ class TurnTaking:
         if expected := self.context.expected(config, self.config.truncation, self._history, likely.words):
             request, tokens = expected
             size = self._history.text_bytes + len(config.instructions)
-            yield e.Speculate(likely.item_id, config, request, size, tokens)
+            yield c.Speculate(likely.item_id, config, request, size, tokens)
 
     def _yields(self, now: float) -> bool:
         """Whether what is being said, or about to be, may be interrupted."""
@@ -121,7 +123,7 @@ class TurnTaking:
         heard = [aloud] if aloud and self._playback.ends_at > now else self.answers.for_caller
         return not heard or any(answer.response.config.interruptible for answer in heard)
 
-    def _interrupt(self, now: float, answer_again: bool) -> Iterator[e.Output]:
+    def _interrupt(self, now: float, answer_again: bool) -> Iterator[Output]:
         """What is spoken falls silent. What runs beside the conversation and is not heard is not the caller's to stop.
 
         The caller only went on speaking, or it is noise: what was asked before still wants its answer, or its rest.
@@ -152,10 +154,10 @@ class TurnTaking:
         whole = answer.asked.items is self._history and not answer.response.calls
         return asked.going_on() if whole else None
 
-    def _interrupted_by(self, item_id: str) -> Iterator[e.Output]:
+    def _interrupted_by(self, item_id: str) -> Iterator[Output]:
         """The turn `item_id` has words: if it stopped an answer, the rest of that is not wanted any more."""
         if self._owed and self._owed.rest_of and item_id in self._unanswered:
-            yield e.StopGenerating(self._owed.rest_of.id)
+            yield c.StopGenerating(self._owed.rest_of.id)
             self._owed = None
 
     def speaks_over_caller(self, answer: UnderWay) -> bool:
@@ -167,7 +169,7 @@ class TurnTaking:
 
     # --- answers
 
-    def respond(self, asked: Asked) -> Iterator[e.Output]:
+    def respond(self, asked: Asked) -> Iterator[Output]:
         """Begin an answer; the conversation has none."""
         answer = self.answers.begin(asked)
         if answer.for_caller:
@@ -176,7 +178,7 @@ class TurnTaking:
         yield from answer.writer.start()
         yield from self._ask_if_heard()
 
-    def go_on(self) -> Iterator[e.Output]:
+    def go_on(self) -> Iterator[Output]:
         """Do what has waited for the caller's words, for the end of their turn or for that of an answer."""
         yield from self._ask_if_heard()
         yield from self._answer_if_due()
@@ -190,13 +192,13 @@ class TurnTaking:
         reason: EndReason | None = None,
         failure: Failure | None = None,
         may_go_on: bool = False,
-    ) -> Iterator[e.Output]:
+    ) -> Iterator[Output]:
         """An answer under way ends, well or not. `may_go_on`: its rest may be wanted yet."""
         yield from self.answers.end(answer, status, usage, reason, failure, may_go_on)
         if answer.for_caller:
             self._silence.answer_ends(answer.response, now)
 
-    def _answer_if_due(self) -> Iterator[e.Output]:
+    def _answer_if_due(self) -> Iterator[Output]:
         if self.answers.main or self._utterances.speaking or not self._recognition.all_heard:
             return
         turns, self._unanswered = self._unanswered, []
@@ -205,10 +207,10 @@ class TurnTaking:
         if any(item_id in self._history and chat_messages([self._history.get(item_id)]) for item_id in turns):
             yield from self.respond(Asked(self.config.response, self._history))
         elif owed:
-            yield e.VoiceJudged("false")
+            yield c.VoiceJudged("false")
             yield from self.respond(owed)
 
-    def _ask_if_heard(self) -> Iterator[e.Output]:
+    def _ask_if_heard(self) -> Iterator[Output]:
         """The model is asked once the words of everything that was said are known.
 
         Where the caller is in the middle of a turn, nothing is said over them: that turn is answered too.
@@ -219,24 +221,24 @@ class TurnTaking:
                 answer.waits = False
                 yield from self._ask(answer)
 
-    def _ask(self, answer: UnderWay) -> Iterator[e.Output]:
+    def _ask(self, answer: UnderWay) -> Iterator[Output]:
         """Ask the model: for an answer to the conversation as far as it can read it, or to all of other items."""
         response, asked, truncation = answer.response, answer.asked, self.config.truncation
         if asked.words:
-            yield e.Say(response, asked.words)
+            yield c.Say(response, asked.words)
         elif asked.items is self._history:
             if answer.in_conversation:
                 self._unanswered, self._owed = [], None  # whoever asked, everything said so far is answered
             requested = self.context.request(response.config, truncation, self._history, asked.asides)
             if requested.left_out:
-                yield e.ItemsLeftOut(requested.left_out)
+                yield c.ItemsLeftOut(requested.left_out)
             yield from self._generate(answer, requested, self._history.text_bytes)
         else:
             requested = self.context.other_request(response.config, truncation, asked.items, asked.asides)
             yield from self._generate(answer, requested, sum(map(text_bytes, asked.items)))
 
-    def _generate(self, answer: UnderWay, requested: Requested, size: int) -> Iterator[e.Output]:
+    def _generate(self, answer: UnderWay, requested: Requested, size: int) -> Iterator[Output]:
         answer.requested, rest_of = requested, answer.asked.rest_of
         size += len(answer.response.config.instructions)
         goes_on = self.spoken.rest(rest_of) if rest_of else None
-        yield e.Generate(answer.response, requested.request, size, goes_on)
+        yield c.Generate(answer.response, requested.request, size, goes_on)

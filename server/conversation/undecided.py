@@ -6,8 +6,9 @@ Pure. It keeps their audio and has it recognised; what they are is decided in `s
 from collections.abc import Iterator
 
 from server.conversation.endpointing import Endpoint, Paused, Resumed, Stopped
-from server.conversation.events import AudioCommitted, Output
+from server.conversation.events import AudioCommitted
 from server.conversation.listener import Listener
+from server.conversation.outputs import Output
 from server.conversation.recognition import RECENT_SECONDS, Recognition, recent
 from server.conversation.utterance import LONGEST_CHANCE_SECONDS, Utterance
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from server.conversation.early_words import EarlyWords
 from server.conversation.endpointing import Stopped
-from server.conversation.events import AudioCommitted, ItemAdded, ItemDone, Output, Transcribed, TranscriptionFailed
+from server.conversation.events import AudioCommitted, ItemAdded, ItemDone, Transcribed, TranscriptionFailed
 from server.conversation.history import History, Message, Part, snapshot
 from server.conversation.interruptions import Evidence
+from server.conversation.outputs import Output
 
 # Recognition begins at every pause anew; of a monologue that would be too much work on a mere chance of its end.
 LONGEST_CHANCE_SECONDS = 15.0

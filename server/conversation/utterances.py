@@ -9,25 +9,22 @@ may be no turn (`server.conversation.candidates`) is a candidate before all that
 from collections.abc import Callable, Iterator
 
 from server.audio.voice import frame_level
+from server.conversation.commands import EndOfTurn, Glimpse, JudgeTurn, WentOn
 from server.conversation.endpointing import Endpoint, Paused, Resumed, Started, TurnDetection
 from server.conversation.errors import BufferTooShort
 from server.conversation.events import (
     AudioCleared,
-    EndOfTurn,
-    Glimpse,
-    JudgeTurn,
-    Output,
     SpeechStarted,
     SpeechStopped,
     Transcribed,
     TranscriptionFailed,
-    WentOn,
     WordsHeard,
 )
 from server.conversation.history import History
 from server.conversation.interruptions import Evidence
 from server.conversation.listener import Listener
 from server.conversation.nearness import Nearness
+from server.conversation.outputs import Output
 from server.conversation.recognition import Recognition
 from server.conversation.speculation import LikelyTurn
 from server.conversation.turn_judge import TurnJudge

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from server.access.call_time import Expiring
 from server.audio.formats import AudioFormat
-from server.conversation.events import Event, Output
+from server.conversation.events import Event
+from server.conversation.outputs import Output
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from server.conversation.commands import Generate
 from server.conversation.conversation import Conversation
-from server.conversation.events import Generate, ResponseDone
+from server.conversation.events import ResponseDone
 from server.dialects.dialect import AudioReceived
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.conversation import events as e
+from server.conversation import commands as c
 from server.llm.interface import AssistantText, ToolCall, ToolResult, UserText
 from tests.support.call import Call, server_vad
 
@@ -31,7 +31,7 @@ def test_barge_in_cancels_the_answer_and_history_keeps_what_was_heard() -> None:
     assert (done["status"], done["status_details"]["reason"]) == ("cancelled", "turn_detected")
     assert done["output"][0]["status"] == "incomplete"
     assert call.heard == "The museum opens at nine."
-    assert call.commands(e.StopGenerating) == [e.StopGenerating(done["id"], may_go_on=True)]
+    assert call.commands(c.StopGenerating) == [c.StopGenerating(done["id"], may_go_on=True)]
     call.silence(1.0)
     assert call.asked == [
         UserText("tell me about the museum"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.conversation import events as e
+from server.conversation import commands as c
 from server.llm.interface import UserText
 from tests.support.call import Call, server_vad
 
@@ -93,7 +93,7 @@ def test_cancel_picks_one_by_its_id() -> None:
     result = done(call, first)
     assert result is not None
     assert result["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
-    assert [stopped.response_id for stopped in call.commands(e.StopGenerating)] == [first]
+    assert [stopped.response_id for stopped in call.commands(c.StopGenerating)] == [first]
     assert (done(call, second), done(call, answer)) == (None, None)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.conversation import events as e
+from server.conversation import commands as c
 from server.llm.interface import UserText
 from tests.support.call import FRAME, SILENCE, Call
 
@@ -24,7 +24,7 @@ def ends_after(call: Call) -> float:
 
 
 def reason(call: Call) -> str:
-    return str(call.commands(e.TurnEnded)[-1].reason)
+    return str(call.commands(c.TurnEnded)[-1].reason)
 
 
 @pytest.mark.parametrize(("eagerness", "seconds"), [("high", 0.22), ("medium", 0.35), ("auto", 0.35), ("low", 0.61)])
@@ -69,7 +69,7 @@ def test_a_hesitation_does_not_split_the_turn(pause: float) -> None:
     ends_after(call)
     assert call.asked == [UserText("i want to book a table for the eighth of march")]
     assert len(call.all_of("input_audio_buffer.committed")) == 1
-    assert call.commands(e.TurnEnded)[0].longest_pause == pytest.approx(pause, abs=FRAME)
+    assert call.commands(c.TurnEnded)[0].longest_pause == pytest.approx(pause, abs=FRAME)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_judgement_that_comes_after_the_caller_went_on_changes_nothing() -> No
     call.sounds_finished = None
     call.caller_says("well then")
     call.silence(0.1)
-    [stale] = call.commands(e.JudgeTurn)
+    [stale] = call.commands(c.JudgeTurn)
     call.caller_says("i would like to")
     call.silence(0.1)
     call.conversation.turn_judged(stale.item_id, stale.attempt, 1.0)
@@ -167,7 +167,7 @@ def test_a_judgement_that_comes_while_the_caller_speaks_is_of_no_use() -> None:
     call.sounds_finished = None
     call.caller_says("well then")
     call.silence(0.1)
-    [late] = call.commands(e.JudgeTurn)
+    [late] = call.commands(c.JudgeTurn)
     call.caller_says("hello")
     call.conversation.turn_judged(late.item_id, late.attempt, 1.0)
     assert ends_after(call) == pytest.approx(0.6, abs=2 * FRAME)
@@ -194,7 +194,7 @@ def test_judged_are_the_last_eight_seconds_of_the_turn() -> None:
     call.silence(0.1)
     call.caller_says("and two", seconds=9.0)
     call.silence(0.2)
-    short, long = (len(command.pcm) / 32_000 for command in call.commands(e.JudgeTurn))
+    short, long = (len(command.pcm) / 32_000 for command in call.commands(c.JudgeTurn))
     assert short == pytest.approx(1.4, abs=2 * FRAME)  # with the padding before it
     assert long == pytest.approx(8.0)
 
@@ -203,7 +203,7 @@ def test_plain_silence_asks_for_no_judgement() -> None:
     call = Call()
     call.caller_says("i would like to")
     assert ends_after(call) == pytest.approx(0.5, abs=2 * FRAME)
-    assert call.commands(e.JudgeTurn) == []
+    assert call.commands(c.JudgeTurn) == []
     assert reason(call) == "silence"
 
 
@@ -220,7 +220,7 @@ def test_of_a_long_turn_only_what_came_after_the_last_pause_is_recognised_at_its
     ends_after(call)
     call.silence(0.2)
     assert call.asked == [UserText("it all began long ago when my mother bought the house on the hill")]
-    assert len(call.commands(e.Transcribe)[-1].pcm) / 32_000 < 3.0
+    assert len(call.commands(c.Transcribe)[-1].pcm) / 32_000 < 3.0
     assert len(call.all_of("input_audio_buffer.committed")) == 1
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.conversation import events as e
+from server.conversation import commands as c
 from server.llm.interface import UserText
 from tests.support.call import FRAME, SILENCE, SPEECH, Call, server_vad
 
@@ -119,7 +119,7 @@ def test_a_sound_within_a_word_may_be_as_soft_as_a_voice_from_afar() -> None:
     call.caller_says("it")
     call.silence(1.0)
     assert call.asked == [UserText("this is it")]
-    assert len(call.commands(e.Transcribe)) == 1  # it was no pause
+    assert len(call.commands(c.Transcribe)) == 1  # it was no pause
 
 
 def test_a_caller_who_speaks_more_softly_than_before_is_heard_at_once() -> None:

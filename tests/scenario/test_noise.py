@@ -1,6 +1,6 @@
 """Sounds that are no words, words that are lost, turns that are taken back."""
 
-from server.conversation import events as e
+from server.conversation import commands as c
 from server.llm.interface import UserText
 from tests.support.call import TRANSCRIBED, Call, server_vad
 
@@ -94,7 +94,7 @@ def test_a_deleted_turn_wants_no_answer() -> None:
     call.caller_says("forget this")
     call.silence(0.6)
     call.client_sends("conversation.item.delete", item_id=call.last("input_audio_buffer.committed")["item_id"])
-    assert len(call.commands(e.StopTranscribing)) == 1
+    assert len(call.commands(c.StopTranscribing)) == 1
     call.silence(2.0)
     assert not call.requests
     assert call.history == []

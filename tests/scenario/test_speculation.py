@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.conversation import events as e
+from server.conversation import commands as c
 from server.conversation.config import Speculation
 from server.llm.interface import ToolResult, UserText
 from tests.support.call import Call
@@ -23,7 +23,7 @@ def speculating(**session: Any) -> Call:
 def test_the_model_is_asked_before_the_turn_is_over_for_what_it_is_asked_then() -> None:
     """livekit/agents#4219: it is asked a second time for the same, at twice the price."""
     call = speculating()
-    [ahead] = call.commands(e.Speculate)
+    [ahead] = call.commands(c.Speculate)
     assert call.caller_is_speaking
     assert list(ahead.request.messages) == [UserText("what is the capital of France")]
     assert ahead.input_tokens == 4 + 8 + 10  # "Be brief.", a message, its 29 letters: an estimate on the safe side
@@ -55,7 +55,7 @@ def test_speech_that_goes_on_is_the_end_of_it() -> None:
 def test_it_is_asked_once_in_a_pause() -> None:
     call = speculating()
     call.silence(0.1)
-    assert len(call.commands(e.Speculate)) == 1
+    assert len(call.commands(c.Speculate)) == 1
 
 
 def test_what_the_application_adds_meanwhile_is_answered_too() -> None:
@@ -73,7 +73,7 @@ def test_what_the_application_says_in_the_assistant_s_place_is_not_what_was_fore
     call.client_adds("Paris.", role="assistant")
     call.client_sends("response.create")
     call.silence(0.5)
-    [ahead], [given] = call.commands(e.Speculate), call.commands(e.Generate)
+    [ahead], [given] = call.commands(c.Speculate), call.commands(c.Generate)
     assert not ahead.foresaw(given)
 
 
@@ -99,7 +99,7 @@ def test_a_call_without_second_thoughts_costs_no_more_requests_than_turns() -> N
     for question in ("one", "two", "three"):
         call.turn(f"what about number {question} then", "That is fine.")
         assert call.foreseen
-    assert len(call.commands(e.Speculate)) == len(call.requests) == 3
+    assert len(call.commands(c.Speculate)) == len(call.requests) == 3
 
 
 def test_an_answer_that_is_to_be_read_is_not_the_one_that_was_to_be_heard() -> None:
@@ -122,7 +122,7 @@ def test_a_sentence_left_open_is_not_speculated_on() -> None:
     call.sounds_finished = 0.3
     call.caller_says("i would like to")
     call.silence(1.0)
-    assert call.commands(e.Speculate) == []
+    assert call.commands(c.Speculate) == []
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_where_turns_end_by_silence_or_are_not_answered_nothing_is_asked_ahead(t
     call = Call(audio={"input": {"turn_detection": turn_detection}})
     call.caller_says("what is the capital of France")
     call.silence(0.3)
-    assert call.commands(e.Speculate) == []
+    assert call.commands(c.Speculate) == []
 
 
 def test_nothing_is_asked_ahead_while_an_answer_is_being_given() -> None:
@@ -145,28 +145,28 @@ def test_nothing_is_asked_ahead_while_an_answer_is_being_given() -> None:
     call.bot_says("Paris is the capital of France.", seconds=5.0)
     call.caller_says("and of Spain")
     call.silence(0.3)
-    assert len(call.commands(e.Speculate)) == 1
+    assert len(call.commands(c.Speculate)) == 1
 
 
 def test_where_items_would_have_to_be_left_out_nothing_is_asked_ahead() -> None:
     truncation = {"type": "retention_ratio", "retention_ratio": 0.5, "token_limits": {"post_instructions": 3}}
-    assert speculating(truncation=truncation).commands(e.Speculate) == []
+    assert speculating(truncation=truncation).commands(c.Speculate) == []
 
 
 def test_without_truncation_it_is_asked_ahead_whatever_its_length() -> None:
-    assert len(speculating(truncation="disabled").commands(e.Speculate)) == 1
+    assert len(speculating(truncation="disabled").commands(c.Speculate)) == 1
 
 
 def test_what_it_will_cost_is_estimated_by_what_the_model_counted_before() -> None:
     call = speculating()
     call.silence(1.0)
-    assert call.commands(e.Speculate)[0].input_tokens == 22
+    assert call.commands(c.Speculate)[0].input_tokens == 22
     call.bot_says("Paris.")
     call.bot_finishes()  # with 12 tokens of input
     call.silence(2.0)
     call.caller_says("and of Spain")
     call.silence(0.25)
-    assert call.commands(e.Speculate)[1].input_tokens == round((22 + 11 + 12) * 12 / 22)
+    assert call.commands(c.Speculate)[1].input_tokens == round((22 + 11 + 12) * 12 / 22)
 
 
 @pytest.mark.parametrize("speculation", ["off", "stt"])
@@ -174,7 +174,7 @@ def test_only_where_it_is_set_is_the_model_asked_ahead(speculation: Speculation)
     call = Call(speculation=speculation, audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
     call.caller_says("what is the capital of France")
     call.silence(1.0)
-    assert call.commands(e.Speculate) == []
+    assert call.commands(c.Speculate) == []
     assert call.asked == [UserText("what is the capital of France")]
 
 

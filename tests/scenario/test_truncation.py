@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.conversation import events as e
+from server.conversation import commands as c
 from server.llm.interface import AssistantText, ChatRequest, Finished, SystemText, ToolCall, ToolResult, Usage, UserText
 from server.llm.shortening import message_tokens
 from tests.support.call import Call
@@ -126,7 +126,7 @@ def test_a_provider_that_refuses_is_asked_less_from_then_on() -> None:
     call._perform(call.conversation.shortened(call.answering, frozenset(range(12))))
     call.bot_writes("Yes.")
     call._perform(call.conversation.finish(call.answering, Finished("stop"), call.now))
-    assert [left.count for left in call.commands(e.ItemsLeftOut)] == [12]
+    assert [left.count for left in call.commands(c.ItemsLeftOut)] == [12]
     asked = typed(call, "And now?", "Fine.").messages
     assert list(asked) == [*refused.messages[12:], AssistantText("Yes."), UserText("And now?")]
     for number in range(10):

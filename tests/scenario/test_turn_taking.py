@@ -2,6 +2,7 @@
 
 import pytest
 
+from server.conversation import commands as c
 from server.conversation import events as e
 from server.llm.interface import AssistantText, UserText
 from tests.support.call import FADING, FRAME, SPEECH, TRANSCRIBED, Call, server_vad
@@ -45,7 +46,7 @@ def test_speech_is_timed_on_the_callers_own_audio_with_padding_before_and_silenc
     assert started["audio_start_ms"] == round(100 * FRAME * 1000) - 300
     assert stopped["audio_end_ms"] == pytest.approx(150 * FRAME * 1000 + 500, abs=FRAME * 1000)
     assert started["item_id"] == stopped["item_id"] == call.last("input_audio_buffer.committed")["item_id"]
-    [ended] = call.commands(e.TurnEnded)
+    [ended] = call.commands(c.TurnEnded)
     assert ended.silence == pytest.approx(0.5, abs=FRAME)
 
 
@@ -53,9 +54,9 @@ def test_a_monologue_is_not_recognised_anew_at_every_pause() -> None:
     call = Call()
     call.caller_says("once upon a time", seconds=16.0)
     call.silence(0.3)
-    assert not call.commands(e.Transcribe)
+    assert not call.commands(c.Transcribe)
     call.silence(0.5)
-    assert len(call.commands(e.Transcribe)) == 1
+    assert len(call.commands(c.Transcribe)) == 1
     assert call.asked == [UserText("once upon a time")]
 
 
@@ -95,15 +96,15 @@ def test_a_pause_inside_a_sentence_does_not_end_the_turn() -> None:
     assert call.all_of("response.created") == []
     call.silence(0.5)
     assert call.asked == [UserText("four nine three seven seven")]
-    assert len(call.commands(e.Transcribe)) == 3
-    assert len(call.commands(e.StopTranscribing)) == 2
+    assert len(call.commands(c.Transcribe)) == 3
+    assert len(call.commands(c.StopTranscribing)) == 2
 
 
 def test_words_recognised_before_the_caller_went_on_are_stale() -> None:
     call = Call(recognition_seconds=2.0)
     call.caller_says("send it to", seconds=0.5)
     call.silence(0.4)
-    [first] = call.commands(e.Transcribe)
+    [first] = call.commands(c.Transcribe)
     stale = e.Transcribed(first.item_id, 0, "send it to", 0.5)
     call.caller_says("my office", seconds=0.5)
     assert call.conversation.transcribed(first.attempt, stale, call.now) == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.conversation import events as e
+from server.conversation import commands as c
 from server.llm.interface import AssistantText, UserText
 from tests.support.call import Call
 
@@ -255,14 +255,14 @@ def test_the_playout_running_dry_in_the_middle_of_an_answer_is_told() -> None:
     call.client_sends("response.create")
     call.bot_says("This voice", seconds=0.5)
     call.silence(1.0)
-    assert not call.commands(e.PlayoutRanDry)
+    assert not call.commands(c.PlayoutRanDry)
     call.bot_says("is slow.", seconds=0.5)
-    assert len(call.commands(e.PlayoutRanDry)) == 1
+    assert len(call.commands(c.PlayoutRanDry)) == 1
     call.bot_finishes()
     call.silence(5.0)
     call.client_sends("response.create")
     call.bot_says("A new answer is late for nobody.")
-    assert len(call.commands(e.PlayoutRanDry)) == 1
+    assert len(call.commands(c.PlayoutRanDry)) == 1
 
 
 def test_audio_that_comes_after_an_interruption_is_dropped(call: Call) -> None:

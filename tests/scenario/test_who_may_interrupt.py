@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from server.conversation import commands as c
 from server.conversation import events as e
 from server.llm.interface import AssistantText, SystemText, UserText
 from tests.support.call import FRAME, TRANSCRIBED, Call, Sound, server_vad
@@ -50,27 +51,27 @@ def test_a_cough_costs_nothing(seconds: float) -> None:
 
 def test_words_are_wanted_soon_while_a_voice_goes_on_and_surely_once_it_pauses() -> None:
     call = listening()
-    recognised = len(call.commands(e.Transcribe))
+    recognised = len(call.commands(c.Transcribe))
     call.caller_makes_noise(0.7)
     call.silence(1.0)
-    asked = [command.fragment for command in call.commands(e.Transcribe)[recognised:]]
+    asked = [command.fragment for command in call.commands(c.Transcribe)[recognised:]]
     assert asked[0]
     assert not asked[-1]
 
 
 def test_what_may_be_an_answers_echo_is_recognised_surely() -> None:
     call = listening(seconds=0.2)
-    recognised = len(call.commands(e.Transcribe))
+    recognised = len(call.commands(c.Transcribe))
     call.caller_makes_noise(0.7)
-    assert not any(command.fragment for command in call.commands(e.Transcribe)[recognised:])
+    assert not any(command.fragment for command in call.commands(c.Transcribe)[recognised:])
 
 
 def test_a_click_too_short_for_a_word_is_not_recognised() -> None:
     call = listening()
-    recognised = len(call.commands(e.Transcribe))
+    recognised = len(call.commands(c.Transcribe))
     call.caller_makes_noise(0.09)
     call.silence(1.0)
-    assert len(call.commands(e.Transcribe)) == recognised
+    assert len(call.commands(c.Transcribe)) == recognised
     assert call.judged == ["noise"]
 
 
@@ -167,7 +168,7 @@ def test_words_heard_in_the_beginning_of_a_hum_are_not_believed() -> None:
     call = listening()
     call.caller_says("no", seconds=0.2, sound="hum")
     call.caller_says("mhm", seconds=0.25, sound="hum")
-    first = call.commands(e.Transcribe)[1]
+    first = call.commands(c.Transcribe)[1]
     assert first.pcm
     call.silence(0.1)
     assert speaks(call)
@@ -258,7 +259,7 @@ def test_its_words_are_kept_from_their_beginning_and_recognised_once_more_at_the
     call.caller_says("please tell me about the youngest one", seconds=2.0)
     call.silence(1.0)
     assert call.asked[-1] == UserText("please tell me about the youngest one")
-    first, *_, last = (command for command in call.commands(e.Transcribe)[1:])
+    first, *_, last = (command for command in call.commands(c.Transcribe)[1:])
     assert len(first.pcm) < 0.7 * 32_000
     assert len(last.pcm) > 2.0 * 32_000
 
@@ -277,7 +278,7 @@ def test_one_request_at_a_time_is_made_for_its_words() -> None:
     call = listening()
     call.recognition_seconds = 0.25
     call.caller_makes_noise(1.5)
-    asked = [command.item_id for command in call.commands(e.Transcribe)[1:]]
+    asked = [command.item_id for command in call.commands(c.Transcribe)[1:]]
     assert 4 <= len(asked) <= 7
     assert len(call._recognitions) <= 1
 
@@ -295,10 +296,10 @@ def test_without_words_a_long_voice_interrupts(recogniser: str) -> None:
 
 def test_a_recogniser_that_fails_is_not_asked_all_the_time() -> None:
     call = listening()
-    recognised = len(call.commands(e.Transcribe))
+    recognised = len(call.commands(c.Transcribe))
     call.recognition_seconds, call.recognition_fails = 0.03, True
     call.caller_makes_noise(0.5)
-    assert len(call.commands(e.Transcribe)) - recognised == 1
+    assert len(call.commands(c.Transcribe)) - recognised == 1
 
 
 @pytest.mark.parametrize("recogniser", ["slow", "failing"])
@@ -385,9 +386,9 @@ def test_an_answer_that_was_stopped_for_nothing_goes_on() -> None:
     assert len(call.requests) == 2
 
 
-def goes_on(call: Call) -> e.GoesOn | None:
+def goes_on(call: Call) -> c.GoesOn | None:
     """What the rest is wanted of, by the last request for an answer."""
-    rest: e.GoesOn | None = call.commands(e.Generate)[-1].goes_on
+    rest: c.GoesOn | None = call.commands(c.Generate)[-1].goes_on
     return rest
 
 
@@ -396,7 +397,7 @@ def test_where_an_answer_goes_on_is_as_far_as_the_caller_heard_it() -> None:
     stopped = call.answering
     assert stopped
     call.caller_makes_noise(2.5)
-    assert call.commands(e.StopGenerating)[-1] == e.StopGenerating(stopped, may_go_on=True)
+    assert call.commands(c.StopGenerating)[-1] == c.StopGenerating(stopped, may_go_on=True)
     call.silence(1.0)
     rest = goes_on(call)
     assert rest
@@ -424,7 +425,7 @@ def test_an_answer_of_which_nothing_was_said_yet_goes_on_from_its_beginning() ->
     assert stopped
     call.caller_makes_noise(0.5)
     call.silence(1.0)
-    assert goes_on(call) == e.GoesOn(stopped, 0.0, "")
+    assert goes_on(call) == c.GoesOn(stopped, 0.0, "")
 
 
 def test_of_an_answer_that_is_no_more_there_is_no_rest() -> None:
@@ -475,9 +476,9 @@ def test_an_answer_is_not_taken_up_again_after_words() -> None:
     assert len(call.requests) == 2
 
 
-def stops(call: Call) -> list[e.StopGenerating]:
+def stops(call: Call) -> list[c.StopGenerating]:
     """How answers were stopped, so far."""
-    return call.commands(e.StopGenerating)
+    return call.commands(c.StopGenerating)
 
 
 def test_the_model_is_stopped_for_good_once_an_interruption_turns_out_to_be_one() -> None:
@@ -486,9 +487,9 @@ def test_the_model_is_stopped_for_good_once_an_interruption_turns_out_to_be_one(
     stopped = call.answering
     assert stopped
     call.caller_says("please tell me about the youngest one", seconds=2.0)
-    assert stops(call) == [e.StopGenerating(stopped, may_go_on=True)]  # its words are not sure yet
+    assert stops(call) == [c.StopGenerating(stopped, may_go_on=True)]  # its words are not sure yet
     call.silence(0.6)
-    assert stops(call)[1:] == [e.StopGenerating(stopped)]
+    assert stops(call)[1:] == [c.StopGenerating(stopped)]
 
 
 def test_it_is_stopped_then_even_where_the_next_answer_has_to_wait() -> None:
@@ -814,7 +815,7 @@ def test_words_for_a_request_that_was_not_made_decide_nothing() -> None:
     call = listening()
     call.recognition_seconds = 1.0
     call.caller_says("mhm", seconds=0.3)
-    asked = call.commands(e.Transcribe)[-1]
+    asked = call.commands(c.Transcribe)[-1]
     stale = e.Transcribed(asked.item_id, 0, "stop", 0.3)
     assert call.conversation.transcribed(asked.attempt + 1, stale, call.now) == []
     assert speaks(call)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from server.conversation import commands as c
 from server.conversation import events as e
 from server.llm.interface import UserText
 from tests.support.call import FADING, FRAME, Call
@@ -29,8 +30,8 @@ def test_at_each_moment_of_quiet_the_words_so_far_are_asked_for() -> None:
     quiet_between_words(call)
     call.caller_says("is Peter")
     quiet_between_words(call)
-    assert [glimpse.attempt for glimpse in call.commands(e.Glimpse)] == [1, 2]
-    assert call.commands(e.Transcribe) == []
+    assert [glimpse.attempt for glimpse in call.commands(c.Glimpse)] == [1, 2]
+    assert call.commands(c.Transcribe) == []
 
 
 def test_what_two_passes_agree_on_is_told_while_the_caller_speaks() -> None:
@@ -60,11 +61,11 @@ def test_the_model_is_asked_before_a_voice_detector_hears_silence() -> None:
     call = call_with()
     call.caller_says("what is the capital of France")
     quiet_between_words(call)
-    [ahead] = call.commands(e.Speculate)
+    [ahead] = call.commands(c.Speculate)
     assert list(ahead.request.messages) == [UserText("what is the capital of France")]
     call.silence(1.0)
     assert call.foreseen
-    assert len(call.commands(e.Speculate)) == 1
+    assert len(call.commands(c.Speculate)) == 1
 
 
 def test_who_goes_on_before_the_words_are_known_is_not_answered_ahead() -> None:
@@ -72,8 +73,8 @@ def test_who_goes_on_before_the_words_are_known_is_not_answered_ahead() -> None:
     call.caller_says("what is")
     quiet_between_words(call, 2)
     call.caller_says("the capital")
-    assert len(call.commands(e.Glimpse)) == 1
-    assert call.commands(e.Speculate) == []
+    assert len(call.commands(c.Glimpse)) == 1
+    assert call.commands(c.Speculate) == []
 
 
 def test_who_goes_on_after_the_model_was_asked_ends_that() -> None:
@@ -81,7 +82,7 @@ def test_who_goes_on_after_the_model_was_asked_ends_that() -> None:
     call.caller_says("what is the capital of France")
     quiet_between_words(call)
     call.caller_says("and of Spain")
-    assert call.commands(e.WentOn) != []
+    assert call.commands(c.WentOn) != []
     assert call.speculation is None
     call.silence(1.0)
     assert call.foreseen
@@ -95,7 +96,7 @@ def test_the_same_words_are_answered_ahead_again_after_a_sound_without_any() -> 
     call.caller_makes_noise(2 * FRAME)
     quiet_between_words(call)
     call.silence(1.0)
-    assert len(call.commands(e.Speculate)) == 2
+    assert len(call.commands(c.Speculate)) == 2
     assert call.foreseen
 
 
@@ -103,8 +104,8 @@ def test_a_sentence_left_open_is_not_answered_ahead() -> None:
     call = call_with()
     call.caller_says("i would like to")
     quiet_between_words(call)
-    assert len(call.commands(e.Glimpse)) == 1
-    assert call.commands(e.Speculate) == []
+    assert len(call.commands(c.Glimpse)) == 1
+    assert call.commands(c.Speculate) == []
 
 
 def test_in_one_turn_the_model_is_asked_ahead_a_few_times_and_once_more_at_a_pause() -> None:
@@ -112,10 +113,10 @@ def test_in_one_turn_the_model_is_asked_ahead_a_few_times_and_once_more_at_a_pau
     for word in ["one", "day", "there", "was", "a", "quick", "brown", "fox", "here"]:
         call.caller_says(word, 0.3)
         quiet_between_words(call)
-    early = len(call.commands(e.Speculate))
+    early = len(call.commands(c.Speculate))
     call.silence(2.0)
     assert early == 4
-    assert len(call.commands(e.Speculate)) == 5
+    assert len(call.commands(c.Speculate)) == 5
     assert call.foreseen
 
 
@@ -123,7 +124,7 @@ def test_where_turns_end_by_silence_no_words_are_asked_for_early() -> None:
     call = call_with({"type": "server_vad"})
     call.caller_says("hello")
     quiet_between_words(call)
-    assert call.commands(e.Glimpse) == []
+    assert call.commands(c.Glimpse) == []
 
 
 def test_what_may_be_no_turn_is_not_listened_to_ahead() -> None:
@@ -133,17 +134,17 @@ def test_what_may_be_no_turn_is_not_listened_to_ahead() -> None:
     call.silence(1.0)
     call.bot_says("There was a farmer who had three sons.", seconds=5.0)
     call.silence(1.0)
-    asked = len(call.commands(e.Glimpse))
+    asked = len(call.commands(c.Glimpse))
     call.caller_says("mhm", 0.3)
     quiet_between_words(call)
-    assert len(call.commands(e.Glimpse)) == asked
+    assert len(call.commands(c.Glimpse)) == asked
 
 
 def test_words_that_come_after_the_end_of_their_turn_are_dropped() -> None:
     call = call_with()
     call.caller_says("hello there")
     quiet_between_words(call, 2)
-    [glimpse] = call.commands(e.Glimpse)
+    [glimpse] = call.commands(c.Glimpse)
     call.silence(1.0)
     assert call.conversation.glimpsed(glimpse.item_id, glimpse.attempt, "hello there") == []
 
@@ -152,4 +153,4 @@ def test_a_monologue_is_not_listened_to_over_and_over_again() -> None:
     call = call_with()
     call.caller_says("and so on", 16.0)
     quiet_between_words(call)
-    assert call.commands(e.Glimpse) == []
+    assert call.commands(c.Glimpse) == []

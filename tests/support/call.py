@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from server.conversation import commands as c
 from server.conversation import events as e
 from server.conversation.config import Speculation
 from server.conversation.conversation import Conversation
@@ -40,7 +41,7 @@ def server_vad(**settings: Any) -> dict[str, Any]:
     return {"input": {"turn_detection": {"type": "server_vad", **settings}}}
 
 
-_UNSEEN = (e.StopGenerating, e.TurnEnded, e.PlayoutRanDry, e.ItemsLeftOut, FieldsIgnored)
+_UNSEEN = (c.StopGenerating, c.TurnEnded, c.PlayoutRanDry, c.ItemsLeftOut, FieldsIgnored)
 """What only the pipeline does something with."""
 
 
@@ -75,7 +76,7 @@ class _Recogniser:
 @dataclass
 class _Recognition:
     due: float
-    command: e.Transcribe | e.Glimpse
+    command: c.Transcribe | c.Glimpse
 
 
 class Call:
@@ -93,7 +94,7 @@ class Call:
         self.recognition_fails = False
         self.sounds_finished: float | None = 0.9
         """What smart-turn says of every pause; None: it does not answer."""
-        self.speculation: e.Speculate | None = None
+        self.speculation: c.Speculate | None = None
         self.foreseen = False
         """Whether the last answer was what the speculation before it had asked for."""
         self.outputs: list[DialectOutput] = []
@@ -103,7 +104,7 @@ class Call:
         self.said: list[str] = []
         """What was to be said without a model."""
         self.requests: list[ChatRequest] = []
-        self.judged: list[e.Judgement] = []
+        self.judged: list[c.Judgement] = []
         self._audio = 0
         self._recogniser = _Recogniser()
         self._recognitions: list[_Recognition] = []
@@ -288,21 +289,21 @@ class Call:
             match output:
                 case AudioReceived(audio):
                     self.conversation.append_audio(audio)
-                case e.Transcribe() | e.Glimpse():
+                case c.Transcribe() | c.Glimpse():
                     self._recognitions.append(_Recognition(self.now + self.recognition_seconds, output))
-                case e.StopTranscribing(item_id):
+                case c.StopTranscribing(item_id):
                     self._recognitions = [given for given in self._recognitions if given.command.item_id != item_id]
                     self._stop_speculating(item_id)
-                case e.WentOn(item_id):
+                case c.WentOn(item_id):
                     self._stop_speculating(item_id)
-                case e.Generate() | e.Say():
+                case c.Generate() | c.Say():
                     self._generate(output)
-                case e.Speculate():
+                case c.Speculate():
                     self.speculation = output
-                case e.JudgeTurn(item_id, attempt):
+                case c.JudgeTurn(item_id, attempt):
                     if self.sounds_finished is not None:
                         self._perform(self.conversation.turn_judged(item_id, attempt, self.sounds_finished))
-                case e.VoiceJudged(judgement):
+                case c.VoiceJudged(judgement):
                     self.judged.append(judgement)
                 case _ if not isinstance(output, _UNSEEN):
                     self._tell(output)
@@ -313,9 +314,9 @@ class Call:
         if self.speculation and self.speculation.item_id == item_id:
             self.speculation = None
 
-    def _generate(self, command: e.Generate | e.Say) -> None:
+    def _generate(self, command: c.Generate | c.Say) -> None:
         self.under_way.append(command.response.id)
-        if isinstance(command, e.Say):
+        if isinstance(command, c.Say):
             self.said.append(command.words)
             return
         self.requests.append(command.request)
@@ -334,7 +335,7 @@ class Call:
         for given in due:
             command = given.command
             answer: e.Transcribed | e.TranscriptionFailed
-            if isinstance(command, e.Glimpse):
+            if isinstance(command, c.Glimpse):
                 if not self.recognition_fails:
                     words = self._recogniser.hear(command.pcm)
                     self._perform(self.conversation.glimpsed(command.item_id, command.attempt, words))

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from server.answer_rest import Said, unheard
-from server.conversation.events import GoesOn
+from server.conversation.commands import GoesOn
 from server.thinking import Clause, Rest
 
 

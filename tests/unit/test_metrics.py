@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from server.access.admission import AtCapacity, CallerAtCapacity, Draining
 from server.access.call_time import EndReason
-from server.conversation.events import EndOfTurn
+from server.conversation.commands import EndOfTurn
 from server.fleet.group_requests import Request
 from server.held_answer import Outcome
 from server.llm.interface import LlmFailure

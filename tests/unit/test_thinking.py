@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
+from server.conversation.commands import Generate, Speculate
 from server.conversation.config import ResponseConfig
-from server.conversation.events import Generate, Speculate
 from server.conversation.response import Response
 from server.held_answer import HeldAnswer, Outcome
 from server.llm.interface import ChatRequest, Finished, LlmError, TextDelta, ToolCallDelta, ToolCallStarted, Usage

@@ -14,10 +14,11 @@ import msgspec
 from server.access.call_time import Expiring
 from server.access.rate_limit import AudioAllowance, AudioRateExceeded
 from server.audio.formats import AudioFormatError, Decoder
+from server.conversation.commands import ItemsLeftOut
 from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.errors import ConversationError, ItemNotFound
-from server.conversation.events import ItemsLeftOut, Transcribed, TranscriptionFailed, WordsHeard
+from server.conversation.events import Transcribed, TranscriptionFailed, WordsHeard
 from server.conversation.history import Item
 from server.dialects.dialect import (
     Abilities,
