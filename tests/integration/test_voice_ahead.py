@@ -15,11 +15,12 @@ from server.held_answer import Outcome
 from tests.support.in_thread import in_thread
 from tests.support.live_call import LiveCall, answer_text, live_call
 from tests.support.node import NodeProcess, quick_speech, running_node
-from tests.support.openai_llm_standin import OpenAiStandin, Stall
+from tests.support.openai_llm_standin import OpenAiStandin, Request, Stall
 from tests.support.scripted_voice import Script, ScriptedVoice, served
 from tests.support.speech import resample, speak
 
 ANSWER = "We are open from nine to five."
+GUARD = "Say whether that is polite."
 PAUSE_SECONDS = 0.3  # in which a turn is likely over, and which ends none
 TURN_END_SECONDS = 3.0
 
@@ -49,6 +50,11 @@ async def asked(call: LiveCall) -> bytes:
     question = resample(await speak("What are your opening hours?"), 16_000, 24_000)
     await call.say(question, PAUSE_SECONDS)
     return question
+
+
+def is_guard(request: Request) -> bool:
+    """Whether it is that of an answer beside the conversation."""
+    return bool(request["messages"][0]["content"] == GUARD)
 
 
 async def told(call: LiveCall) -> list[str]:
@@ -105,10 +111,11 @@ async def test_an_answer_beside_the_conversation_that_is_stopped_leaves_it_alone
         async with live_call(node.websocket) as call:
             await asked(call)
             await node.until(voice.left.is_set)
-            opening_hours.answer = lambda _: Stall()
-            await call.send("response.create", response={"conversation": "none", "output_modalities": ["text"]})
+            opening_hours.answer = lambda request: Stall() if is_guard(request) else ANSWER
+            guard = {"conversation": "none", "output_modalities": ["text"], "instructions": GUARD}
+            await call.send("response.create", response=guard)
             beside = (await call.until("response.created"))["response"]["id"]
-            await opening_hours.until(lambda standin: len(standin.requests) == 2)
+            await opening_hours.until(lambda standin: any(map(is_guard, standin.requests)))
             await call.send("response.cancel", response_id=beside)
             await call.until("response.done")
             await call.say(b"", TURN_END_SECONDS)
