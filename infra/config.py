@@ -17,8 +17,9 @@ from server.addresses import is_local, split_address
 from server.errors import VoicefleetError
 from server.fleet.lifecycle import HEARTBEAT_SECONDS
 from server.models.catalogue import required_models
+from server.settings.loading import SettingsError
 from server.settings.secrets import secret_settings
-from server.settings.settings import PREFIX, Settings, SettingsError
+from server.settings.settings import PREFIX, Settings
 from server.settings.wrong_settings import explain
 
 _GPU_TYPES = ("g5", "g6", "g6e")

@@ -42,11 +42,11 @@ def metrics_page() -> str:
 
 
 def settings_page() -> str:
-    """The page of every setting, in the groups that comments in `Settings` make."""
+    """The page of every setting, in the groups that comments in the modules of `Settings` make."""
     schema = Settings.model_json_schema()["properties"]
     page = (
         f"# Settings\n\n{_MADE}\n"
-        "As declared in `server/settings/settings.py`. A setting is taken from the command line, else from its\n"
+        "As declared in `server/settings/`. A setting is taken from the command line, else from its\n"
         "variable, else from a TOML file (`--config` or `VOICE_CONFIG`), in which it has the variable's name without\n"
         "`VOICE_`, in small letters. A wrong one is refused at start.\n"
     )
@@ -111,7 +111,8 @@ def _as_at_the_start(module: ModuleType) -> ModuleType:
 def _setting_groups() -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     group = ""
-    for found in _SETTING.finditer(inspect.getsource(Settings)):
+    ours = reversed(Settings.__bases__[:-1])  # the last one is the library's
+    for found in _SETTING.finditer("".join(map(inspect.getsource, ours))):
         if found["group"]:
             group = found["group"]
         elif found["name"] in Settings.model_fields:

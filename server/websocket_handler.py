@@ -31,7 +31,8 @@ from server.limits import Limits
 from server.observability import metrics
 from server.outbox import SlowClient
 from server.pipeline import CallOver, Parts, Session
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Literal
 import jwt
 
 from server.errors import VoicefleetError
-from server.settings.settings import hash_api_key
+from server.settings.access import hash_api_key
 
 AUDIENCE = "voicefleet"
 MAX_TOKEN_SECONDS = 24 * 3600

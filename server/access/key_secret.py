@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from server.aws import make_client
+from server.settings.loading import SettingsError
 from server.settings.secrets import secret_settings
-from server.settings.settings import PREFIX, Settings, SettingsError
+from server.settings.settings import PREFIX, Settings
 from server.settings.wrong_settings import explain
 
 AGAIN_SECONDS = 60.0

@@ -17,7 +17,7 @@ from server.access.auth import MAX_TOKEN_SECONDS, mint_token
 from server.cli.demo import trusting
 from server.cli.serve import fetch_models
 from server.client.local_node import running_node
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 
 Url = Annotated[
     str | None, typer.Argument(help="Where to call; without it, a node of its own is started and measured.")

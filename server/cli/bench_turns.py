@@ -25,7 +25,7 @@ from server.cli.models import pull_with_progress
 from server.cli.serve import Config
 from server.client.caller import call
 from server.models.store import ModelStore
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 
 _VAD, _VOICE = "silero-vad", "hibari-heart"
 

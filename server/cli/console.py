@@ -16,7 +16,8 @@ from server.errors import VoicefleetError
 from server.models.errors import UnknownModel
 from server.node.node import Node
 from server.observability import logs
-from server.settings.settings import Settings, SettingsError, load_settings
+from server.settings.loading import SettingsError, load_settings
+from server.settings.settings import Settings
 
 FAILED, MISUSED = 1, 2
 _BAR_WIDTH = 40

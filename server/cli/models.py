@@ -17,7 +17,7 @@ from server.models.catalogue import load_catalogue, required_models
 from server.models.errors import ModelError, SeveralFailed
 from server.models.sources import Report
 from server.models.store import ModelStore, State
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 
 app = typer.Typer(
     no_args_is_help=True,

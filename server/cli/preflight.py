@@ -4,7 +4,8 @@ import errno
 import socket
 
 from server.node.node import CannotListen
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 from server.websocket_handler import tls_context
 from server.workers.client import Credentials
 from server.workers.preflight import check_stt, check_tts

@@ -11,7 +11,7 @@ import typer
 
 from server.access.auth import MAX_TOKEN_SECONDS, TokenRefused, mint_token, new_api_key
 from server.errors import VoicefleetError
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 
 
 def token(

@@ -19,7 +19,8 @@ from server.cli.preflight import check_listen
 from server.cli.serve import Config
 from server.models.catalogue import TTS_MODELS, is_folder
 from server.models.store import ModelStore
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 from server.websocket_handler import tls_context
 from server.workers.preflight import check_stt, check_tts
 from server.workers.serving import Access

@@ -12,7 +12,8 @@ from typing import Self
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 from server.workers.guard import TOKEN_KEY
 
 POLL_SECONDS = 0.1

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from server.models.catalogue import STT_MODEL_TAKES, STT_MODELS
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 from server.workers.engine import EngineMissing
 
 # fmt: off

@@ -23,7 +23,8 @@ from server.addresses import split_address
 from server.errors import VoicefleetError
 from server.observability import logs
 from server.observability.systemd import serving_under_systemd
-from server.settings.settings import Settings, load_settings
+from server.settings.loading import load_settings
+from server.settings.settings import Settings
 from server.workers.guard import TokenGuard, health_handler
 
 log = structlog.get_logger(__name__)

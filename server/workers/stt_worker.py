@@ -13,7 +13,8 @@ from server.audio.log_mel import SAMPLE_RATE
 from server.errors import VoicefleetError, first_of
 from server.models.catalogue import STT_MODEL_TAKES, STT_MODELS
 from server.models.store import ModelStore
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
 from server.workers.engines.utterance import MAX_SECONDS, InvalidAudio
 from server.workers.engines.whisper import UnknownLanguage, WhisperEngine

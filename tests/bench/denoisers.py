@@ -17,7 +17,7 @@ from scipy.signal import resample_poly
 from server.audio.log_mel import SAMPLE_RATE
 from server.models.catalogue import parse_catalogue
 from server.models.store import ModelStore
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 
 Sound = NDArray[np.float32]
 

@@ -24,7 +24,7 @@ from server.client.playout import last_audible
 from server.conversation.endpointing import PAUSE_TO_JUDGE_SECONDS
 from server.conversation.turn_words import Ending, ending_of
 from server.models.store import ModelStore
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 from server.smart_turn_processor import SmartTurnProcessor
 from server.workers.engines.utterance import prepare, window_for
 from server.workers.engines.whisper import WhisperEngine, Window

@@ -23,7 +23,8 @@ from server.cli.console import FAILED, errors_shown
 from server.client.transcripts import word_errors, words
 from server.errors import VoicefleetError, first_of
 from server.models.store import ModelStore
-from server.settings.settings import Settings, load_settings
+from server.settings.loading import load_settings
+from server.settings.settings import Settings
 from server.workers.engines.pieces import without_tags
 from server.workers.tts_worker import load_engine
 from tests.support.round_trip import Spoken, heard, recognizer, spoken

@@ -13,7 +13,7 @@ import torch
 from server.models import store
 from server.models.catalogue import TTS_MODELS, Catalogue
 from server.models.store import ModelStore, State
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 from server.workers.engine import TtsEngine
 from server.workers.engines.chatterbox.checkpoint import S3GEN_FILE
 from server.workers.engines.chatterbox.loading import NoVoice

@@ -24,7 +24,8 @@ from server.cli.demo import succeeded
 from server.client.caller import Turn
 from server.client.playout import is_audible
 from server.main import cli
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 from server.websocket_handler import tls_context
 from tests.support.clips import BUNDLED
 from tests.support.live_call import live_call

@@ -15,7 +15,7 @@ import trustme
 from websockets import Subprotocol
 
 from server.access.auth import mint_token
-from server.settings.settings import hash_api_key
+from server.settings.access import hash_api_key
 from tests.support.live_call import exchange, handshake, live_call, refusal, serves
 from tests.support.node import NodeProcess, running_node
 from tests.support.speech_workers import BREAKS_THE_RULES

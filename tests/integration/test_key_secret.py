@@ -14,8 +14,10 @@ from server.access.auth import new_api_key
 from server.access.key_secret import follow_keys, with_keys
 from server.models.store import ModelStore
 from server.node import node as node_module
+from server.settings.access import hash_api_key
+from server.settings.loading import SettingsError
 from server.settings.secrets import secret_settings
-from server.settings.settings import Settings, SettingsError, hash_api_key
+from server.settings.settings import Settings
 from tests.support.live_call import live_call, refusal
 
 TOKEN_SECRET = "0123456789abcdef" * 4

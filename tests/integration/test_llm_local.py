@@ -23,7 +23,8 @@ from server.llm.interface import (
 )
 from server.llm.local import LocalProvider
 from server.llm_processor import LOCAL_MODEL, LlmProcessor
-from server.settings.settings import Settings, load_settings
+from server.settings.loading import load_settings
+from server.settings.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from typer.testing import CliRunner
 
 from server.main import cli
-from server.settings.settings import SettingsError
+from server.settings.loading import SettingsError
 from server.tts_processor import TtsError, TtsProcessor
 from server.workers import clause_audio, speech_pb2, speech_pb2_grpc, tts_pool
 from tests.support.live_call import live_call, refusal

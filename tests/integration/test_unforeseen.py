@@ -11,7 +11,7 @@ from websockets import ConnectionClosed
 from websockets.asyncio.client import connect
 
 from server.access.admission import Admission
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 from server.websocket_handler import Gateway
 
 

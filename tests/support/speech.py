@@ -11,7 +11,7 @@ import numpy as np
 
 from server.audio.resampling import Resampler
 from server.models.store import ModelStore
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 from server.workers.commands import WorkerCommand, speech_workers
 from server.workers.engines.hibari import HibariEngine
 from server.workers.supervisor import Supervisor

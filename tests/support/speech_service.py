@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trustme
 
-from server.settings.settings import load_settings
+from server.settings.loading import load_settings
 from server.tts_processor import TtsProcessor
 from server.workers.client import Credentials
 from tests.support.speech import model_folder

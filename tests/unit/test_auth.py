@@ -20,7 +20,7 @@ from server.access.auth import (
     new_api_key,
 )
 from server.errors import VoicefleetError
-from server.settings.settings import hash_api_key
+from server.settings.access import hash_api_key
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 KEY = "shop.3fQ9xw7Zk1"

@@ -14,7 +14,8 @@ from server.fleet.cloudwatch import Publisher
 from server.fleet.group_requests import Answer, Protect
 from server.fleet.imds import Imds, ImdsUnavailable
 from server.observability.metrics import REGISTRY
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 from server.smart_turn_processor import SmartTurnProcessor
 from server.stt_processor import SttError, SttProcessor
 from server.vad_processor import FRAME_SAMPLES, VadProcessor

@@ -14,7 +14,8 @@ from server.models.catalogue import (
     parse_catalogue,
     required_models,
 )
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 
 SHA = "0" * 64
 

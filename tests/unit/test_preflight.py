@@ -13,7 +13,8 @@ import pytest
 
 from server.cli.preflight import check_ports, preflight
 from server.node.node import CannotListen
-from server.settings.settings import Settings, SettingsError
+from server.settings.loading import SettingsError
+from server.settings.settings import Settings
 from server.workers.preflight import CHATTERBOX_PACKAGES, check_stt, check_tts
 from tests.support.speech import model_folder
 

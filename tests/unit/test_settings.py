@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.settings.settings import SettingsError, hash_api_key, load_settings
+from server.settings.access import hash_api_key
+from server.settings.loading import SettingsError, load_settings
 
 SECRET = "s3cret" * 6
 
