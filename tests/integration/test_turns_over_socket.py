@@ -174,6 +174,15 @@ async def test_who_goes_on_after_the_end_of_their_turn_gets_one_answer_to_all_of
     assert len(line.spoken_by) == 1
 
 
+async def test_a_television_does_not_keep_a_turn_open_nor_begin_one(node: NodeProcess) -> None:
+    """pipecat#670: while it is on, the caller is never answered, or it is."""
+    weather = await voice_of("And now the weather for the north of the country. It will rain in the afternoon.")
+    async with phone(node) as line:
+        await line.say(np.concatenate([await voice_of(GRASS), far([weather]), far([weather])]))
+        assert line.answers == [("completed", "Green.")]  # while it is still on
+        assert len(line.all("input_audio_buffer.speech_started")) == 1
+
+
 async def test_the_first_word_of_a_call_is_heard(node: NodeProcess) -> None:
     """livekit/agents#5932, pipecat#984: who speaks as soon as the line is open loses a word."""
     said = await voice_of("Peter is my name.")
