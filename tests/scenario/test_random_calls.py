@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from server.conversation.history import Message
 from server.llm.interface import AssistantText
-from tests.support.call import Call
+from tests.support.call import Call, Sound
 
 _EXPECTED_ERRORS = {
     "conversation_already_has_active_response",
@@ -74,9 +74,13 @@ class RandomCall(RuleBasedStateMachine):
 
     # --- the caller
 
-    @rule(words=st.sampled_from(["yes", "no wait", "tell me more", "mhm"]), seconds=_seconds)
-    def speak(self, words: str, seconds: float) -> None:
-        self.call.caller_says(words, seconds)
+    @rule(
+        words=st.sampled_from(["yes", "no wait", "tell me more", "mhm"]),
+        seconds=_seconds,
+        sound=st.sampled_from(["voice", "voice", "soft", "far"]),
+    )
+    def speak(self, words: str, seconds: float, sound: Sound) -> None:
+        self.call.caller_says(words, seconds, sound)
         self.check_what_was_heard()
 
     @rule(seconds=_seconds)
