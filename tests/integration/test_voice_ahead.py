@@ -107,18 +107,18 @@ async def test_a_caller_who_goes_on_silences_it_before_anybody_sees_anything(ope
 
 
 async def test_an_answer_beside_the_conversation_that_is_stopped_leaves_it_alone(opening_hours: OpenAiStandin) -> None:
+    opening_hours.answer = lambda request: Stall() if is_guard(request) else ANSWER
     with node_with(speaks, opening_hours) as (node, voice):
         async with live_call(node.websocket) as call:
-            await asked(call)
-            await node.until(voice.left.is_set)
-            opening_hours.answer = lambda request: Stall() if is_guard(request) else ANSWER
             guard = {"conversation": "none", "output_modalities": ["text"], "instructions": GUARD}
             await call.send("response.create", response=guard)
-            beside = (await call.until("response.created"))["response"]["id"]
             await opening_hours.until(lambda standin: any(map(is_guard, standin.requests)))
+            beside = (await call.until("response.created"))["response"]["id"]
+            await asked(call)
+            await node.until(voice.left.is_set)
             await call.send("response.cancel", response_id=beside)
-            await call.until("response.done")
             await call.say(b"", TURN_END_SECONDS)
-            assert answer_text((await call.until("response.done"))["response"]) == ANSWER
+            done = [(await call.until("response.done"))["response"] for _ in range(2)]
+        assert [answer_text(response) for response in done] == ["", ANSWER]
         outcomes = {outcome: node.metric("voice_speculations_total", outcome=outcome) for outcome in get_args(Outcome)}
         assert (outcomes["used"], outcomes["ended"]) == (1, 0)
