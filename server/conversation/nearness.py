@@ -9,7 +9,7 @@ import math
 
 # A voice so far below another (dB) is not the same person's. People drop by 10 dB and more at the end of a sentence;
 # others in the room are some 20 below.
-NEARNESS_DB = 15.0
+NEARNESS_DB = 18.0
 # How fast the loudest sound of a turn is forgotten (dB in a frame of near voice): a caller may lower their voice.
 _FORGOTTEN_DB = 0.1
 _FLOOR_DB = -96.0

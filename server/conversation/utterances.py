@@ -225,7 +225,12 @@ class Utterances:
             self._wait()
 
     def _is_near(self, start: float, end: float, level: float, voiced: bool, unsure: bool) -> bool:
-        """Whether a frame may be the caller's. What is unsure is judged as a whole, as a candidate."""
+        """Whether a frame may be the caller's. What is unsure is judged as a whole, as a candidate.
+
+        The rule of silence alone is OpenAI's, which knows no levels.
+        """
+        if self._judge.eagerness is None:
+            return True
         if self._spoken:
             return self._nearness.goes_on(end, level, voiced) or self._spoken.evidence is not None
         return unsure or self._nearness.starts(end - start, level, self._recognition.usual_level)

@@ -9,7 +9,8 @@ from server.llm.interface import UserText
 from tests.support.call import FRAME, SILENCE, SPEECH, Call, server_vad
 
 _STORY = "Once upon a time there was a farmer who had three sons and a mill."
-_DETECTIONS = [{"type": "server_vad"}, {"type": "semantic_vad"}]
+_DETECTIONS = [{"type": "server_vad", "x_eagerness": "auto"}, {"type": "semantic_vad"}]
+_JUDGED = server_vad(x_eagerness="auto")
 _QUESTION = "what is the capital of France"
 
 
@@ -58,7 +59,7 @@ def test_the_caller_is_heard_over_a_voice_from_afar_and_not_that(turn_detection:
 
 
 def test_before_the_words_of_the_first_turn_are_known_its_level_counts() -> None:
-    call = Call(recognition_seconds=1.5)
+    call = Call(audio=_JUDGED, recognition_seconds=1.5)
     call.caller_says(_QUESTION)
     call.silence(0.7)
     call.room_talks(0.5)
@@ -66,7 +67,7 @@ def test_before_the_words_of_the_first_turn_are_known_its_level_counts() -> None
 
 
 def test_a_loud_noise_is_not_the_callers_level() -> None:
-    call = Call()
+    call = Call(audio=_JUDGED)
     call.caller_makes_noise(0.5)
     call.silence(1.0)
     call.caller_says(_QUESTION, sound="far")
@@ -75,7 +76,7 @@ def test_a_loud_noise_is_not_the_callers_level() -> None:
 
 
 def test_what_began_from_afar_while_the_assistant_spoke_begins_no_turn_either() -> None:
-    call = Call()
+    call = Call(audio=_JUDGED)
     call.caller_says("tell me a story")
     call.silence(1.0)
     call.bot_says(_STORY, seconds=4.0)
@@ -93,7 +94,7 @@ def test_what_began_from_afar_while_the_assistant_spoke_begins_no_turn_either() 
 
 
 def test_a_voice_from_afar_does_not_put_the_idle_prompt_off() -> None:
-    call = Call(audio=server_vad(idle_timeout_ms=5000))
+    call = Call(audio=server_vad(idle_timeout_ms=5000, x_eagerness="auto"))
     call.turn("hello", "Hello.")
     call.room_talks(5.2)
     assert len(call.all_of("input_audio_buffer.timeout_triggered")) == 1
@@ -113,7 +114,7 @@ def test_words_that_are_spoken_more_softly_belong_to_the_turn(turn_detection: di
 
 
 def test_a_sound_within_a_word_may_be_as_soft_as_a_voice_from_afar() -> None:
-    call = Call()
+    call = Call(audio=_JUDGED)
     call.caller_says("this is")
     call.caller_says("", seconds=0.35, sound="far")
     call.caller_says("it")
@@ -123,7 +124,7 @@ def test_a_sound_within_a_word_may_be_as_soft_as_a_voice_from_afar() -> None:
 
 
 def test_a_caller_who_speaks_more_softly_than_before_is_heard_at_once() -> None:
-    call = Call()
+    call = Call(audio=_JUDGED)
     call.turn("hello", "Hello.")
     call.caller_says(_QUESTION, sound="soft")
     assert call.caller_is_speaking
@@ -132,7 +133,7 @@ def test_a_caller_who_speaks_more_softly_than_before_is_heard_at_once() -> None:
 
 
 def test_a_turn_may_begin_softly() -> None:
-    call = Call()
+    call = Call(audio=_JUDGED)
     call.turn("hello", "Hello.")
     for pcm in call.record("she", seconds=0.2, sound="far"):
         call.frame(SPEECH, pcm)
@@ -146,7 +147,7 @@ def test_a_turn_may_begin_softly() -> None:
 
 def test_a_caller_who_has_moved_away_from_the_telephone_is_heard_after_a_while() -> None:
     """Nobody may be shut out of their own call: after 15 s without the caller their level counts no more."""
-    call = Call()
+    call = Call(audio=_JUDGED)
     call.turn("hello", "Hello.")
     call.caller_says("can you hear me", sound="far")
     call.silence(1.0)
@@ -164,7 +165,7 @@ def test_a_caller_who_has_moved_away_from_the_telephone_is_heard_after_a_while()
 
 
 def test_what_the_assistant_says_meanwhile_does_not_make_that_longer() -> None:
-    call = Call(audio=server_vad(idle_timeout_ms=5000))
+    call = Call(audio=server_vad(idle_timeout_ms=5000, x_eagerness="auto"))
     call.turn("hello", "Hello.")
     for _ in range(2):
         call.room_talks(5.5)
@@ -177,7 +178,7 @@ def test_what_the_assistant_says_meanwhile_does_not_make_that_longer() -> None:
 
 
 def test_a_caller_who_speaks_up_again_is_no_longer_confused_with_what_is_far() -> None:
-    call = Call()
+    call = Call(audio=_JUDGED)
     call.turn("hello", "Hello.")
     call.silence(15.0)
     call.caller_says("and now the weather", sound="far")  # taken for the caller, and answered
@@ -192,11 +193,19 @@ def test_a_caller_who_speaks_up_again_is_no_longer_confused_with_what_is_far() -
 
 
 def test_silence_ends_a_turn_as_ever_where_a_voice_is_far() -> None:
-    call = Call()
+    call = Call(audio=_JUDGED)
     call.caller_says(_QUESTION)
     call.room_talks(0.3)
     seconds = 0.0
     while call.caller_is_speaking:
         call.frame(SILENCE)
         seconds += FRAME
-    assert seconds == pytest.approx(0.5, abs=FRAME)
+    assert seconds == pytest.approx(0.35, abs=2 * FRAME)
+
+
+def test_the_hosted_rule_of_silence_knows_no_levels() -> None:
+    call = Call(audio=server_vad())
+    call.turn("hello", "Hello.")
+    call.caller_says("can you hear me", sound="far")
+    call.silence(1.0)
+    assert call.asked[-1] == UserText("can you hear me")
