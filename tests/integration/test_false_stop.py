@@ -35,9 +35,11 @@ async def stopped(call: LiveCall) -> Event:
     await call.type("Tell me a story.")
     await call.until("response.output_audio.delta")
     await asyncio.sleep(_HEARD + 0.3)
-    await call.say(resample(await speak("I would like to know how long that story is going to be."), 16_000, _RATE))
+    voice = resample(await speak("I would like to know how long that story is going to be."), 16_000, _RATE)
+    await call.say(voice, silence=0.0)
     item_id = (await call.until("response.output_item.done"))["item"]["id"]
     await call.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=round(1000 * _HEARD))
+    await call.say(b"", silence=1.0)  # only now is the voice over, and the answer may go on
     return dict((await call.until("response.done"))["response"])
 
 
