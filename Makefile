@@ -4,16 +4,19 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run gpu fleet test boot lint docs proto lock clean
+.PHONY: help run gpu whisper fleet test boot lint docs proto lock clean
 
 help: ## list what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
 
 run: .venv/.base ## start a node, place a first call to it, go on serving
 	$(BIN)/voicefleet demo
 
 gpu: .venv/.base ## on a machine with an NVIDIA GPU: add Chatterbox Turbo, and torch for CUDA 12.8
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/chatterbox.txt -r requirements/gpu.txt
+
+whisper: .venv/.base ## add faster-whisper, another engine for recognition (VOICE_STT_ENGINE)
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/faster-whisper.txt
 
 fleet: .venv/.base ## where you deploy from: add the CDK app's packages and the cdk program (needs Node)
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/infra.txt
@@ -45,6 +48,7 @@ lock: .venv/.dev ## resolve pyproject.toml into hash-pinned requirements/
 	$(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(COMPILE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) pyproject.toml requirements/torch.in --extra chatterbox --overrides requirements/overrides.in -c requirements/base.txt -o requirements/chatterbox.txt
+	$(COMPILE) pyproject.toml --extra faster-whisper --overrides requirements/overrides.in -c requirements/base.txt -o requirements/faster-whisper.txt
 	$(COMPILE) requirements/gpu.in -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/gpu.txt
 	$(COMPILE) pyproject.toml --extra infra -c requirements/base.txt -o requirements/infra.txt
 	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
@@ -65,10 +69,11 @@ clean: ## remove the environment
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Chatterbox Turbo beside torch for the CPU, unless `make gpu` has been here. pip takes the build of torch that this
-# machine is set up to take. torchaudio's compiled part wants CUDA's libraries; the rest works without it.
-.venv/.torch: .venv/.dev requirements/chatterbox.txt requirements/gpu.txt
-	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/chatterbox.txt
+# The extras that nodes may have: faster-whisper, and Chatterbox Turbo beside torch for the CPU, unless `make gpu` has been
+# here. pip takes the build of torch that this machine is set up to take. torchaudio's compiled part wants CUDA's
+# libraries; the rest works without it.
+.venv/.torch: .venv/.dev requirements/chatterbox.txt requirements/faster-whisper.txt requirements/gpu.txt
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/chatterbox.txt -r requirements/faster-whisper.txt
 	$(BIN)/python -m pip install --quiet --no-warn-conflicts 'torch>=2.10,<=2.13'
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -c requirements/gpu.txt torchaudio==2.10.0
 	$(BIN)/python -c 'import torchaudio' 2>/dev/null || rm .venv/lib/python3.*/site-packages/torchaudio/lib/*.so

@@ -12,6 +12,11 @@ class SpeechSettings(BaseModel):
     """The workers: which models they run, where, and how they are reached."""
 
     # --- speech recognition
+    stt_engine: Literal["whisper", "faster-whisper"] = Field(
+        "whisper",
+        description="Speech recognition engine: whisper, or the package faster-whisper (an extra, see docs/models.md), "
+        "which takes several times as long. Both run the same models.",
+    )
     stt_model: str = Field(
         "tiny.en", min_length=1, description="Whisper model: a name from `voicefleet models list` or a folder."
     )

@@ -26,13 +26,18 @@ class EngineFailed(VoicefleetError):
     """The device failed under this stream; others may go on, and the same text may be asked for elsewhere."""
 
 
+_INSTALLED_BY = {
+    "chatterbox": "`make gpu` installs all that it needs (docs/voice.md)",
+    "faster-whisper": "`make whisper` installs it (docs/models.md)",
+}
+
+
 class EngineMissing(VoicefleetError):
-    """The engine is not installed."""
+    """The engine, one that is an extra of the package, is not installed."""
 
     def __init__(self, engine: str, module: str | None) -> None:
         super().__init__(
-            f"{engine} needs the Python package {module!r}, which is not installed; "
-            "`make gpu` installs all that it needs (docs/voice.md)"
+            f"{engine} needs the Python package {module!r}, which is not installed; {_INSTALLED_BY[engine]}"
         )
 
 

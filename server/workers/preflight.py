@@ -25,6 +25,10 @@ _HEADER_BYTES = 32
 
 def check_stt(settings: Settings) -> None:
     """Raises `SettingsError` where speech recognition can't run on this machine as the settings have it."""
+    if settings.stt_engine == "faster-whisper" and find_spec("faster_whisper") is None:
+        raise SettingsError(
+            f"VOICE_STT_ENGINE: got {settings.stt_engine!r}; {EngineMissing(settings.stt_engine, 'faster_whisper')}"
+        )
     model, language = settings.stt_model, settings.stt_language
     if model not in STT_MODELS:
         if (fault := _fault_of(Path(model).expanduser())) is not None:

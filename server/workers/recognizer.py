@@ -11,7 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from server.audio.log_mel import SAMPLE_RATE
 from server.workers.batching import Batched, MicroBatcher
+from server.workers.engines.recognition import Gate, Recognition, Window
 from server.workers.engines.repetition import different_words
 from server.workers.engines.utterance import (
     LONGEST_PROMPT,
@@ -21,14 +23,10 @@ from server.workers.engines.utterance import (
     short_window_for,
     window_for,
 )
-from server.workers.engines.whisper import Gate, Recognition, Window
 from server.workers.fair_queue import QueueFull
 
 _QUEUE_LIMIT = 64
 _QUANTUM = float(WINDOWS[0])  # a window costs this at least
-# On a cpu, four utterances of 15 s in one batch take a third more of the processor than one after the other, and their
-# first waits for their last.
-_MAX_BATCH = {"cpu": 1, "cuda": 16}
 # More than this waits already: then nobody gets words before the end of a turn.
 _BATCHES_BEFORE_A_GLIMPSE = 2
 
@@ -51,10 +49,16 @@ class Transcript:
 
 
 class SpeechEngine(Protocol):
-    """What `WhisperEngine` is to the recogniser: it computes when told, in whatever thread it is told to."""
+    """What an engine is to the recogniser: it computes when told, in whatever thread it is told to."""
 
-    device: str
-    parallel: int  # batches that it can compute at once, each in a thread of its own
+    languages: Sequence[str]
+    """ISO 639-1 codes."""
+
+    max_batch: int
+    """More windows than this take longer in one batch than one after the other."""
+
+    parallel: int
+    """Batches that it can compute at once, each in a thread of its own."""
 
     def check_language(self, language: str) -> None:
         """Raises `UnknownLanguage`."""
@@ -74,7 +78,7 @@ class Recognizer:
         self._engine = engine
         self._language = language
         self._prompt = prompt
-        self._max_batch = _MAX_BATCH[engine.device]
+        self._max_batch = engine.max_batch
         self._batcher = MicroBatcher[Window, Recognition](
             engine.recognize, _QUEUE_LIMIT, self._max_batch, _QUANTUM, engine.parallel
         )
@@ -85,7 +89,7 @@ class Recognizer:
 
     async def warm_up(self) -> None:
         """One real inference: the first of a process is several times slower than the rest."""
-        await self._recognize(Window(np.zeros(0, np.float32), WINDOWS[0]), None, Transcript())
+        await self._recognize(Window(np.zeros(SAMPLE_RATE, np.float32), WINDOWS[0]), None, Transcript())
 
     async def transcribe(
         self, pcm: bytes, language: str = "", prompt: str = "", call: Hashable = None, fragment: bool = False
@@ -144,7 +148,7 @@ class Recognizer:
         if window.short and not recognition.sure:
             window = Window(samples, window_for(samples), language, prompt)
             recognition = await self._recognize(window, call, transcript)
-        doubtful = recognition.refused_by in ("log_prob", "repetition")
+        doubtful = recognition.refused_by in ("log_prob", "repetition") and not recognition.sure
         if doubtful and window.seconds < LONGEST_WINDOW and not fragment:  # of which more will be heard soon
             window = Window(samples, LONGEST_WINDOW, language, prompt)
             recognition = await self._recognize(window, call, transcript)

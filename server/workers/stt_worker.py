@@ -4,7 +4,7 @@ A gRPC shell around `Recognizer`: it turns requests into calls and errors into s
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 import structlog
@@ -16,11 +16,13 @@ from server.models.store import ModelStore
 from server.settings.loading import SettingsError
 from server.settings.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
+from server.workers.engines.faster_whisper import FasterWhisperEngine
+from server.workers.engines.recognition import UnknownLanguage
 from server.workers.engines.utterance import MAX_SECONDS, InvalidAudio
-from server.workers.engines.whisper import UnknownLanguage, WhisperEngine
+from server.workers.engines.whisper import WhisperEngine
 from server.workers.fair_queue import QueueFull
 from server.workers.preflight import check_stt
-from server.workers.recognizer import Recognizer
+from server.workers.recognizer import Recognizer, SpeechEngine
 from server.workers.serving import THREADS, Access, main, serve
 
 MAX_MESSAGE_BYTES = MAX_SECONDS * 2 * SAMPLE_RATE + 64 * 1024
@@ -73,12 +75,18 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
         return speech_pb2.ListLanguagesReply(languages=self._languages)
 
 
-def load_engine(settings: Settings) -> WhisperEngine:
+_ENGINES: Mapping[str, Callable[..., SpeechEngine]] = {
+    "whisper": WhisperEngine,
+    "faster-whisper": FasterWhisperEngine,
+}
+
+
+def load_engine(settings: Settings) -> SpeechEngine:
     """The settings' model, checked and loaded. Raises `SettingsError` where it is not what they want of it."""
     check_stt(settings)
     folder = ModelStore.from_settings(settings).verified(settings.stt_model)
     try:
-        engine = WhisperEngine(folder, settings.stt_device, parallel=THREADS)
+        engine = _ENGINES[settings.stt_engine](folder, settings.stt_device, parallel=THREADS)
     except Exception as error:  # of two libraries, each with its own
         if settings.stt_model in STT_MODELS:
             raise

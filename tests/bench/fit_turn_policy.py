@@ -26,8 +26,9 @@ from server.conversation.turn_words import Ending, ending_of
 from server.models.store import ModelStore
 from server.settings.loading import load_settings
 from server.smart_turn_processor import SmartTurnProcessor
+from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import prepare, window_for
-from server.workers.engines.whisper import WhisperEngine, Window
+from server.workers.engines.whisper import WhisperEngine
 
 _RIDGE = 0.1
 _STEPS = 25

@@ -27,8 +27,9 @@ from server.bench.turns.recordings import read_recordings
 from server.bench.turns.word_gaps import RATE as CASE_RATE
 from server.client.transcripts import word_errors, words
 from server.vad_processor import FRAME_SAMPLES, VadProcessor, VadStream
+from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import LONGEST_WINDOW, decode, window_for
-from server.workers.engines.whisper import WhisperEngine, Window
+from server.workers.engines.whisper import WhisperEngine
 from tests.bench.denoisers import DeepFilterNet3, Denoiser, Dtln, Gtcrn
 from tests.bench.markdown import table
 from tests.bench.noises import NOISES, Sound, with_noise

@@ -16,8 +16,9 @@ from server.audio.log_mel import SAMPLE_RATE
 from server.client.transcripts import word_errors, words
 from server.models.store import ModelStore
 from server.settings.loading import load_settings
+from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, decode, short_window_for
-from server.workers.engines.whisper import WhisperEngine, Window
+from server.workers.engines.whisper import WhisperEngine
 from tests.support.clips import Clip, read_clips
 
 

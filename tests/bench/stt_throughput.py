@@ -24,10 +24,10 @@ from server.errors import VoicefleetError
 from server.workers.engines.cublas import load_cublas
 from server.workers.engines.utterance import LONGEST_WINDOW, decode, window_for
 from server.workers.engines.whisper import WhisperEngine
-from server.workers.recognizer import Recognizer
 from server.workers.serving import THREADS
 from tests.bench.markdown import table
 from tests.support.clips import BUNDLED, read_clips
+from tests.support.recognizing import recognizing
 from tests.support.speech import model_folder
 
 UTTERANCE_EVERY_SECONDS = 8.0
@@ -160,13 +160,9 @@ def batches(name: str, folder: Path, device: str, compute_type: str, sizes: Sequ
 
 
 async def _loaded(folder: Path, device: str, calls: int, seconds: float) -> Latency:
-    recognizer = Recognizer(WhisperEngine(folder, device, THREADS), "en")
-    async with asyncio.TaskGroup() as tasks:
-        working = tasks.create_task(recognizer.run())
+    async with recognizing(WhisperEngine(folder, device, THREADS), "en") as recognizer:
         await recognizer.warm_up()
-        latency = await recognition_load(recognizer.transcribe, utterances(), calls, seconds)
-        working.cancel()
-    return latency
+        return await recognition_load(recognizer.transcribe, utterances(), calls, seconds)
 
 
 def run(size: Literal["full", "small"], device: str, seconds: float) -> SttReport:

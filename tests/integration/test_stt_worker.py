@@ -10,8 +10,9 @@ import pytest_asyncio
 
 from server.client.transcripts import word_errors, words
 from server.stt_processor import SttError, SttProcessor
+from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import decode
-from server.workers.engines.whisper import WhisperEngine, Window
+from server.workers.engines.whisper import WhisperEngine
 from tests.support.clips import BUNDLED, read_clips
 from tests.support.speech import model_folder, running, speak, worker_commands
 

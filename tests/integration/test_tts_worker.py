@@ -12,8 +12,9 @@ import pytest_asyncio
 from server.client.transcripts import word_errors, words
 from server.tts_processor import TtsError, TtsProcessor
 from server.workers import speech_pb2, speech_pb2_grpc
+from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import decode
-from server.workers.engines.whisper import WhisperEngine, Window
+from server.workers.engines.whisper import WhisperEngine
 from tests.support.speech import model_folder, resample, running, worker_commands
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -91,6 +91,17 @@ def test_recognition_that_runs_elsewhere_is_not_looked_at() -> None:
     preflight(elsewhere.model_copy(update={"llm": "bedrock:model"}))
 
 
+def test_an_engine_that_is_not_installed_is_found_out_before_anything_is_fetched(tmp_path: Path) -> None:
+    missing = "sys.meta_path[:] = [Missing]; return None"
+    done = started_without("faster_whisper", missing, tmp_path, VOICE_STT_ENGINE="faster-whisper")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: VOICE_STT_ENGINE: got 'faster-whisper'; faster-whisper needs the Python package 'faster_whisper', "
+        "which is not installed; `make whisper` installs it (docs/models.md)\n"
+    )
+    assert not (tmp_path / "models").exists()
+
+
 # --- the voice
 
 

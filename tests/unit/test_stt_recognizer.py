@@ -2,16 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
+from server.workers.engines.recognition import Recognition, UnknownLanguage, Window
 from server.workers.engines.utterance import InvalidAudio, window_for
-from server.workers.engines.whisper import Recognition, UnknownLanguage, Window
 from server.workers.fair_queue import QueueFull
 from server.workers.recognizer import Recognizer
+from tests.support.recognizing import recognizing
 
 _SPEECH = np.random.default_rng(0).normal(0, 3000, 2 * 16_000).astype("<i2").tobytes()
 
@@ -19,7 +19,8 @@ _SPEECH = np.random.default_rng(0).normal(0, 3000, 2 * 16_000).astype("<i2").tob
 class _Engine:
     """Recognises as `hear` says and keeps what it was given."""
 
-    device = "cpu"
+    languages = ("en",)
+    max_batch = 1
     parallel = 1
 
     def __init__(self, hear: Callable[[Window], Recognition]) -> None:
@@ -35,22 +36,13 @@ class _Engine:
         return [self._hear(window) for window in windows]
 
 
-@asynccontextmanager
-async def _running(engine: _Engine, language: str = "", prompt: str = "") -> AsyncIterator[Recognizer]:
-    recognizer = Recognizer(engine, language, prompt)
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(recognizer.run())
-        yield recognizer
-        run.cancel()
-
-
 def _echo(window: Window) -> Recognition:
     return Recognition(f"{len(window.samples) / 16_000:.0f}s", sure=True)
 
 
 async def test_silence_never_reaches_the_engine() -> None:
     engine = _Engine(_echo)
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         transcript = await recognizer.transcribe(bytes(32_000))
     assert (transcript.text, transcript.refused_by, engine.windows) == ("", "silence", [])
 
@@ -61,7 +53,7 @@ async def test_what_is_doubtful_in_a_short_window_is_tried_in_a_long_one(gate: s
         return Recognition("hello") if window.seconds == 30 else Recognition("", gate)  # type: ignore[arg-type]
 
     engine = _Engine(hear)
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH)
     assert (transcript.text, transcript.refused_by) == ("hello", "")
     assert [window.seconds for window in engine.windows] == [3, 15, 30]
@@ -69,7 +61,7 @@ async def test_what_is_doubtful_in_a_short_window_is_tried_in_a_long_one(gate: s
 
 async def test_what_stays_doubtful_is_refused() -> None:
     engine = _Engine(lambda window: Recognition("", "log_prob"))
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH)
     assert (transcript.text, transcript.refused_by, len(engine.windows)) == ("", "log_prob", 3)
 
@@ -81,15 +73,22 @@ async def test_what_stays_doubtful_is_refused() -> None:
 )
 async def test_of_a_fragment_a_short_window_is_believed_but_for_a_single_word(heard: str, windows: list[int]) -> None:
     engine = _Engine(lambda window: Recognition(heard if window.short else "Right.", "" if heard else "no_speech"))
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH, fragment=True)
     assert transcript.text == (heard if len(windows) == 1 else "Right.")
     assert [window.seconds for window in engine.windows] == windows
 
 
+async def test_what_an_engine_surely_refuses_is_not_tried_again() -> None:
+    engine = _Engine(lambda window: Recognition("", "log_prob", sure=True))
+    async with recognizing(engine) as recognizer:
+        transcript = await recognizer.transcribe(_SPEECH)
+    assert (transcript.text, transcript.refused_by, len(engine.windows)) == ("", "log_prob", 1)
+
+
 async def test_a_glimpse_is_one_try_in_a_short_window() -> None:
     engine = _Engine(lambda window: Recognition("", "log_prob"))
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         transcript = await recognizer.glimpse(_SPEECH)
     assert transcript.text == ""
     assert [(window.seconds, window.short) for window in engine.windows] == [(3, True)]
@@ -97,7 +96,7 @@ async def test_a_glimpse_is_one_try_in_a_short_window() -> None:
 
 async def test_a_glimpse_of_silence_never_reaches_the_engine() -> None:
     engine = _Engine(_echo)
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         assert (await recognizer.glimpse(bytes(32_000))).refused_by == "silence"
     assert engine.windows == []
 
@@ -110,7 +109,7 @@ async def test_glimpses_are_the_first_to_go_under_load() -> None:
         go_on.wait()
         return _echo(window)
 
-    async with _running(_Engine(hear)) as recognizer, asyncio.TaskGroup() as tasks:
+    async with recognizing(_Engine(hear)) as recognizer, asyncio.TaskGroup() as tasks:
         tasks.create_task(recognizer.transcribe(_SPEECH))
         await asyncio.to_thread(begun.wait)
         glimpses = [asyncio.ensure_future(recognizer.glimpse(_SPEECH)) for _ in range(3)]
@@ -123,7 +122,7 @@ async def test_glimpses_are_the_first_to_go_under_load() -> None:
 @pytest.mark.parametrize(("sure", "windows"), [(True, [3]), (False, [3, 15])])
 async def test_what_a_short_window_is_sure_of_is_believed(sure: bool, windows: list[int]) -> None:
     engine = _Engine(lambda window: Recognition(f"{window.seconds}", sure=sure))
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH)
     assert [window.seconds for window in engine.windows] == windows
     assert transcript.text == f"{windows[-1]}"
@@ -131,28 +130,28 @@ async def test_what_a_short_window_is_sure_of_is_believed(sure: bool, windows: l
 
 async def test_what_is_no_speech_in_a_long_window_is_not_tried_again() -> None:
     engine = _Engine(lambda window: Recognition("", "no_speech"))
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         assert (await recognizer.transcribe(_SPEECH)).refused_by == "no_speech"
     assert [window.short for window in engine.windows] == [True, False]
 
 
 async def test_a_long_utterance_is_heard_in_pieces_and_told_as_one() -> None:
     engine = _Engine(lambda window: Recognition("long" if window.seconds == 30 else "short"))
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH * 20)
     assert transcript.text == "long short"
 
 
 async def test_a_piece_that_is_refused_leaves_the_rest() -> None:
     engine = _Engine(lambda window: Recognition("", "no_speech") if window.seconds == 30 else Recognition("bye"))
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH * 20)
     assert (transcript.text, transcript.refused_by) == ("bye", "")
 
 
 async def test_the_request_s_language_and_prompt_come_before_the_worker_s() -> None:
     engine = _Engine(_echo)
-    async with _running(engine, "", "Voicefleet") as recognizer:
+    async with recognizing(engine, "", "Voicefleet") as recognizer:
         await recognizer.transcribe(_SPEECH)
         await recognizer.transcribe(_SPEECH, "en", "Asterisk")
     assert [(window.language, window.prompt) for window in engine.windows] == [("", "Voicefleet"), ("en", "Asterisk")]
@@ -160,7 +159,7 @@ async def test_the_request_s_language_and_prompt_come_before_the_worker_s() -> N
 
 async def test_of_a_long_prompt_the_end_is_read() -> None:
     engine = _Engine(_echo)
-    async with _running(engine) as recognizer:
+    async with recognizing(engine) as recognizer:
         await recognizer.transcribe(_SPEECH, "en", "x" * 900_000 + "Asterisk")
     assert engine.windows[0].prompt.endswith("xAsterisk")
     assert len(engine.windows[0].prompt) == 2000
@@ -180,7 +179,7 @@ async def test_between_the_pieces_of_a_long_utterance_others_have_their_turn() -
             while len(recognizer._batcher._queue) < number:  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(0.001)
 
-    async with _running(engine) as recognizer, asyncio.TaskGroup() as tasks:
+    async with recognizing(engine) as recognizer, asyncio.TaskGroup() as tasks:
         greedy = [tasks.create_task(recognizer.transcribe(_SPEECH * 100, call="greedy")) for _ in range(4)]
         await until_so_many_wait(3)  # behind the one that is being heard
         modest = tasks.create_task(recognizer.transcribe(_SPEECH, call="modest"))
@@ -200,7 +199,7 @@ def test_a_window_costs_its_length_what_is_said_in_it_and_its_prompt(seconds: fl
 
 
 async def test_bad_audio_and_unknown_languages_are_named() -> None:
-    async with _running(_Engine(_echo)) as recognizer:
+    async with recognizing(_Engine(_echo)) as recognizer:
         with pytest.raises(InvalidAudio):
             await recognizer.transcribe(b"\0")
         with pytest.raises(UnknownLanguage, match="unknown language 'tlh'; this model takes only 'en'"):
