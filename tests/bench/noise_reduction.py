@@ -27,13 +27,14 @@ from server.bench.turns.recordings import read_recordings
 from server.bench.turns.word_gaps import RATE as CASE_RATE
 from server.client.transcripts import word_errors, words
 from server.vad_processor import FRAME_SAMPLES, VadProcessor, VadStream
-from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import LONGEST_WINDOW, decode, window_for
 from server.workers.engines.whisper import WhisperEngine
+from server.workers.recognizer import Recognizer
 from tests.bench.denoisers import DeepFilterNet3, Denoiser, Dtln, Gtcrn
 from tests.bench.markdown import table
 from tests.bench.noises import NOISES, Sound, with_noise
 from tests.support.clips import BUNDLED, Clip, read_clips
+from tests.support.recognizing import heard_in_a_window, recognizing
 from tests.support.speech import model_folder
 
 _ROOM = SAMPLE_RATE  # of noise alone before and after a clip
@@ -43,6 +44,8 @@ _SURE_VOICE = 0.7  # what counts while the assistant speaks
 _SHORTEST = 1.0  # seconds of a clip: shorter ones are single digits, which are hard enough without noise
 _FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
 _FAR_FRAMES = 6  # from the next frame of speech: 0.2 s
+
+_COLUMNS = ("", "reduction", "words wrong", "in long windows", "speech missed", "noise taken for voice")
 
 _Flags = NDArray[np.bool_]
 _Probabilities = NDArray[np.float64]
@@ -71,16 +74,18 @@ class _Score:
     """What was made of the clips in one condition. Frames: of speech, missed; of none, taken for voice."""
 
     wrong: int = 0
+    wrong_in_long_windows: int = 0
     words: int = 0
     speech: int = 0
     missed: int = 0
     quiet: int = 0
     false: int = 0
 
-    def row(self) -> tuple[str, str, str]:
-        """Words wrong, speech missed, noise taken for voice."""
+    def row(self) -> tuple[str, str, str, str]:
+        """As `_COLUMNS` names it."""
         return (
             f"{self.wrong} of {self.words}, {self.wrong / self.words:.1%}",
+            f"{self.wrong_in_long_windows}, {self.wrong_in_long_windows / self.words:.1%}",
             f"{self.missed / self.speech:.1%}",
             f"{self.false / self.quiet:.1%}",
         )
@@ -99,16 +104,17 @@ class Ears:
     """The models that listen."""
 
     engine: WhisperEngine
+    recognizer: Recognizer
     vad: VadProcessor
     costs: dict[str, _Cost] = field(default_factory=dict)
 
-    def words(self, sound: Sound) -> str:
-        """What tiny.en makes of it, as the recogniser does: again at full length where a gate refused it."""
-        window = window_for(sound)
-        text = self.engine.recognize([Window(sound, window)])[0].text
-        if not text and window < LONGEST_WINDOW:
-            text = self.engine.recognize([Window(sound, LONGEST_WINDOW)])[0].text
-        return text
+    async def words(self, sound: Sound) -> str:
+        """What a node makes of it: in a short window first, in a long one where that is not sure."""
+        return (await self.recognizer.transcribe(pcm(sound).tobytes())).text
+
+    def words_in_long_windows(self, sound: Sound) -> str:
+        """What tiny.en makes of it at its best."""
+        return heard_in_a_window(self.engine, sound, window_for(sound))
 
     async def voice(self, sounds: Iterable[Sound]) -> list[_Probabilities]:
         """Silero's probabilities, frame by frame, of each sound."""
@@ -125,7 +131,7 @@ class Ears:
 
 
 async def _probabilities(stream: VadStream, sound: Sound) -> _Probabilities:
-    fed = asyncio.create_task(stream.feed(_pcm(sound).tobytes()))
+    fed = asyncio.create_task(stream.feed(pcm(sound).tobytes()))
     found: list[float] = []
     async for activity in stream:
         found.append(activity.probability)
@@ -135,19 +141,23 @@ async def _probabilities(stream: VadStream, sound: Sound) -> _Probabilities:
     return np.array(found)
 
 
-def _pcm(sound: Sound) -> NDArray[np.int16]:
+def pcm(sound: Sound) -> NDArray[np.int16]:
+    """As 16-bit samples."""
     return np.rint(sound * 32767).astype(np.int16)
 
 
 def _through_mu_law(sound: Sound) -> Sound:
     down, up = Resampler(SAMPLE_RATE, g711.RATE), Resampler(g711.RATE, SAMPLE_RATE)
-    narrow = np.concatenate((down.push(_pcm(sound)), down.flush()))
+    narrow = np.concatenate((down.push(pcm(sound)), down.flush()))
     heard = g711.decode_ulaw(g711.encode_ulaw(narrow))
     return decode(np.concatenate((up.push(heard), up.flush())).tobytes())
 
 
-def _conditions(clips: Sequence[Clip], everyone: Sequence[Clip], snr_db: float) -> Iterator[tuple[str, list[Sound]]]:
-    """Each condition's name, and every clip in it; `everyone` else may be heard in the noise."""
+def conditions(clips: Sequence[Clip], everyone: Sequence[Clip], snr_db: float) -> Iterator[tuple[str, list[Sound]]]:
+    """Each condition's name, and every clip in it; `everyone` else may be heard in the noise.
+
+    A second is left before and after the clip; `utterance` gives what a node would send to the recogniser.
+    """
     said = [decode(clip.pcm) for clip in clips]
     whole = [np.pad(speech, _ROOM) for speech in said]
     yield "whole", whole
@@ -161,12 +171,18 @@ def _conditions(clips: Sequence[Clip], everyone: Sequence[Clip], snr_db: float) 
         yield f"{name}, {snr_db:g} dB", noisy
 
 
+def utterance(sound: Sound) -> Sound:
+    """Of what `conditions` gives, the speech and 0.3 s around it."""
+    return sound[_ROOM - _PADDING : len(sound) - _ROOM + _PADDING]
+
+
 async def _judged(ears: Ears, clips: Sequence[Clip], sounds: Sequence[Sound], speech: Sequence[_Flags]) -> _Score:
     score = _Score()
     voice = await ears.voice(sounds)
     for clip, sound, spoken, probabilities in zip(clips, sounds, speech, voice, strict=True):
-        text = ears.words(sound[_ROOM - _PADDING : len(sound) - _ROOM + _PADDING])
-        score.wrong += word_errors(clip.text, text)
+        said = utterance(sound)
+        score.wrong += word_errors(clip.text, await ears.words(said))
+        score.wrong_in_long_windows += word_errors(clip.text, ears.words_in_long_windows(said))
         score.words += len(words(clip.text))
         quiet = ~np.convolve(spoken, np.ones(2 * _FAR_FRAMES + 1, bool), "same")
         score.speech += int(spoken.sum())
@@ -176,14 +192,19 @@ async def _judged(ears: Ears, clips: Sequence[Clip], sounds: Sequence[Sound], sp
     return score
 
 
+def long_enough(clips: Sequence[Clip], most: int) -> Sequence[Clip]:
+    """So many of those that are heard in one piece, and are no single digits."""
+    fitting = [clip for clip in clips if _SHORTEST <= clip.seconds <= LONGEST_WINDOW - 1]
+    return fitting[:: -(-len(fitting) // most)]
+
+
 async def _clip_rows(
     ears: Ears, reductions: Mapping[str, Denoiser], everyone: Sequence[Clip], most: int, snr_db: float
 ) -> AsyncIterator[tuple[str, ...]]:
-    clips = [clip for clip in everyone if _SHORTEST <= clip.seconds <= LONGEST_WINDOW - 1]
-    clips = clips[:: -(-len(clips) // most)]
+    clips = long_enough(everyone, most)
     print(f"{len(clips)} clips, {sum(clip.seconds for clip in clips):.0f} s")
     speech: list[_Flags] = []
-    for condition, sounds in _conditions(clips, everyone, snr_db):
+    for condition, sounds in conditions(clips, everyone, snr_db):
         speech = speech or [probabilities >= _VOICE for probabilities in await ears.voice(sounds)]
         for name, reduction in reductions.items():
             heard = [ears.reduced(name, reduction, sound) for sound in sounds]
@@ -211,13 +232,16 @@ async def _noise_rows(ears: Ears, reductions: Mapping[str, Denoiser]) -> list[tu
 
 async def run(options: argparse.Namespace) -> None:
     """Measure, and print what was measured."""
-    folder = model_folder("tiny.en")
-    ears = Ears(WhisperEngine(folder, "cpu"), VadProcessor(model_folder("silero-vad") / "silero_vad.onnx"))
+    engine = WhisperEngine(model_folder("tiny.en"), "cpu")
+    vad = VadProcessor(model_folder("silero-vad") / "silero_vad.onnx")
     reductions = {name: REDUCTIONS[name]() for name in options.reductions}
-    listening = asyncio.create_task(ears.vad.run())
-    rows = [row async for row in _clip_rows(ears, reductions, read_clips(options.audio), options.clips, options.snr)]
-    print(table(("", "reduction", "words wrong", "speech missed", "noise taken for voice"), rows))
-    print(table(("seconds of voice", *reductions), await _noise_rows(ears, reductions)))
+    listening = asyncio.create_task(vad.run())
+    async with recognizing(engine, "en") as recognizer:
+        ears = Ears(engine, recognizer, vad)
+        clips = read_clips(options.audio)
+        rows = [row async for row in _clip_rows(ears, reductions, clips, options.clips, options.snr)]
+        print(table(_COLUMNS, rows))
+        print(table(("seconds of voice", *reductions), await _noise_rows(ears, reductions)))
     listening.cancel()
     costs = (
         (name, f"{1000 * reductions[name].lag:.0f} ms", f"{cost.cpu / cost.audio:.3f} s")

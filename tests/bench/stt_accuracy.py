@@ -6,6 +6,7 @@ then the latency of a short and a longer utterance by threads.
 """
 
 import argparse
+import asyncio
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ from server.audio.log_mel import SAMPLE_RATE
 from server.client.transcripts import word_errors, words
 from server.models.store import ModelStore
 from server.settings.loading import load_settings
-from server.workers.engines.recognition import Window
-from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, decode, short_window_for
+from server.workers.engines.utterance import LONGEST_WINDOW, WINDOWS, decode
 from server.workers.engines.whisper import WhisperEngine
 from tests.support.clips import Clip, read_clips
+from tests.support.recognizing import heard_in_a_window, recognizing
 
 
 @dataclass
@@ -46,26 +47,22 @@ class _Score:
 
 
 def _hear(engine: WhisperEngine, pcm: bytes, shortest: int) -> tuple[str, float]:
-    """The text, tried again at full length where a gate refused it, and the seconds it took."""
+    """The text that is heard in windows of so many seconds and more, and the seconds it took."""
     samples = decode(pcm)
     windows = sorted({shortest, *(window for window in WINDOWS if window > shortest)})
     seconds = next(window for window in windows if len(samples) <= window * SAMPLE_RATE)
     started = time.perf_counter()
-    text = engine.recognize([Window(samples, seconds)])[0].text
-    if not text and seconds < LONGEST_WINDOW:
-        text = engine.recognize([Window(samples, LONGEST_WINDOW)])[0].text
-    return text, time.perf_counter() - started
+    return heard_in_a_window(engine, samples, seconds), time.perf_counter() - started
 
 
-def _hear_as_the_worker(engine: WhisperEngine, pcm: bytes) -> tuple[str, float]:
-    """The text of a short window that is sure of it, else that of a longer one."""
-    samples = decode(pcm)
-    started = time.perf_counter()
-    if seconds := short_window_for(samples):
-        recognition = engine.recognize([Window(samples, seconds, short=True)])[0]
-        if recognition.sure:
-            return recognition.text, time.perf_counter() - started
-    return _hear(engine, pcm, WINDOWS[0])[0], time.perf_counter() - started
+async def _heard_as_the_worker(engine: WhisperEngine, clips: Sequence[Clip]) -> _Score:
+    score = _Score()
+    async with recognizing(engine) as recognizer:
+        for clip in clips:
+            started = time.perf_counter()
+            text = (await recognizer.transcribe(clip.pcm)).text
+            score.add(clip, text, time.perf_counter() - started)
+    return score
 
 
 def _accuracy(folder: Path, clips: Sequence[Clip], verbose: bool) -> None:
@@ -79,9 +76,7 @@ def _accuracy(folder: Path, clips: Sequence[Clip], verbose: bool) -> None:
                 if verbose and word_errors(clip.text, text):
                     print(f"  {clip.name}: {text}")
             print(f"beam {beam_size}, windows of {shortest} s and more: {score}", flush=True)
-        score = _Score()
-        for clip in clips:
-            score.add(clip, *_hear_as_the_worker(engine, clip.pcm))
+        score = asyncio.run(_heard_as_the_worker(engine, clips))
         print(f"beam {beam_size}, short windows where they are sure: {score}", flush=True)
 
 

@@ -33,7 +33,7 @@ class WhisperEngine:
     """A Whisper model in CTranslate2's format: int8 on cpu, float16 on cuda."""
 
     def __init__(
-        self, folder: Path, device: str = "auto", parallel: int = 1, threads: int = 1, beam_size: int = 2
+        self, folder: Path, device: str = "auto", parallel: int = 1, threads: int = 1, beam_size: int = 1
     ) -> None:
         """`device` is auto, cpu or cuda. On the cpu, `parallel` batches run at once, each in so many `threads`."""
         device, compute_type = placed(device)
