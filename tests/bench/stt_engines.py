@@ -2,10 +2,10 @@
 
     python -m tests.bench.stt_engines --audio DIR
 
-DIR holds a `manifest.json`: a list of {"path": a WAV file relative to DIR, "text": what is said in it}. Both run tiny.en
-int8 in one thread, in one run: first each clip by itself, as it is and in the noises of `tests.bench.noises`; then
-utterances of 3 s in batches, as calls bring them. faster-whisper is the node's second engine, with the beam of 1 that it
-has there, and with the 5 that are its default. Its own batches are its `BatchedInferencePipeline`.
+DIR holds a `manifest.json`: a list of {"path": a WAV file relative to DIR, "text": what is said in it}. Both run
+tiny.en int8 in one thread, in one run: first each clip by itself, as it is and in the noises of `tests.bench.noises`;
+then utterances of 3 s in batches, as calls bring them. faster-whisper is the node's second engine, with the beam of 1
+that it has there, and with the 5 that are its default. Its own batches are its `BatchedInferencePipeline`.
 """
 
 import argparse

@@ -48,7 +48,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FasterWhisperEngine:
 
 def _hear(engine: FasterWhisperEngine, *segments: SimpleNamespace, **window: Any) -> Recognition:
     engine._model.segments = list(segments)
-    return engine.recognize([Window(**{"samples": _SAMPLES, "seconds": 15} | window)])[0]
+    of_all: dict[str, Any] = {"samples": _SAMPLES, "seconds": 15}
+    return engine.recognize([Window(**of_all | window)])[0]
 
 
 def test_it_loads_the_folder_that_it_is_given_as_our_own_engine_does(engine: FasterWhisperEngine) -> None:

@@ -19,7 +19,7 @@ _SPEECH = np.random.default_rng(0).normal(0, 3000, 2 * 16_000).astype("<i2").tob
 class _Engine:
     """Recognises as `hear` says and keeps what it was given."""
 
-    languages = ("en",)
+    languages: Sequence[str] = ("en",)
     max_batch = 1
     parallel = 1
 

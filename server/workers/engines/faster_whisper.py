@@ -76,7 +76,8 @@ class FasterWhisperEngine:
         if len(accepted) == 1:
             return accepted[0]
         _, _, ranking = self._model.detect_language(window.samples)
-        return next(code for code, _ in ranking if code in accepted)
+        likeliest: str = next(code for code, _ in ranking if code in accepted)
+        return likeliest
 
 
 def library() -> Any:

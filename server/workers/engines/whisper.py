@@ -27,6 +27,9 @@ from server.workers.engines.recognition import (
 # On a cpu, four utterances of 15 s in one batch take a third more of the processor than one after the other, and their
 # first waits for their last.
 _MAX_BATCH = {"cpu": 1, "cuda": 16}
+# There, starting a kernel takes longer than the kernel: while one batch computes, another is begun. Reckoned, not
+# measured: `tests.bench.recognition_batches`.
+_PARALLEL_ON_CUDA = 2
 
 
 class WhisperEngine:
@@ -37,7 +40,7 @@ class WhisperEngine:
     ) -> None:
         """`device` is auto, cpu or cuda. On the cpu, `parallel` batches run at once, each in so many `threads`."""
         device, compute_type = placed(device)
-        self.parallel = parallel if device == "cpu" else 1
+        self.parallel = parallel if device == "cpu" else _PARALLEL_ON_CUDA
         self.max_batch = _MAX_BATCH[device]
         self._model = ctranslate2.models.Whisper(
             str(folder), device=device, compute_type=compute_type, inter_threads=self.parallel, intra_threads=threads
