@@ -67,8 +67,8 @@ class Cost:
         return max(self.device, self.host)
 
 
-def cost(model: Whisper, device: Device, batch: int, window: float, tokens: int) -> Cost:
-    """A batch of so many windows of so many seconds, decoded greedily until the longest text has `tokens`."""
+def cost(model: Whisper, device: Device, batch: int, window: float, tokens: int, beam: int = 2) -> Cost:
+    """A batch of so many windows of so many seconds, decoded until the longest text has `tokens`."""
     width, layers = model.width, model.layers
     positions = window * _POSITIONS_PER_SECOND
 
@@ -89,7 +89,8 @@ def cost(model: Whisper, device: Device, batch: int, window: float, tokens: int)
     read_by_all = layers * 14 * width**2 + _VOCABULARY * width
     read_by_each = layers * 2 * width * (positions + tokens / 2) + 4 * _VOCABULARY
     decoder_kernels = _DECODER_KERNELS + layers * _DECODER_LAYER_KERNELS
-    step = busy(2 * batch * (read_by_all + read_by_each), _HALF * (read_by_all + batch * read_by_each), decoder_kernels)
+    rows = batch * beam
+    step = busy(2 * rows * (read_by_all + read_by_each), _HALF * (read_by_all + rows * read_by_each), decoder_kernels)
     launched = encoder_kernels + layers * 4 + tokens * decoder_kernels
     return Cost(
         device=encoder + across + tokens * step,

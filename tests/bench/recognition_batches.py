@@ -47,13 +47,13 @@ class Policy:
 
 
 POLICIES = (
-    Policy("as it is"),
+    Policy("one batch at a time"),
     Policy("no batches", max_batch=1),
     Policy("a wait of 5 ms", wait=0.005),
     Policy("a wait of 20 ms", wait=0.02),
     Policy("windows of 4, 8, 12 s", windows=(4, 8, 12)),
     Policy("features ahead", features_ahead=True),
-    Policy("two at once", parallel=2),
+    Policy("two at once, as it is", parallel=2),
     Policy("features ahead, 4, 8, 12 s", windows=(4, 8, 12), features_ahead=True),
     Policy("two at once, 4, 8, 12 s", windows=(4, 8, 12), parallel=2),
 )

@@ -4,8 +4,8 @@
 
 DIR holds a `manifest.json`: a list of {"path": a WAV file relative to DIR, "text": what is said in it}. Both run
 tiny.en int8 in one thread, in one run: first each clip by itself, as it is and in the noises of `tests.bench.noises`;
-then utterances of 3 s in batches, as calls bring them. faster-whisper is the node's second engine, with the beam of 1
-that it has there, and with the 5 that are its default. Its own batches are its `BatchedInferencePipeline`.
+then utterances of 3 s in batches, as calls bring them. faster-whisper is the node's second engine. Both have the
+node's beam, and the 5 that are faster-whisper's default. Its own batches are its `BatchedInferencePipeline`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from server.client.transcripts import word_errors, words
 from server.workers.engines.faster_whisper import FasterWhisperEngine, library
 from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import decode, short_window_for
-from server.workers.engines.whisper import WhisperEngine
+from server.workers.engines.whisper import BEAM_SIZE, WhisperEngine
 from server.workers.recognizer import Recognizer
 from tests.bench.markdown import table
 from tests.bench.noise_reduction import conditions, long_enough, pcm, utterance
@@ -81,7 +81,7 @@ def _batch_rows(ours: WhisperEngine, theirs: FasterWhisperEngine, pipeline: Any)
     def in_their_batch(batch: Sequence[Sound]) -> object:
         ends = [{"start": 3 * number, "end": 3 * number + 3} for number in range(len(batch))]
         segments, _ = pipeline.transcribe(
-            np.concatenate(batch), language="en", beam_size=1, batch_size=len(batch), clip_timestamps=ends
+            np.concatenate(batch), language="en", beam_size=BEAM_SIZE, batch_size=len(batch), clip_timestamps=ends
         )
         return list(segments)
 
@@ -102,9 +102,15 @@ async def run(options: argparse.Namespace) -> None:
     async with (
         recognizing(ours, "en") as own,
         recognizing(theirs, "en") as other,
-        recognizing(FasterWhisperEngine(folder, "cpu", beam_size=5), "en") as at_its_best,
+        recognizing(WhisperEngine(folder, "cpu", beam_size=5), "en") as own_in_a_wide_beam,
+        recognizing(FasterWhisperEngine(folder, "cpu", beam_size=5), "en") as other_in_a_wide_beam,
     ):
-        recognizers = {"ours": own, "faster-whisper": other, "its beam of 5": at_its_best}
+        recognizers = {
+            "ours": own,
+            "faster-whisper": other,
+            "ours, a beam of 5": own_in_a_wide_beam,
+            "faster-whisper, a beam of 5": other_in_a_wide_beam,
+        }
         for recognizer in recognizers.values():
             await recognizer.warm_up()
         rows = [row async for row in _word_rows(recognizers, clips, everyone, options.snr)]

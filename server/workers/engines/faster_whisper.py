@@ -24,7 +24,7 @@ from server.workers.engines.recognition import (
     languages_of,
 )
 from server.workers.engines.utterance import LONGEST_WINDOW
-from server.workers.engines.whisper import placed
+from server.workers.engines.whisper import BEAM_SIZE, placed
 
 # It raises an error where prompt and text could be more than the decoder sees. Before both come up to five tokens.
 _MOST_TOKENS = CONTEXT_TOKENS - MAX_PROMPT_TOKENS - 5
@@ -35,7 +35,7 @@ class FasterWhisperEngine:
 
     max_batch = 1
 
-    def __init__(self, folder: Path, device: str = "auto", parallel: int = 1, beam_size: int = 1) -> None:
+    def __init__(self, folder: Path, device: str = "auto", parallel: int = 1, beam_size: int = BEAM_SIZE) -> None:
         """As `WhisperEngine`. The folder has every file that is needed: nothing is fetched. Raises `EngineMissing`."""
         device, compute_type = placed(device)
         self.parallel = parallel if device == "cpu" else 1

@@ -127,7 +127,7 @@ def judge(
         return Recognition("", "no_speech")
     if any(no_speech_probability > above and mean_log_probability < below for above, below in _NO_SPEECH):
         return Recognition("", "no_speech")
-    if no_speech_probability > _NO_SPEECH_BUT_THE_PROMPT and different_words(text) <= different_words(window.prompt):
+    if no_speech_probability > _NO_SPEECH_BUT_THE_PROMPT and _is_of_the_prompt(text, window.prompt):
         return Recognition("", "no_speech")
     if compression_ratio(text) > _COMPRESSION_RATIO:
         return Recognition("", "repetition")
@@ -146,3 +146,9 @@ def judge(
         and len(text.split()) >= _SURE_WORDS
     )
     return Recognition(text, sure=sure)
+
+
+def _is_of_the_prompt(text: str, prompt: str) -> bool:
+    """Whether each word of `text` begins one of the prompt: the last one may be cut off."""
+    known = different_words(prompt)
+    return all(any(other.startswith(word) for other in known) for word in different_words(text))
