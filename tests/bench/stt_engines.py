@@ -5,7 +5,7 @@
 DIR holds a `manifest.json`: a list of {"path": a WAV file relative to DIR, "text": what is said in it}. Both run
 tiny.en int8 in one thread, in one run: first each clip by itself, as it is and in the noises of `tests.bench.noises`;
 then utterances of 3 s in batches, as calls bring them. faster-whisper is the node's second engine. Both have the
-node's beam, and the 5 that are faster-whisper's default. Its own batches are its `BatchedInferencePipeline`.
+node's beam of 2, and the 5 that are faster-whisper's default. Its own batches are its `BatchedInferencePipeline`.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from server.workers.engines.faster_whisper import FasterWhisperEngine, library
 from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import decode, short_window_for
 from server.workers.engines.whisper import BEAM_SIZE, WhisperEngine
-from server.workers.recognizer import Recognizer
+from server.workers.recognizer import Recognizer, SpeechEngine
 from tests.bench.markdown import table
 from tests.bench.noise_reduction import conditions, long_enough, pcm, utterance
 from tests.bench.noises import Sound
@@ -99,17 +100,16 @@ async def run(options: argparse.Namespace) -> None:
     everyone = read_clips(options.audio)
     clips = long_enough(everyone, options.clips)
     print(f"{len(clips)} clips, {sum(clip.seconds for clip in clips):.0f} s")
-    async with (
-        recognizing(ours, "en") as own,
-        recognizing(theirs, "en") as other,
-        recognizing(WhisperEngine(folder, "cpu", beam_size=5), "en") as own_in_a_wide_beam,
-        recognizing(FasterWhisperEngine(folder, "cpu", beam_size=5), "en") as other_in_a_wide_beam,
-    ):
+    engines: dict[str, SpeechEngine] = {
+        "ours, beam of 1": WhisperEngine(folder, "cpu", beam_size=1),
+        "ours": ours,
+        "faster-whisper": theirs,
+        "ours, beam of 5": WhisperEngine(folder, "cpu", beam_size=5),
+        "faster-whisper, beam of 5": FasterWhisperEngine(folder, "cpu", beam_size=5),
+    }
+    async with AsyncExitStack() as stack:
         recognizers = {
-            "ours": own,
-            "faster-whisper": other,
-            "ours, a beam of 5": own_in_a_wide_beam,
-            "faster-whisper, a beam of 5": other_in_a_wide_beam,
+            name: await stack.enter_async_context(recognizing(engine, "en")) for name, engine in engines.items()
         }
         for recognizer in recognizers.values():
             await recognizer.warm_up()
