@@ -1,8 +1,8 @@
 """The package faster-whisper in place of our own use of CTranslate2: an extra, to compare with or to fall back on.
 
 It gets the same windows, and what it says passes the same gates. But it pads each utterance to 30 s by itself and hears
-one after the other, so that short windows and batches gain nothing. Its own batches leave timestamps out, and lose words of
-longer utterances.
+one after the other, so that short windows and batches gain nothing. Its own batches leave timestamps out, and lose
+words of longer utterances.
 """
 
 import sys

@@ -25,8 +25,8 @@ from server.workers.engines.recognition import (
 )
 
 BEAM_SIZE = 2
-"""Texts that are followed at once. With one, a tenth more words are wrong on the telephone and in noise, for little less
-of the processor (`tests.bench.stt_engines`)."""
+"""Texts that are followed at once. With one, a tenth more words are wrong on the telephone and in noise, for little
+less of the processor (`tests.bench.stt_engines`)."""
 
 # On a cpu, four utterances of 15 s in one batch take a third more of the processor than one after the other, and their
 # first waits for their last.
