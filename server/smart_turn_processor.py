@@ -31,8 +31,9 @@ log = structlog.get_logger(__name__)
 
 _cpu_seconds = metrics.model_cpu_seconds.labels("smart_turn")
 _WINDOW_BYTES = 2 * WINDOW_SAMPLES
-# 0.2 s of work. An opinion that takes longer comes when much of the silence that it is to shorten is over.
-_MOST_WAITING = 4
+# An opinion that takes longer comes when much of the silence that it is to shorten is over.
+_MOST_SECONDS = 0.2
+_MOST_WAITING = 4  # as many as that, with a core of their own
 _NICE = 10  # a tenth of a core's time, if others want all of it
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
@@ -50,29 +51,32 @@ class SmartTurnProcessor:
         # A busy machine stops a thread of low priority, and with it the event loop if the thread holds Python's lock.
         # The model holds it for microseconds only; the features, which need it throughout, have another thread.
         self._judging = ThreadPoolExecutor(1, "smart-turn", _give_way)
-        self._room = asyncio.Semaphore(_MOST_WAITING)
+        self._waiting = 0
+        self._seconds = 0.0  # that the last judgement took
         self._infer(_features(b""))
 
     async def probability(self, pcm: bytes) -> float | None:
-        """How likely the caller has finished, 0 to 1; None if too many wait already or the model fails.
+        """How likely the caller has finished, 0 to 1; None if it would come too late or the model fails.
 
         `pcm` is 16-bit little-endian mono PCM at 16 kHz: the turn so far with the pause at its end. The last 8 s count.
         A request that is cancelled before its turn costs nothing.
         """
-        if self._room.locked():
+        if self._waiting == _MOST_WAITING or self._waiting * self._seconds > _MOST_SECONDS:
             metrics.queue_refused.labels("smart_turn").inc()
             return None
         loop = asyncio.get_running_loop()
         asked = time.monotonic()
-        async with self._room:
+        self._waiting += 1
+        try:
             with metrics.queue_depth.labels("smart_turn").track_inprogress():
-                try:
-                    features = await loop.run_in_executor(self._preparing, _counted, _features, pcm[-_WINDOW_BYTES:])
-                    probability = await loop.run_in_executor(self._judging, _counted, self._infer, features)
-                except Exception as error:
-                    log.exception("smart_turn_failed", kind=type(error).__name__)
-                    metrics.smart_turn_errors.inc()
-                    return None
+                features = await loop.run_in_executor(self._preparing, _counted, _features, pcm[-_WINDOW_BYTES:])
+                probability = await loop.run_in_executor(self._judging, _counted, self._judge, features)
+        except Exception as error:
+            log.exception("smart_turn_failed", kind=type(error).__name__)
+            metrics.smart_turn_errors.inc()
+            return None
+        finally:
+            self._waiting -= 1
         metrics.smart_turn_seconds.observe(time.monotonic() - asked)
         return probability
 
@@ -80,6 +84,12 @@ class SmartTurnProcessor:
         """Take no more requests."""
         self._preparing.shutdown(wait=False)
         self._judging.shutdown(wait=False)
+
+    def _judge(self, features: NDArray[np.float32]) -> float:
+        started = time.monotonic()
+        probability = self._infer(features)
+        self._seconds = time.monotonic() - started
+        return probability
 
     def _infer(self, features: NDArray[np.float32]) -> float:
         """The model's opinion of features `[80, 800]`."""

@@ -90,6 +90,15 @@ async def test_a_request_too_many_has_no_answer_at_once_and_the_others_have_thei
     assert await smart_turn.probability(PAUSE) == 0.75
 
 
+async def test_behind_a_slow_judgement_no_request_waits(smart_turn: SmartTurnProcessor, held: HeldModel) -> None:
+    smart_turn._seconds = 0.3  # as where others want the core
+    first = asyncio.create_task(smart_turn.probability(PAUSE))
+    await turns_of_the_loop()
+    assert await smart_turn.probability(PAUSE) is None
+    held.let_go.set()
+    assert await first == 0.75
+
+
 async def test_a_request_that_is_cancelled_before_its_turn_is_not_judged_and_leaves_its_place(
     smart_turn: SmartTurnProcessor, held: HeldModel
 ) -> None:
