@@ -281,7 +281,13 @@ fleet_errors = _counter(
 worker_pids: dict[str, int] = {}
 """The process of each worker that this gateway started and that runs, by its name."""
 
+
+def _process_of(worker: str) -> int | str:
+    """Its place in `/proc`; one that there is not, if it does not run."""
+    return worker_pids.get(worker, "none")
+
+
 # process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds, ...; read when they are asked for.
 ProcessCollector(registry=REGISTRY)
 for _worker in ("stt", "tts"):
-    ProcessCollector(f"voice_{_worker}_worker", partial(worker_pids.get, _worker, "none"), registry=REGISTRY)
+    ProcessCollector(f"voice_{_worker}_worker", partial(_process_of, _worker), registry=REGISTRY)
