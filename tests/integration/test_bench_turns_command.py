@@ -20,7 +20,7 @@ def bench_turns(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_case_of_every_kind_is_played_and_judged(node: NodeProcess, tmp_path: Path) -> None:
     figures, picture = tmp_path / "figures.json", tmp_path / "turns.png"
     done = bench_turns(
-        *(node.websocket, "--calls", "4", "--cases", "1", "--recordings", str(BUNDLED)),
+        *(node.websocket, "--calls", "6", "--cases", "1", "--recordings", str(BUNDLED)),
         *("--turn-detection", "server_vad", "--silence-ms", "500", "--metrics", f"{node.http}/metrics"),
         *("--json", str(figures), "--plot", str(picture)),
     )
