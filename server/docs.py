@@ -36,7 +36,8 @@ def metrics_page() -> str:
         "What `/metrics` on the HTTP port exports, as declared in `server/observability/metrics.py`. Dashboards,\n"
         "alarms and scaling use nothing else. A histogram exports `_bucket`, `_sum` and `_count` under its name. A\n"
         "label is followed by its values, where they are known before a node runs. The process itself adds\n"
-        "`process_*` (CPU seconds, resident memory, open files).\n\n"
+        "`process_*` (CPU seconds, resident memory, open files); of the workers that it started there are the same,\n"
+        "as `voice_stt_worker_process_*` and `voice_tts_worker_process_*`.\n\n"
         + _table(("Name", "Type", "Labels", "Meaning", "Buckets"), rows)
     )
 

@@ -31,6 +31,7 @@ _MAX_BATCH = 32  # beyond it the cost per frame falls no further (0.04 ms), and 
 _BATCH_SECONDS = 0.0025
 _MAX_PENDING_FRAMES = 64  # two seconds of one session's audio; its sender waits after that
 
+_cpu_seconds = metrics.model_cpu_seconds.labels("vad")
 _Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
@@ -170,5 +171,7 @@ class VadProcessor:
 
     def _infer(self, frames: _Floats, states: _Floats) -> tuple[_Floats, _Floats]:
         """Probabilities [N, 1] and new states [2, N, 128] for frames [N, 576] and states [2, N, 128]."""
+        started = time.thread_time()
         probabilities, new_states = self._model.run(None, {"input": frames, "state": states, "sr": self._sample_rate})
+        _cpu_seconds.inc(time.thread_time() - started)
         return probabilities, new_states

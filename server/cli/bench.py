@@ -1,12 +1,11 @@
 """`voicefleet bench`: many callers at once, and how soon each hears its answers."""
 
 import json
-import ssl
 from collections.abc import Sequence
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -16,7 +15,7 @@ from rich.console import Console
 from server.bench.load import Clip, Load, run_load
 from server.bench.load_report import LoadReport, report
 from server.bench.node_usage import sample, usage
-from server.cli.bench_node import Json, Url, progress_bar, target
+from server.cli.bench_node import Json, Metrics, Target, Url, progress_bar, target
 from server.cli.bench_tables import show_report
 from server.cli.call import CaFile, Key
 from server.cli.console import FAILED, errors_shown
@@ -38,7 +37,6 @@ Texts = Annotated[
         dir_okay=False,
     ),
 ]
-Metrics = Annotated[str | None, typer.Option(help="The node's metrics, such as http://127.0.0.1:9001/metrics.")]
 
 
 def bench(
@@ -62,17 +60,8 @@ def bench(
     with errors_shown():
         clips = clips_from(wav or [], texts)
         load = Load(calls, turns, seconds)
-        with target(url, key, ca_file, load.calls, console, config) as node:
-            figures = measure(
-                node.url,
-                clips,
-                load,
-                console,
-                key=node.key,
-                tls=node.tls,
-                metrics=node.metrics or metrics,
-                pid=node.pid,
-            )
+        with target(url, key, ca_file, metrics, load.calls, console, config) as node:
+            figures = measure(node, clips, load, console)
     show_report(console, figures)
     if save:
         save.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
@@ -81,27 +70,23 @@ def bench(
 
 
 def measure(
-    url: str,
+    node: Target,
     clips: Sequence[Clip],
     load: Load,
     console: Console,
-    *,
-    key: str | None = None,
-    tls: ssl.SSLContext | None = None,
-    metrics: str | None = None,
-    pid: int | None = None,
+    turn_detection: dict[str, Any] | None = None,
 ) -> LoadReport:
-    """Put the load on a node; with its `metrics` address, and its `pid` if it runs here, also what it spent.
+    """Put the load on a node; `turn_detection` is the sessions', by default the node's own.
 
     Raises `MetricsUnavailable`; a call that fails is part of the figures.
     """
-    before = sample(metrics, pid) if metrics else None
+    before = sample(node.metrics) if node.metrics else None
     with progress_bar(console) as progress:
         bar = progress.add_task(f"{load.calls} calls, turns", total=load.calls * load.turns)
-        place = partial(call, url, key, tls=tls)
+        place = partial(call, node.url, node.key, tls=node.tls, turn_detection=turn_detection)
         result = uvloop.run(run_load(place, clips, load, partial(progress.advance, bar)))
-    node = usage(before, sample(metrics, pid), result.call_seconds) if metrics and before else None
-    return report(result, node)
+    spent = usage(before, sample(node.metrics), result.call_seconds) if node.metrics and before else None
+    return report(result, spent)
 
 
 def clips_from(wavs: Sequence[Path], texts: Path | None = None) -> list[Clip]:

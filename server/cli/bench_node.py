@@ -22,30 +22,36 @@ from server.settings.loading import load_settings
 Url = Annotated[
     str | None, typer.Argument(help="Where to call; without it, a node of its own is started and measured.")
 ]
+Metrics = Annotated[str | None, typer.Option(help="The node's metrics, such as http://127.0.0.1:9001/metrics.")]
 Json = Annotated[Path | None, typer.Option("--json", help="File to write the figures to.", dir_okay=False)]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A node to be called: with its `metrics` address, and its `pid` if it runs here, also what it spends is known."""
+    """A node to be called; with its `metrics` address also what it spends is known."""
 
     url: str
     key: str | None = None
     tls: ssl.SSLContext | None = None
     metrics: str | None = None
-    pid: int | None = None
 
 
 @contextmanager
 def target(
-    url: str | None, key: str | None, ca_file: Path | None, calls: int, console: Console, config: Path | None
+    url: str | None,
+    key: str | None,
+    ca_file: Path | None,
+    metrics: str | None,
+    calls: int,
+    console: Console,
+    config: Path | None,
 ) -> Iterator[Target]:
     """The node at `url`; without one, a node with the settings of this machine and room for so many calls.
 
     Raises what starting a node raises.
     """
     if url:
-        yield Target(url, key, ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None)
+        yield Target(url, key, ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None, metrics)
         return
     settings = load_settings(config)
     fetch_models(settings, console)
@@ -61,7 +67,7 @@ def target(
     console.print("starting a node")
     with running_node(variables, config) as node:
         tls = trusting(settings.tls_cert)
-        yield Target(node.websocket, own_key, tls, f"{node.http}/metrics", node.process.pid)
+        yield Target(node.websocket, own_key, tls, f"{node.http}/metrics")
 
 
 def progress_bar(console: Console) -> Progress:

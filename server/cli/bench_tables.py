@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from server.bench.load_report import TRUSTED_LAG_MS, LoadReport, Spread
+from server.bench.node_usage import NodeUsage
 
 _STAGES = {
     "endpointing": "end of turn",
@@ -53,6 +54,17 @@ def show_distrust(console: Console) -> None:
     )
 
 
+def cpu_of(node: NodeUsage) -> str:
+    """CPU seconds per second of call, in all and of each part."""
+    gateway, vad, smart_turn, stt, tts = (
+        node.cpu.get(part, 0.0) for part in ("gateway", "vad", "smart_turn", "stt", "tts")
+    )
+    return (
+        f"{gateway + node.workers_cpu:.4f}: gateway {gateway:.4f} (VAD {vad:.4f}, smart-turn {smart_turn:.4f}), "
+        f"recognition {stt:.4f}, voice {tts:.4f}"
+    )
+
+
 def _show_spreads(console: Console, title: str, spreads: Mapping[str, Spread | None]) -> None:
     table = Table("", "n", "p50", "p90", "p99", "max", title=title, title_justify="left", title_style="bold")
     for column in table.columns[1:]:
@@ -81,9 +93,7 @@ def _show_counts(console: Console, report: LoadReport) -> None:
     if report.words:
         rows["words misheard"] = f"{report.word_errors} of {report.words}, {report.word_errors / report.words:.1%}"
     if report.node:
-        rows["CPU s per call s"] = (
-            f"gateway {report.node.gateway_cpu or 0:.4f}, workers {report.node.workers_cpu or 0:.4f}"
-        )
+        rows["CPU s per call s"] = cpu_of(report.node)
         rows["memory"] = f"gateway {report.node.gateway_mib:.0f} MiB, workers {report.node.workers_mib:.0f} MiB"
         rows["node's frame lateness"] = (
             f"p50 {_ms(report.node.frame_lateness_p50_ms)}, p99 {_ms(report.node.frame_lateness_p99_ms)}"

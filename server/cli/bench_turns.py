@@ -1,6 +1,7 @@
 """`voicefleet bench turns`: whether a node hears the end of a turn, and who may interrupt it."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,15 +11,16 @@ import typer
 import uvloop
 from rich.console import Console
 
-from server.bench.turns.cases import UTTERANCES, Case, all_cases
+from server.bench.node_usage import sample, usage
+from server.bench.turns.cases import UTTERANCES, Case, all_cases, introduction
 from server.bench.turns.plain_silence import silence_points, voice_activity
-from server.bench.turns.play import play
-from server.bench.turns.plot import draw, earlier_run, require_matplotlib
+from server.bench.turns.play import Script, play
+from server.bench.turns.plot import draw, earlier_runs, require_matplotlib
 from server.bench.turns.recordings import read_recordings
-from server.bench.turns.report import Played, TurnsReport, report
+from server.bench.turns.report import SilencePoint, TurnsReport, report
 from server.bench.turns.spoken import spoken
-from server.cli.bench_node import Json, Target, Url, progress_bar, target
-from server.cli.bench_turns_tables import show_turns_report
+from server.cli.bench_node import Json, Metrics, Target, Url, progress_bar, target
+from server.cli.bench_turns_tables import show_turns_reports
 from server.cli.call import CaFile, Key
 from server.cli.console import FAILED, errors_shown
 from server.cli.models import pull_with_progress
@@ -28,6 +30,16 @@ from server.models.store import ModelStore
 from server.settings.loading import load_settings
 
 _VAD, _VOICE = "silero-vad", "hibari-heart"
+
+
+class EagernessName(StrEnum):
+    """What can be asked for; typer takes no list of literals."""
+
+    AUTO = "auto"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
 
 Calls = Annotated[int, typer.Option(min=1, help="Callers at once, who share the cases out among themselves.")]
 Cases = Annotated[int, typer.Option(min=1, help="Hesitations to play; of all other kinds in proportion.")]
@@ -44,7 +56,8 @@ RecordingsFolder = Annotated[
 ]
 Detection = Annotated[Literal["semantic_vad", "server_vad"], typer.Option(help="As in the session.")]
 Eagerness = Annotated[
-    Literal["auto", "low", "medium", "high"] | None, typer.Option(help="Of semantic_vad; auto if not given.")
+    list[EagernessName] | None,
+    typer.Option(help="Of semantic_vad; auto if not given. May be repeated: each plays all cases, and is a point."),
 ]
 SilenceMs = Annotated[int | None, typer.Option(min=0, max=60_000, help="Of server_vad; 500 if not given.")]
 Plot = Annotated[
@@ -75,58 +88,62 @@ def turns(
     save: Json = None,
     plot: Plot = None,
     beside: Beside = None,
+    metrics: Metrics = None,
     config: Config = None,
 ) -> None:
     """Measure turn-taking: utterances that end, hesitate, spell or go on, and noise, "mhm" and interruptions.
 
-    By default from this repository's recordings, for which one caller takes about six minutes. Exits with 1 when a
+    By default from this repository's recordings, for which one caller takes about nine minutes. Exits with 1 when a
     call failed or a turn got no answer.
     """
     console = Console()
-    detection = _turn_detection(turn_detection, eagerness, silence_ms)
+    detections = _turn_detections(turn_detection, eagerness or [], silence_ms)
     with errors_shown():
         if plot:
             require_matplotlib()
-        earlier = [earlier_run(path) for path in beside or ()]
+        earlier = [run for path in beside or () for run in earlier_runs(path)]
         found = read_recordings(recordings)
         store = ModelStore.from_settings(load_settings(config))
         pull_with_progress(store, [_VAD, _VOICE], console)
         to_play = all_cases(found, uvloop.run(spoken(store.verified(_VOICE) / "hibari.onnx")), cases)
         if found.left_out:
             console.print(f"left out for their length: {', '.join(found.left_out)}", highlight=False)
-        with target(url, key, ca_file, calls, console, config) as node:
-            played = _measure(node, to_play, calls, seconds, detection, console)
-        named = " ".join(str(value) for value in detection.values())
-        figures = _report(named, calls, played, to_play, store.verified(_VAD) / "silero_vad.onnx")
-        show_turns_report(console, figures)
+        silence = _plain_silence(to_play, store.verified(_VAD) / "silero_vad.onnx")
+        with target(url, key, ca_file, metrics, calls, console, config) as node:
+            script = Script(to_play, introduction(found), calls, seconds)
+            reports = [_measure(node, script, detection, silence, console) for detection in detections]
+        show_turns_reports(console, reports)
         if save:
-            save.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+            save.write_bytes(msgspec.json.format(msgspec.json.encode(reports)))
         if plot:
-            draw(figures, plot, earlier)
-    if figures.failures or figures.unanswered:
+            draw(reports, plot, earlier)
+    if any(report.failures or report.unanswered for report in reports):
         raise typer.Exit(FAILED)
 
 
-def _turn_detection(kind: str, eagerness: str | None, silence_ms: int | None) -> dict[str, Any]:
+def _turn_detections(kind: str, eagerness: Sequence[EagernessName], silence_ms: int | None) -> list[dict[str, Any]]:
     if kind == "server_vad":
         if eagerness:
             raise typer.BadParameter("--eagerness is for --turn-detection semantic_vad; server_vad takes --silence-ms")
-        return {"type": kind, "silence_duration_ms": 500 if silence_ms is None else silence_ms}
+        return [{"type": kind, "silence_duration_ms": 500 if silence_ms is None else silence_ms}]
     if silence_ms is not None:
         raise typer.BadParameter("--silence-ms is for --turn-detection server_vad; semantic_vad takes --eagerness")
-    return {"type": kind, "eagerness": eagerness or "auto"}
+    return [{"type": kind, "eagerness": one} for one in eagerness or [EagernessName.AUTO]]
 
 
 def _measure(
-    node: Target, cases: Sequence[Case], calls: int, seconds: float, detection: dict[str, Any], console: Console
-) -> Played:
+    node: Target, script: Script, detection: dict[str, Any], silence: Sequence[SilencePoint], console: Console
+) -> TurnsReport:
+    named = " ".join(str(value) for value in detection.values())
+    before = sample(node.metrics) if node.metrics else None
     with progress_bar(console) as progress:
-        bar = progress.add_task(f"{calls} calls, cases", total=len(cases))
+        bar = progress.add_task(f"{named}, {script.calls} calls, cases", total=len(script.cases))
         place = partial(call, node.url, node.key, tls=node.tls, turn_detection=detection)
-        return uvloop.run(play(place, cases, calls, seconds, partial(progress.advance, bar)))
+        played = uvloop.run(play(place, script, partial(progress.advance, bar)))
+    spent = usage(before, sample(node.metrics), played.call_seconds) if node.metrics and before else None
+    return report(named, script.calls, played, silence, spent)
 
 
-def _report(detection: str, calls: int, played: Played, cases: Sequence[Case], vad: Path) -> TurnsReport:
+def _plain_silence(cases: Sequence[Case], vad: Path) -> list[SilencePoint]:
     utterances = [case for case in cases if case.kind in UTTERANCES]
-    activities = uvloop.run(voice_activity(vad, utterances))
-    return report(detection, calls, played, silence_points(utterances, activities))
+    return silence_points(utterances, uvloop.run(voice_activity(vad, utterances)))

@@ -8,7 +8,7 @@ from rich.table import Table
 from server.bench.load_report import Spread
 from server.bench.turns.cases import Kind
 from server.bench.turns.report import SoundFigures, TurnFigures, TurnsReport
-from server.cli.bench_tables import show_distrust, show_failures
+from server.cli.bench_tables import cpu_of, show_distrust, show_failures
 
 _NAMES = {
     Kind.COMPLETE: "complete utterances",
@@ -18,14 +18,26 @@ _NAMES = {
     Kind.NOISE: "noise",
     Kind.BACKCHANNEL: "mhm, okay, right",
     Kind.INTERRUPTION: "real interruptions",
+    Kind.LATER_NOISE: "noise, caller known",
+    Kind.LATER_BACKCHANNEL: "mhm, caller known",
+    Kind.LATER_INTERRUPTION: "interruptions, caller known",
+    Kind.FAR_VOICE: "far voice after the turn",
 }
 
 
-def show_turns_report(console: Console, report: TurnsReport) -> None:
-    """Everything that was measured, and a warning where it is not to be believed."""
+def show_turns_reports(console: Console, reports: Sequence[TurnsReport]) -> None:
+    """Everything that was measured in runs with the same cases, and a warning where it is not to be believed."""
+    for report in reports:
+        _show_report(console, report)
+    _show_curve(console, reports)
+
+
+def _show_report(console: Console, report: TurnsReport) -> None:
+    console.print(f"[bold]{report.turn_detection}, callers at once: {report.calls}[/]", highlight=False)
     _show_turns(console, report.turns)
     _show_sounds(console, report.sounds)
-    _show_curve(console, report)
+    if report.node:
+        console.print(f"CPU s per call s: {cpu_of(report.node)}", highlight=False)
     measured = {figures.kind for figures in report.turns} | {figures.kind for figures in report.sounds}
     if missing := [name for kind, name in _NAMES.items() if kind not in measured]:
         console.print(f"not measured: {', '.join(missing)}")
@@ -39,14 +51,14 @@ def show_turns_report(console: Console, report: TurnsReport) -> None:
 def _show_turns(console: Console, turns: Sequence[TurnFigures]) -> None:
     table = _table(
         "when is a turn over? ms from the last sound sent, of turns that were not cut",
-        *("", "turns", "cut", "pauses", "cut", "talked over", "no answer"),
+        *("", "turns", "cut", "pauses", "cut", "talked over", "extra turns", "no answer"),
         *("end told p50", "p90", "answer heard p50", "p90"),
     )
     for figures in turns:
         table.add_row(
             _NAMES[figures.kind],
             *(str(figures.turns), str(figures.split), str(figures.pauses), str(figures.pauses_cut)),
-            *(str(figures.talked_over), str(figures.unanswered)),
+            *(str(figures.talked_over), str(figures.extra_turns), str(figures.unanswered)),
             *_quantiles(figures.noticed),
             *_quantiles(figures.answered),
         )
@@ -66,16 +78,16 @@ def _show_sounds(console: Console, sounds: Sequence[SoundFigures]) -> None:
         console.print('"too short": the answer was over before the sound was; take a model that answers at length')
 
 
-def _show_curve(console: Console, report: TurnsReport) -> None:
-    if not report.point:
+def _show_curve(console: Console, reports: Sequence[TurnsReport]) -> None:
+    points = {report.turn_detection: report.point for report in reports if report.point}
+    if not points:
         return
     table = _table(
         "false cut-offs against delay, all pauses and all ends", "rule", "pauses cut, %", "end told, ms, mean"
     )
-    table.add_row(
-        f"[bold]this node, {report.turn_detection}[/]", f"{report.point.cut_offs:.1f}", f"{report.point.delay_ms:.0f}"
-    )
-    for silence in report.plain_silence:
+    for detection, point in points.items():
+        table.add_row(f"[bold]this node, {detection}[/]", f"{point.cut_offs:.1f}", f"{point.delay_ms:.0f}")
+    for silence in reports[0].plain_silence:
         rule = f"silence of {silence.silence_ms / 1000:g} s"
         table.add_row(rule, f"{silence.point.cut_offs:.1f}", f"{silence.point.delay_ms:.0f}")
     console.print(table)

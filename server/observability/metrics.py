@@ -4,6 +4,7 @@ Code elsewhere only observes. A dashboard, an alarm or a scaling policy may use 
 `docs/metrics.md` is made from this file (`make docs`).
 """
 
+from functools import partial
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
@@ -172,6 +173,12 @@ smart_turn_seconds = Histogram(
     buckets=_TURN_SECONDS,
     registry=REGISTRY,
 )
+model_cpu_seconds = _counter(
+    "voice_model_cpu_seconds",
+    "CPU seconds of process_cpu_seconds_total that a model in the gateway has used, by model.",
+    "model",
+    ("vad", "smart_turn"),
+)
 smart_turn_errors = Counter(
     "voice_smart_turn_errors",
     "Pauses that smart-turn failed to judge; turn-taking does without its opinion.",
@@ -271,4 +278,16 @@ fleet_errors = _counter(
     ("CompleteHook", "Heartbeat", "Protect", "ReportUnhealthy", "PutMetricData"),
 )
 
-ProcessCollector(registry=REGISTRY)  # process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds, ...
+worker_pids: dict[str, int] = {}
+"""The process of each worker that this gateway started and that runs, by its name."""
+
+
+def _process_of(worker: str) -> int | str:
+    """Its place in `/proc`; one that there is not, if it does not run."""
+    return worker_pids.get(worker, "none")
+
+
+# process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds, ...; read when they are asked for.
+ProcessCollector(registry=REGISTRY)
+for _worker in ("stt", "tts"):
+    ProcessCollector(f"voice_{_worker}_worker", partial(_process_of, _worker), registry=REGISTRY)

@@ -118,6 +118,7 @@ class _Worker:
         except OSError as error:  # no memory, or too many processes
             self._said = str(error)
             return _NOT_STARTED
+        metrics.worker_pids[self.command.name] = process.pid
         self._watch.started(time.monotonic())
         self._log.info("worker_started", pid=process.pid)
         try:
@@ -132,6 +133,7 @@ class _Worker:
             raise
         finally:
             self._process = None
+            metrics.worker_pids.pop(self.command.name, None)
             metrics.worker_up.labels(self.command.name).set(0)
         return exit_code
 

@@ -1,7 +1,8 @@
 """How many calls one core's gateway carries: `python -m tests.bench.gateway_load --calls 100 --seconds 60`.
 
 The gateway has a core of its own. On the other one run the callers and stand-ins for the speech workers and the
-language model, which compute nothing; so what is measured is the gateway with its voice activity detection alone.
+language model, which compute nothing; so what is measured is the gateway: with its voice activity detection, and with
+`--turn-detection semantic_vad` also smart-turn, early words and speculation.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from server.bench.load import Clip, Load
 from server.cli.bench import clips_from, measure
+from server.cli.bench_node import Target
 from server.cli.bench_tables import show_report
 from server.client.local_node import running_node
 
@@ -50,7 +52,13 @@ def _memory(pid: int, field: str) -> float:
 
 
 def run(
-    calls: int, seconds: float, wavs: Sequence[Path], gateway_core: int, other_core: int, save: Path | None
+    calls: int,
+    seconds: float,
+    wavs: Sequence[Path],
+    turn_detection: str,
+    gateway_core: int,
+    other_core: int,
+    save: Path | None,
 ) -> None:
     """Measure, and print what was measured."""
     console = Console()
@@ -74,7 +82,8 @@ def run(
         idle = _memory(pid, "VmRSS")
         load = Load(calls, turns=int(seconds), seconds=seconds)
         clips = [Clip(clip.speech) for clip in clips_from(wavs)]  # nobody listens to the words
-        figures = measure(node.websocket, clips, load, console, metrics=f"{node.http}/metrics", pid=pid)
+        called = Target(node.websocket, metrics=f"{node.http}/metrics")
+        figures = measure(called, clips, load, console, {"type": turn_detection})
         peak = _memory(pid, "VmHWM")
     show_report(console, figures)
     console.print(
@@ -89,11 +98,20 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60.0, help="no turn begins after so long")
     parser.add_argument("--wav", type=Path, action="append", default=[], help="what to say; may be repeated")
+    parser.add_argument("--turn-detection", choices=("server_vad", "semantic_vad"), default="server_vad")
     parser.add_argument("--gateway-core", type=int, default=0)
     parser.add_argument("--other-core", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
-    run(options.calls, options.seconds, options.wav, options.gateway_core, options.other_core, options.json)
+    run(
+        options.calls,
+        options.seconds,
+        options.wav,
+        options.turn_detection,
+        options.gateway_core,
+        options.other_core,
+        options.json,
+    )
 
 
 if __name__ == "__main__":

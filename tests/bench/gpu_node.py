@@ -115,7 +115,7 @@ def _on_an_a10g(folder: Path, names: Sequence[str]) -> str:
     node = None
     if "node" in names and (folder / "node.json").exists():
         held = msgspec.json.decode((folder / "node.json").read_bytes(), type=NodeReport)
-        costs = [level.load.node.gateway_cpu for level in held.levels if level.load.node and not level.broke]
+        costs = [level.load.node.cpu.get("gateway") for level in held.levels if level.load.node and not level.broke]
         if costs and costs[-1]:  # of the most calls, which it costs least
             node = a10g.NodeMeasured(held.sessions, costs[-1])
     arithmetic = a10g.scaled(tts, node=node).arithmetic

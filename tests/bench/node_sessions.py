@@ -94,10 +94,10 @@ def next_calls(levels: Sequence[CallsAtOnce], most: int) -> Iterator[int]:
 
 def _calls_at_once(node: LocalNode, clips: Sequence[Clip], calls: int, seconds: float) -> CallsAtOnce:
     metrics = f"{node.http}/metrics"
-    before = sample(metrics, node.process.pid)
+    before = sample(metrics)
     load = Load(calls, turns=max(1, int(seconds)), seconds=seconds)
     result = uvloop.run(run_load(partial(call, node.websocket), clips, load))
-    spent = usage(before, sample(metrics, node.process.pid), result.call_seconds)
+    spent = usage(before, sample(metrics), result.call_seconds)
     beyond = _beyond(result)
     return CallsAtOnce(
         calls,
@@ -165,7 +165,7 @@ def _row(level: CallsAtOnce) -> tuple[object, ...]:
         _ms(level.beyond_p50_ms),
         _ms(level.beyond_p95_ms),
         load.underruns,
-        node.gateway_cpu if node else "-",
+        node.cpu.get("gateway") if node else "-",
         node.workers_cpu if node else "-",
         f"{load.word_errors} of {load.words}",
         _ms(load.caller_lag.p99 if load.caller_lag else None) + ("" if load.trusted else " (late)"),

@@ -40,9 +40,9 @@ class _VadInOneThread(VadProcessor):
 
 
 class _SmartTurnInOneThread(SmartTurnProcessor):
-    def _judge(self, pcm: bytes) -> float:
+    def _infer(self, features: Any) -> float:
         with _one_thread:
-            return super()._judge(pcm)
+            return super()._infer(features)
 
 
 def _times_ms(work: Callable[[], object]) -> tuple[str, float]:

@@ -21,6 +21,7 @@ EXPECTED = {
     "voice_speculation_wasted_seconds_total": {"model", "speech"},
     "voice_speculation_wasted_tokens_total": {"input", "output"},
     "voice_turn_ends_total": set(get_args(EndOfTurn)),
+    "voice_model_cpu_seconds_total": {"vad", "smart_turn"},
     "voice_queue_refused_total": {"smart_turn", "stt", "tts", "outgoing"},
     "voice_llm_errors_total": set(get_args(LlmFailure)),
     "voice_worker_restarts_total": {"stt", "tts"},

@@ -1,6 +1,8 @@
 """The end of turn with the real model, and what becomes of requests when there are too many or nobody waits."""
 
 import asyncio
+import os
+import sys
 import threading
 from typing import Any
 
@@ -23,9 +25,11 @@ class HeldModel:
     def __init__(self) -> None:
         self.let_go = threading.Event()
         self.judged = 0
+        self.nice: int | None = None
 
     def run(self, _: None, inputs: dict[str, Any]) -> list[Any]:
         self.let_go.wait()
+        self.nice = nice_of_this_thread()
         self.judged += 1
         return [np.full((len(inputs["input_features"]), 1), 0.75, np.float32)]
 
@@ -40,6 +44,10 @@ def held(smart_turn: SmartTurnProcessor) -> HeldModel:
     """The processor's model, in the place of the real one."""
     smart_turn._model = model = HeldModel()
     return model
+
+
+def nice_of_this_thread() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 def counted(name: str, **labels: str) -> float:
@@ -82,6 +90,15 @@ async def test_a_request_too_many_has_no_answer_at_once_and_the_others_have_thei
     assert await smart_turn.probability(PAUSE) == 0.75
 
 
+async def test_behind_a_slow_judgement_no_request_waits(smart_turn: SmartTurnProcessor, held: HeldModel) -> None:
+    smart_turn._seconds = 0.3  # as where others want the core
+    first = asyncio.create_task(smart_turn.probability(PAUSE))
+    await turns_of_the_loop()
+    assert await smart_turn.probability(PAUSE) is None
+    held.let_go.set()
+    assert await first == 0.75
+
+
 async def test_a_request_that_is_cancelled_before_its_turn_is_not_judged_and_leaves_its_place(
     smart_turn: SmartTurnProcessor, held: HeldModel
 ) -> None:
@@ -95,3 +112,27 @@ async def test_a_request_that_is_cancelled_before_its_turn_is_not_judged_and_lea
     held.let_go.set()
     assert [await waiting[0], await later] == [0.75, 0.75]
     assert held.judged == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+async def test_the_model_gives_way_to_the_rest_and_what_needs_the_interpreter_does_not(
+    smart_turn: SmartTurnProcessor, held: HeldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared_at: list[int] = []
+
+    def features(_: Any) -> Any:
+        prepared_at.append(nice_of_this_thread())
+        return np.zeros((80, 800), np.float32)
+
+    monkeypatch.setattr("server.smart_turn_processor.smart_turn_features", features)
+    held.let_go.set()
+    await smart_turn.probability(PAUSE)
+    assert held.nice is not None
+    assert held.nice > nice_of_this_thread()
+    assert prepared_at == [nice_of_this_thread()]
+
+
+async def test_the_cpu_time_of_a_judgement_is_counted(smart_turn: SmartTurnProcessor) -> None:
+    before = counted("voice_model_cpu_seconds_total", model="smart_turn")
+    await smart_turn.probability(PAUSE)
+    assert counted("voice_model_cpu_seconds_total", model="smart_turn") > before

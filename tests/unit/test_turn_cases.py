@@ -7,12 +7,15 @@ import pytest
 
 from server.bench.turns.cases import (
     HESITATION_SECONDS,
+    LATER,
     SPELLING_SECONDS,
     Kind,
     all_cases,
     complete,
+    far_voices,
     hesitations,
     interruptions,
+    introduction,
     long_speech,
     noises,
     spelled,
@@ -103,6 +106,35 @@ def test_of_a_single_utterance_there_is_no_crowd() -> None:
     assert [case.name for case in noises(more)][:2] == ["far talker", "far talkers"]
 
 
+def test_a_far_voice_follows_the_caller_whose_turn_ends_before_it() -> None:
+    caller = Recording("caller", np.concatenate((word(1.0), quiet(0.5))))
+    cases = list(far_voices([caller, Recording("other", np.concatenate((quiet(0.3), word(5.0))))]))
+    assert [case.name for case in cases] == ["caller, other far away", "other, caller far away"]
+    case = cases[0]
+    assert (case.end, case.seconds) == pytest.approx((1.0, 1.0 + 0.1 + 3.0), abs=0.02)
+    own, others = case.samples[: round(1.0 * RATE)], case.samples[-RATE:]
+    assert 20 * np.log10(np.std(own) / np.std(others)) == pytest.approx(24.0, abs=1.0)
+
+
+def test_a_caller_introduces_themselves_with_two_utterances_that_are_not_long() -> None:
+    speech = Recording("speech", said(3.0, 0.5, 4.0))
+    assert [case.name for case in introduction(Recordings(utterances=[speech, ONE_GAP, NO_GAP]))] == [
+        "one gap",
+        "no gap",
+    ]
+
+
+def test_where_no_caller_can_introduce_themselves_nothing_comes_later() -> None:
+    recordings = Recordings(utterances=[Recording("speech", said(3.0, 0.5, 4.0))])
+    assert not {case.kind for case in all_cases(recordings, SPOKEN, 16)} & set(LATER)
+
+
+def test_what_comes_later_are_the_sounds_that_came_before() -> None:
+    cases = all_cases(Recordings(utterances=[NO_GAP]), SPOKEN, 16)
+    noise, later = ([case.name for case in cases if case.kind is kind] for kind in (Kind.NOISE, Kind.LATER_NOISE))
+    assert later == noise[: len(later)]
+
+
 def test_interruptions_are_short_words_and_the_beginning_of_talk_in_turn() -> None:
     names = [case.name for case in interruptions([TWO_GAPS, NO_GAP], SPOKEN[Kind.INTERRUPTION])]
     assert names == ["stop", "no gap", "wait", "two gaps"]
@@ -119,6 +151,10 @@ def test_the_size_sets_how_many_there_are_of_each_kind() -> None:
         Kind.NOISE: 6,
         Kind.BACKCHANNEL: 4,
         Kind.INTERRUPTION: 4,
+        Kind.LATER_NOISE: 4,
+        Kind.LATER_BACKCHANNEL: 2,
+        Kind.LATER_INTERRUPTION: 2,
+        Kind.FAR_VOICE: 2,
     }
     assert kinds == sorted(kinds, key=list(Kind).index), "kind by kind"
 
@@ -132,7 +168,7 @@ def test_the_same_recordings_give_the_same_cases() -> None:
 
 def test_a_kind_that_the_recordings_do_not_allow_is_left_out() -> None:
     kinds = {case.kind for case in all_cases(Recordings(utterances=[NO_GAP]), SPOKEN, 16)}
-    assert kinds == {Kind.COMPLETE, Kind.NOISE, Kind.BACKCHANNEL, Kind.INTERRUPTION}
+    assert kinds == {Kind.COMPLETE, Kind.NOISE, Kind.BACKCHANNEL, Kind.INTERRUPTION, *LATER}
 
 
 def test_backchannels_of_the_users_own_take_the_place_of_spoken_ones() -> None:

@@ -105,6 +105,14 @@ def test_a_turn_that_is_noticed_and_never_answered_is_unanswered() -> None:
     assert verdict.noticed == pytest.approx(0.5, abs=0.001)
 
 
+def test_turns_that_are_heard_after_the_callers_own_are_counted() -> None:
+    events = (5.5, COMMITTED), (5.6, created("r")), (5.9, audio("r", 0.5)), (8.0, COMMITTED)
+    verdict = judge_turn(HESITATION, BEGUN, heard(*events))
+    assert verdict.extra_turns == 1
+    assert verdict.noticed == pytest.approx(0.5, abs=0.001)
+    assert judge_turn(HESITATION, BEGUN, heard((5.5, COMMITTED))).extra_turns == 0
+
+
 # --- sounds into an answer that began two seconds before them
 
 

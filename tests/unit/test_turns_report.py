@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from server.bench.node_usage import NodeUsage
 from server.bench.turns.cases import Case, Kind
 from server.bench.turns.plain_silence import SILENCES, silence_points
-from server.bench.turns.plot import FiguresUnreadable, PlotUnavailable, Run, draw, earlier_run, require_matplotlib
+from server.bench.turns.plot import FiguresUnreadable, PlotUnavailable, Run, draw, earlier_runs, require_matplotlib
 from server.bench.turns.report import Played, Point, SilencePoint, point, report
 from server.bench.turns.verdicts import Outcome, SoundVerdict, TurnVerdict
 from server.bench.turns.word_gaps import Pause
-from server.cli.bench_turns_tables import show_turns_report
+from server.cli.bench_turns_tables import show_turns_reports
 from server.vad_processor import FRAME_SAMPLES, SAMPLE_RATE, VoiceActivity
 from tests.support.sounds import said
 
@@ -24,7 +25,7 @@ from tests.support.sounds import said
 def turn(
     kind: Kind = Kind.HESITATION, pauses: int = 1, cut: int = 0, noticed: float | None = 0.6, answered: float | None = 1
 ) -> TurnVerdict:
-    return TurnVerdict(kind, "a", pauses, cut, cut > 0, cut > 0, None if cut else noticed, None if cut else answered)
+    return TurnVerdict(kind, "a", pauses, cut, cut > 0, cut > 0, None if cut else noticed, None if cut else answered, 0)
 
 
 def sound(kind: Kind, outcome: Outcome, reaction: float | None = None) -> SoundVerdict:
@@ -53,9 +54,10 @@ def test_turns_are_counted_by_kind_and_only_whole_ones_have_delays() -> None:
 def test_noise_that_is_heard_is_wrong_and_so_is_an_interruption_that_is_not(
     outcome: Outcome, as_noise: int, as_interruption: int
 ) -> None:
-    sounds = [sound(Kind.NOISE, outcome), sound(Kind.INTERRUPTION, outcome)]
-    noise, interruption = report("auto", 1, played(sounds=sounds), []).sounds
-    assert (noise.wrong, interruption.wrong) == (as_noise, as_interruption)
+    first, later = (Kind.NOISE, Kind.INTERRUPTION), (Kind.LATER_NOISE, Kind.LATER_INTERRUPTION)
+    sounds = [sound(kind, outcome) for kind in (*first, *later)]
+    wrong = [figures.wrong for figures in report("auto", 1, played(sounds=sounds), []).sounds]
+    assert wrong == [as_noise, as_interruption] * 2
 
 
 def test_the_time_to_a_stop_is_that_of_sounds_that_stopped_the_answer() -> None:
@@ -73,6 +75,12 @@ def test_the_point_is_pauses_cut_over_all_pauses_at_the_mean_delay_of_whole_turn
 def test_without_a_pause_or_without_a_noticed_end_there_is_no_point() -> None:
     assert point([turn(pauses=0)]) is None
     assert point([turn(cut=1)]) is None
+
+
+def test_a_far_voice_after_the_turn_is_no_point_of_the_curve() -> None:
+    figures = report("auto", 1, played([turn(), turn(Kind.FAR_VOICE, noticed=3.0)]), [])
+    assert figures.point == point([turn()])
+    assert [one.kind for one in figures.turns] == [Kind.HESITATION, Kind.FAR_VOICE]
 
 
 @pytest.mark.parametrize(("lag", "trusted"), [(0.001, True), (0.02, False)])
@@ -118,7 +126,7 @@ CURVE = [SilencePoint(300.0, Point(400.0, 60.0)), SilencePoint(1500.0, Point(160
 def shown(*, turns: Sequence[TurnVerdict] = (), sounds: Sequence[SoundVerdict] = (), lag: float = 0.001) -> str:
     text = StringIO()
     console = Console(file=text, width=160)
-    show_turns_report(console, report("semantic_vad auto", 1, played(turns, sounds, lag), CURVE))
+    show_turns_reports(console, [report("semantic_vad auto", 1, played(turns, sounds, lag), CURVE)])
     return text.getvalue()
 
 
@@ -141,27 +149,50 @@ def test_figures_of_callers_that_were_late_come_with_a_warning() -> None:
 
 def test_the_picture_is_drawn_with_and_without_a_point(tmp_path: Path) -> None:
     for name, turns in (("with.png", [turn(), turn(cut=1)]), ("without.png", [])):
-        draw(report("semantic_vad auto", 4, played(turns), CURVE), tmp_path / name)
+        draw([report("semantic_vad auto", 4, played(turns), CURVE)], tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_with_the_same_cases_are_one_table_of_points_and_one_picture(tmp_path: Path) -> None:
+    quick = report("semantic_vad high", 1, played([turn(noticed=0.3), turn(cut=1)]), CURVE)
+    slow = report("semantic_vad low", 1, played([turn(noticed=0.9)]), CURVE)
+    text = StringIO()
+    show_turns_reports(Console(file=text, width=160), [quick, slow])
+    curve = text.getvalue().partition("false cut-offs against delay")[2]
+    assert [curve.count(row) for row in ("semantic_vad high", "semantic_vad low", "silence of 1.5 s")] == [1, 1, 1]
+    for name, runs in (("one.png", [quick]), ("both.png", [quick, slow])):
+        draw(runs, tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() != (tmp_path / "both.png").read_bytes()
+
+
+def test_what_the_node_spent_is_shown_where_it_is_known() -> None:
+    cpu = {"gateway": 0.03, "vad": 0.01, "smart_turn": 0.005, "stt": 0.02, "tts": 0.01}
+    spent = NodeUsage(cpu, 300.0, 400.0, None, None, None)
+    texts = []
+    for node in (None, spent):
+        texts.append(StringIO())
+        show_turns_reports(Console(file=texts[-1], width=160), [report("auto", 4, played([turn()]), CURVE, node)])
+    assert "CPU" not in texts[0].getvalue()
+    assert "CPU s per call s: 0.0600: gateway 0.0300 (VAD 0.0100, smart-turn 0.0050), rec" in texts[1].getvalue()
 
 
 def test_an_earlier_run_is_read_from_its_figures_and_drawn_beside(tmp_path: Path) -> None:
     figures, alone, both = tmp_path / "figures.json", tmp_path / "alone.png", tmp_path / "both.png"
     earlier = report("semantic_vad low", 4, played([turn()]), CURVE)
-    figures.write_bytes(msgspec.json.encode(earlier))
-    run = earlier_run(figures)
+    figures.write_bytes(msgspec.json.encode([earlier]))
+    (run,) = earlier_runs(figures)
     assert run == Run("semantic_vad low", 4, Point(600.0, 0.0))
     now = report("semantic_vad high", 4, played([turn(), turn(cut=1)]), CURVE)
-    draw(now, alone)
-    draw(now, both, [run])
+    draw([now], alone)
+    draw([now], both, [run])
     assert both.read_bytes() != alone.read_bytes()
 
 
-@pytest.mark.parametrize("content", ["no figures", "{}"])
+@pytest.mark.parametrize("content", ["no figures", "{}", "[{}]"])
 def test_what_holds_no_figures_is_refused_by_name(tmp_path: Path, content: str) -> None:
     (tmp_path / "figures.json").write_text(content, "utf-8")
     with pytest.raises(FiguresUnreadable, match=r"figures.json: holds no figures; takes a file that"):
-        earlier_run(tmp_path / "figures.json")
+        earlier_runs(tmp_path / "figures.json")
 
 
 def test_without_matplotlib_there_is_a_message_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

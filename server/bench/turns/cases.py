@@ -1,4 +1,4 @@
-"""What callers do: utterances of four kinds whose end is to be found, and sounds of three kinds into an answer.
+"""What callers do: utterances of five kinds whose end is to be found, and sounds of three kinds into an answer.
 
 Pure. Made from recordings, as many as asked for and the same each time; each case knows where it pauses and ends, in
 seconds from its first sample.
@@ -6,9 +6,12 @@ seconds from its first sample.
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from itertools import cycle, islice
+
+import numpy as np
 
 from server.audio import Samples
 from server.bench.turns.noises import far, synthetic_noises
@@ -22,6 +25,8 @@ SPELLING_SECONDS = (0.3, 0.5, 0.65, 0.8)
 _DIGITS_OF_A_NUMBER = 6
 _LONG_SECONDS = 6.0
 _NOISE_SECONDS = 3.0
+_FAR_VOICE_AFTER_SECONDS = 0.1
+_INTRODUCTIONS = 2
 _CROWD = 4
 
 
@@ -35,10 +40,22 @@ class Kind(StrEnum):
     NOISE = "noise"
     BACKCHANNEL = "backchannel"
     INTERRUPTION = "interruption"
+    LATER_NOISE = "later_noise"
+    LATER_BACKCHANNEL = "later_backchannel"
+    LATER_INTERRUPTION = "later_interruption"
+    FAR_VOICE = "far_voice"
 
 
 UTTERANCES = (Kind.COMPLETE, Kind.HESITATION, Kind.SPELLED, Kind.LONG)
-"""Those that are said while nobody else speaks; the others come into an answer."""
+"""Those that are said while nobody else speaks: of them the curve is made."""
+
+TURNS = (*UTTERANCES, Kind.FAR_VOICE)
+"""Those whose end is to be found; the others come into an answer."""
+
+_LATER_SOUNDS = (Kind.LATER_NOISE, Kind.LATER_BACKCHANNEL, Kind.LATER_INTERRUPTION)
+
+LATER = (*_LATER_SOUNDS, Kind.FAR_VOICE)
+"""Those that come once the caller has spoken, so that the node knows how loud they are."""
 
 _OF_EACH_KIND = {
     Kind.COMPLETE: 0.75,
@@ -48,18 +65,23 @@ _OF_EACH_KIND = {
     Kind.NOISE: 0.75,
     Kind.BACKCHANNEL: 0.5,
     Kind.INTERRUPTION: 0.75,
+    Kind.LATER_NOISE: 0.5,
+    Kind.LATER_BACKCHANNEL: 0.25,
+    Kind.LATER_INTERRUPTION: 0.25,
+    Kind.FAR_VOICE: 0.25,
 }
-"""How many there are for each hesitation: that one caller is done with 16 of them, and the rest, in six minutes."""
+"""How many there are for each hesitation: that one caller is done with 16 of them, and the rest, in nine minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing to do. `samples` are at 24 kHz."""
+    """One thing to do. `samples` are at 24 kHz, of which those after `spoken` seconds are somebody else's, if given."""
 
     kind: Kind
     name: str
     samples: Samples
     pauses: tuple[Pause, ...] = ()
+    spoken: float | None = None
 
     @property
     def first_audible(self) -> float:
@@ -68,8 +90,18 @@ class Case:
 
     @property
     def end(self) -> float:
-        """When it can last be heard: its true end."""
-        return last_audible(self.samples) / RATE
+        """When the caller can last be heard: the true end."""
+        return last_audible(self.samples) / RATE if self.spoken is None else self.spoken
+
+    @property
+    def seconds(self) -> float:
+        """How long all of it lasts."""
+        return len(self.samples) / RATE
+
+
+def introduction(recordings: Recordings) -> list[Case]:
+    """What a caller says before the kinds in `LATER`; empty where the recordings hold nothing short enough."""
+    return list(islice(complete(recordings.utterances), _INTRODUCTIONS))
 
 
 def all_cases(recordings: Recordings, spoken: Mapping[Kind, Sequence[Recording]], size: int) -> list[Case]:
@@ -83,10 +115,14 @@ def all_cases(recordings: Recordings, spoken: Mapping[Kind, Sequence[Recording]]
         Kind.HESITATION: hesitations(recordings.utterances),
         Kind.SPELLED: spelled(recordings.digits),
         Kind.LONG: long_speech(recordings.utterances),
-        Kind.NOISE: noises(recordings),
-        Kind.BACKCHANNEL: _as_they_are(Kind.BACKCHANNEL, recordings.backchannels or spoken[Kind.BACKCHANNEL]),
-        Kind.INTERRUPTION: interruptions(recordings.utterances, spoken[Kind.INTERRUPTION]),
+        **_sounds(recordings, spoken),
     }
+    if introduction(recordings):
+        later = _sounds(recordings, spoken).values()
+        makers |= {
+            kind: map(partial(replace, kind=kind), cases) for kind, cases in zip(_LATER_SOUNDS, later, strict=True)
+        }
+        makers[Kind.FAR_VOICE] = far_voices(recordings.utterances)
     return [case for kind, made in makers.items() for case in islice(made, max(1, round(size * _OF_EACH_KIND[kind])))]
 
 
@@ -143,11 +179,31 @@ def noises(recordings: Recordings) -> Iterator[Case]:
         yield Case(Kind.NOISE, recording.name, audible[: round(_NOISE_SECONDS * RATE)])
 
 
+def far_voices(utterances: Sequence[Recording]) -> Iterator[Case]:
+    """Each as it was said, and right after it somebody else far from the microphone, for some seconds."""
+    talk = _short(utterances)
+    for said, other in zip(talk, talk[1:] + talk[:1], strict=True):
+        spoken = last_audible(said.samples)
+        elsewhere = far([other.samples[first_audible(other.samples) :]])[: round(_NOISE_SECONDS * RATE)]
+        pause = np.zeros(round(_FAR_VOICE_AFTER_SECONDS * RATE), np.int16)
+        samples = np.concatenate((said.samples[:spoken], pause, elsewhere))
+        pauses = natural_pauses(said.samples)
+        yield Case(Kind.FAR_VOICE, f"{said.name}, {other.name} far away", samples, pauses, spoken / RATE)
+
+
 def interruptions(utterances: Sequence[Recording], spoken: Sequence[Recording]) -> Iterator[Case]:
     """A few short words, then somebody who just begins to talk, in turn."""
     talk = sorted(_short(utterances), key=lambda recording: recording.seconds)
     for pair in zip(spoken, talk, strict=False):
         yield from _as_they_are(Kind.INTERRUPTION, pair)
+
+
+def _sounds(recordings: Recordings, spoken: Mapping[Kind, Sequence[Recording]]) -> dict[Kind, Iterator[Case]]:
+    return {
+        Kind.NOISE: noises(recordings),
+        Kind.BACKCHANNEL: _as_they_are(Kind.BACKCHANNEL, recordings.backchannels or spoken[Kind.BACKCHANNEL]),
+        Kind.INTERRUPTION: interruptions(recordings.utterances, spoken[Kind.INTERRUPTION]),
+    }
 
 
 def _as_they_are(kind: Kind, recordings: Sequence[Recording]) -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""Callers who do what the cases say, paced in real time, one call of each for the cases of a kind.
+"""Callers who do what the cases say, paced in real time, one call of each caller's for the cases of a kind.
 
 It places calls and keeps time; what happened is `timeline`'s, what that means `verdicts`'.
 """
@@ -7,13 +7,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
 
-from server.bench.turns.cases import UTTERANCES, Case
+from server.bench.turns.cases import LATER, TURNS, Case
 from server.bench.turns.report import Played
 from server.bench.turns.timeline import Timeline
-from server.bench.turns.verdicts import Outcome, SoundVerdict, judge_sound, judge_turn
+from server.bench.turns.verdicts import Outcome, SoundVerdict, TurnVerdict, judge_sound, judge_turn
 from server.client.caller import Caller, CallFailed, Speech
 
 _PATIENCE_SECONDS = 10.0
@@ -37,32 +38,48 @@ class PlaceCall(Protocol):
         ...
 
 
-async def play(
-    place_call: PlaceCall, cases: Sequence[Case], calls: int, seconds: float, on_case: Callable[[], None] = lambda: None
-) -> Played:
-    """Share the cases out among so many callers at once; none begins after `seconds`.
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What is to be done: the cases, shared out among so many `calls` at once; none begins after `seconds`.
 
-    A call that fails costs the case that it was at.
+    Before the kinds in `LATER` a caller says the `introduction`, which is not judged.
     """
+
+    cases: Sequence[Case]
+    introduction: Sequence[Case]
+    calls: int
+    seconds: float
+
+
+async def play(place_call: PlaceCall, script: Script, on_case: Callable[[], None] = lambda: None) -> Played:
+    """Have all of it done. A call that fails costs the case that it was at."""
     played = Played()
-    ends_at = time.monotonic() + seconds
+    ends_at = time.monotonic() + script.seconds
     async with asyncio.TaskGroup() as tasks:
-        for index in range(calls):
-            tasks.create_task(_caller(place_call, cases[index::calls], ends_at, played, on_case))
+        for index in range(script.calls):
+            cases = script.cases[index :: script.calls]
+            tasks.create_task(_caller(place_call, cases, script.introduction, ends_at, played, on_case))
     return played
 
 
 async def _caller(
-    place_call: PlaceCall, cases: Sequence[Case], ends_at: float, played: Played, on_case: Callable[[], None]
+    place_call: PlaceCall,
+    cases: Sequence[Case],
+    introduction: Sequence[Case],
+    ends_at: float,
+    played: Played,
+    on_case: Callable[[], None],
 ) -> None:
-    for _, of_a_kind in groupby(cases, key=lambda case: case.kind):
+    for kind, of_a_kind in groupby(cases, key=lambda case: case.kind):
         waiting = list(of_a_kind)
         while waiting:
-            line = _Line(played)
+            line, begun_at = _Line(played), time.monotonic()
             try:
                 async with place_call(on_event=line.hear) as caller:
                     try:
                         await asyncio.sleep(_QUIET_SECONDS)
+                        for said in introduction if kind in LATER and time.monotonic() < ends_at else ():
+                            await line.introduce(caller, said)
                         while waiting:
                             if time.monotonic() < ends_at:
                                 await line.play(caller, waiting[0])
@@ -76,6 +93,7 @@ async def _caller(
                 played.failures.append(str(error))
                 del waiting[:1]  # the case that failed, or one for which there was no call
                 on_case()
+            played.call_seconds += time.monotonic() - begun_at
 
 
 class _Line:
@@ -91,33 +109,40 @@ class _Line:
         self._timeline.push(event, time.monotonic())
         self._changed.set()
 
+    async def introduce(self, caller: Caller, case: Case) -> None:
+        """Say it, and wait until the node is at rest again."""
+        self._timeline = Timeline()
+        await self._say(caller, case)
+        await self._come_to_rest(caller)
+
     async def play(self, caller: Caller, case: Case) -> None:
         """Do what the case says, note what came of it, and wait until the node is at rest again."""
         self._timeline = Timeline()
-        if case.kind in UTTERANCES:
-            await self._say(caller, case)
+        if case.kind in TURNS:
+            self._played.turns.append(await self._say(caller, case))
         else:
-            await self._sound_into_answer(caller, case)
+            self._played.sounds.append(await self._sound_into_answer(caller, case))
         await self._come_to_rest(caller)
 
-    async def _say(self, caller: Caller, case: Case) -> None:
+    async def _say(self, caller: Caller, case: Case) -> TurnVerdict:
         begun_at = await caller.begin(Speech(case.samples))
         end = begun_at + case.end
         await asyncio.sleep(end - time.monotonic())
         await self._until(lambda: self._timeline.first_heard(end) is not None, _PATIENCE_SECONDS)
-        self._played.turns.append(judge_turn(case, begun_at, self._timeline))
+        if case.spoken is not None:
+            await asyncio.sleep(begun_at + case.seconds + _AFTER_SOUND_SECONDS - time.monotonic())
+        return judge_turn(case, begun_at, self._timeline)
 
-    async def _sound_into_answer(self, caller: Caller, case: Case) -> None:
+    async def _sound_into_answer(self, caller: Caller, case: Case) -> SoundVerdict:
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": _QUESTION}]}
         await caller.send({"type": "conversation.item.create", "item": item})
         await caller.send({"type": "response.create"})
         if not await self._until(lambda: self._timeline.first_heard(0.0) is not None, _PATIENCE_SECONDS):
-            self._played.sounds.append(SoundVerdict(case.kind, case.name, Outcome.TOO_SHORT))
-            return
+            return SoundVerdict(case.kind, case.name, Outcome.TOO_SHORT)
         await asyncio.sleep(_INTO_ANSWER_SECONDS)
         begun_at = await caller.begin(Speech(case.samples))
         await asyncio.sleep(begun_at + case.end + _AFTER_SOUND_SECONDS - time.monotonic())
-        self._played.sounds.append(judge_sound(case, begun_at, self._timeline, time.monotonic()))
+        return judge_sound(case, begun_at, self._timeline, time.monotonic())
 
     async def _come_to_rest(self, caller: Caller) -> None:
         """Stop what is being answered, until nothing more follows. Raises `CallFailed` if there is no end to it."""

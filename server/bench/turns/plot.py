@@ -71,24 +71,27 @@ def require_matplotlib() -> None:
         raise PlotUnavailable
 
 
-def earlier_run(path: Path) -> Run:
-    """The run whose figures are in a file. Raises `FiguresUnreadable` and `OSError`."""
+def earlier_runs(path: Path) -> list[Run]:
+    """The runs whose figures are in a file. Raises `FiguresUnreadable` and `OSError`."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Run)
+        return msgspec.json.decode(path.read_bytes(), type=list[Run])
     except msgspec.DecodeError:
         raise FiguresUnreadable(path) from None
 
 
-def draw(report: TurnsReport, path: Path, beside: Sequence[Run] = ()) -> None:
-    """Write the picture as a PNG file, with the points of other runs in it."""
+def draw(reports: Sequence[TurnsReport], path: Path, beside: Sequence[Run] = ()) -> None:
+    """Write the picture of runs with the same utterances as a PNG file, with the points of other runs in it."""
     from matplotlib.figure import Figure  # noqa: PLC0415  # see above
 
     figure = Figure(figsize=(9.0, 5.5), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     _draw_published(axes, PUBLISHED)
-    if report.plain_silence:
-        _draw_plain_silence(axes, report)
-    for run, colour in zip((Run(report.turn_detection, report.calls, report.point), *beside), cycle(_COLOURS)):
+    if reports[0].plain_silence:
+        _draw_plain_silence(axes, reports[0])
+    points = [report.point for report in reports if report.point]
+    axes.plot([point.delay_ms for point in points], [point.cut_offs for point in points], "-", color=_COLOURS[0])
+    own = [Run(report.turn_detection, report.calls, report.point) for report in reports]
+    for run, colour in zip((*own, *beside), cycle(_COLOURS)):
         if run.point:
             label = f"this node, {run.turn_detection}, callers at once: {run.calls}"
             axes.plot(run.point.delay_ms, run.point.cut_offs, "*", color=colour, markersize=16, label=label)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from server.bench.load_report import TRUSTED_LAG_MS, Spread, spread
-from server.bench.turns.cases import UTTERANCES, Kind
+from server.bench.node_usage import NodeUsage
+from server.bench.turns.cases import TURNS, UTTERANCES, Kind
 from server.bench.turns.verdicts import Outcome, SoundVerdict, TurnVerdict
 
 _Verdict = TypeVar("_Verdict", TurnVerdict, SoundVerdict)
@@ -19,7 +20,7 @@ _Verdict = TypeVar("_Verdict", TurnVerdict, SoundVerdict)
 class Played:
     """What happened. `failures` has a line per failed call, `not_played` counts the cases for which time was short.
 
-    `lag` is by how many seconds each frame left a caller late.
+    `lag` is by how many seconds each frame left a caller late, `call_seconds` how long all calls lasted together.
     """
 
     turns: list[TurnVerdict] = field(default_factory=list)
@@ -27,6 +28,7 @@ class Played:
     failures: list[str] = field(default_factory=list)
     not_played: int = 0
     lag: "array[float]" = field(default_factory=lambda: array("d"))
+    call_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class TurnFigures:
     pauses: int
     pauses_cut: int
     talked_over: int
+    extra_turns: int
     unanswered: int
     noticed: Spread | None
     answered: Spread | None
@@ -75,12 +78,16 @@ class SoundFigures:
     @property
     def wrong(self) -> int:
         """Real interruptions that were missed; of all else, what was taken for one."""
-        return self.ignored + self.answered if self.kind is Kind.INTERRUPTION else self.stopped + self.answered
+        is_interruption = self.kind in (Kind.INTERRUPTION, Kind.LATER_INTERRUPTION)
+        return self.answered + (self.ignored if is_interruption else self.stopped)
 
 
 @dataclass(frozen=True, slots=True)
 class TurnsReport:
-    """All figures. `point` and `plain_silence` are of the same utterances; a point is None of nothing."""
+    """All figures. `point` and `plain_silence` are of the same utterances; a point is None of nothing.
+
+    `node` is what the node spent, where its metrics are known.
+    """
 
     turn_detection: str
     calls: int
@@ -91,6 +98,7 @@ class TurnsReport:
     failures: Sequence[str]
     not_played: int
     caller_lag: Spread | None
+    node: NodeUsage | None
     turn_verdicts: Sequence[TurnVerdict]
     sound_verdicts: Sequence[SoundVerdict]
 
@@ -105,18 +113,25 @@ class TurnsReport:
         return sum(figures.unanswered for figures in self.turns)
 
 
-def report(turn_detection: str, calls: int, played: Played, plain_silence: Sequence[SilencePoint]) -> TurnsReport:
+def report(
+    turn_detection: str,
+    calls: int,
+    played: Played,
+    plain_silence: Sequence[SilencePoint],
+    node: NodeUsage | None = None,
+) -> TurnsReport:
     """The figures of what happened."""
     return TurnsReport(
         turn_detection=turn_detection,
         calls=calls,
-        turns=[_turn_figures(kind, turns) for kind in UTTERANCES if (turns := _of(kind, played.turns))],
+        turns=[_turn_figures(kind, turns) for kind in TURNS if (turns := _of(kind, played.turns))],
         sounds=[_sound_figures(kind, sounds) for kind in Kind if (sounds := _of(kind, played.sounds))],
-        point=point(played.turns),
+        point=point([turn for turn in played.turns if turn.kind in UTTERANCES]),
         plain_silence=plain_silence,
         failures=played.failures,
         not_played=played.not_played,
         caller_lag=spread(played.lag),
+        node=node,
         turn_verdicts=played.turns,
         sound_verdicts=played.sounds,
     )
@@ -144,6 +159,7 @@ def _turn_figures(kind: Kind, turns: Sequence[TurnVerdict]) -> TurnFigures:
         pauses=sum(turn.pauses for turn in turns),
         pauses_cut=sum(turn.pauses_cut for turn in turns),
         talked_over=sum(turn.talked_over for turn in turns),
+        extra_turns=sum(turn.extra_turns for turn in turns),
         unanswered=sum(turn.unanswered for turn in turns),
         noticed=spread(turn.noticed for turn in turns if turn.noticed is not None),
         answered=spread(turn.answered for turn in turns if turn.answered is not None),

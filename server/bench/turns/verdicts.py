@@ -19,7 +19,7 @@ class TurnVerdict:
 
     `pauses` is how many there were, `pauses_cut` in how many of them the turn ended; `talked_over` says that an answer
     was heard before the caller was done. `noticed` is when the end was told, `answered` when the answer was heard, None
-    also where it never was.
+    also where it never was. `extra_turns` is how many turns the node heard after the caller's.
     """
 
     kind: Kind
@@ -30,6 +30,7 @@ class TurnVerdict:
     talked_over: bool
     noticed: float | None
     answered: float | None
+    extra_turns: int
 
     @property
     def unanswered(self) -> bool:
@@ -76,6 +77,7 @@ def judge_turn(case: Case, begun_at: float, timeline: Timeline) -> TurnVerdict:
         talked_over=first_heard is not None and first_heard < end,
         noticed=late[0] - end if late and not early else None,
         answered=answered - end if answered is not None and not early else None,
+        extra_turns=max(0, len(late) - 1),
     )
 
 
