@@ -52,10 +52,10 @@ class Device(WindowedFlow):
         return super().render(hops)
 
 
-def made(device: Device, streams: int = 4) -> ChatterboxEngine:
+def made(device: Device, rows: int = 4) -> ChatterboxEngine:
     checkpoint = small_checkpoint()
-    core = Core(checkpoint, device, 4, 256, None)
-    return ChatterboxEngine(core, checkpoint.tokenize, OneVoice(), token_cap=len, capacity=lambda *_: Room(streams))
+    core = Core(checkpoint, device, rows, 256, None)
+    return ChatterboxEngine(core, checkpoint.tokenize, OneVoice(), token_cap=len, capacity=lambda *_: Room(1))
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def engine() -> Iterator[ChatterboxEngine]:
 
 
 @asynccontextmanager
-async def running(device: Device, streams: int = 4) -> AsyncIterator[ChatterboxEngine]:
-    engine = made(device, streams)
+async def running(device: Device, rows: int = 4) -> AsyncIterator[ChatterboxEngine]:
+    engine = made(device, rows)
     await engine.warm_up()
     try:
         yield engine
@@ -113,9 +113,9 @@ async def test_what_cannot_be_spoken_is_refused_by_name(engine: ChatterboxEngine
     assert await all_of(engine, "Still there, all of it.", "sam")
 
 
-async def test_a_stream_too_many_is_refused_and_those_there_are_go_on() -> None:
-    async with running(Device(), streams=2) as engine:
-        assert engine.streams() == 2
+async def test_a_stream_is_refused_where_no_row_is_left_however_many_can_be_in_time() -> None:
+    async with running(Device(), rows=2) as engine:
+        assert engine.streams() == 1
         async with aclosing(engine.synthesize("One of the two that there are.", "", 1.0)) as one:
             await anext(one)
             async with aclosing(engine.synthesize("Two of the two that there are.", "", 1.0)) as two:

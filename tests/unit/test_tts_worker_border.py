@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from server.workers import speech_pb2, speech_pb2_grpc
-from server.workers.engine import EngineBusy, EngineFailed, Unspeakable
+from server.workers.engine import EngineBusy, EngineFailed, Progress, Unspeakable
 from server.workers.tts_worker import TextToSpeech
 from tests.support.grpc_standin import serving
 from tests.support.speech_workers import ToneEngine
@@ -25,7 +25,9 @@ class _Engine(ToneEngine):
         self._before = before
         self.speaking = 0
 
-    async def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+    async def synthesize(
+        self, text: str, voice: str, speed: float, needed_in: float = 0.0, progress: Progress | None = None
+    ) -> AsyncGenerator[bytes, None]:
         self.speaking += 1
         try:
             if self._before:
@@ -76,6 +78,15 @@ async def test_what_an_engine_raises_is_typed_and_its_words_go_nowhere(
 async def test_what_is_unspeakable_ends_without_audio_and_without_an_error() -> None:
     async with _served(_Engine(Unspeakable("no word"))) as stub:
         assert [chunk async for chunk in stub.Synthesize(speech_pb2.SynthesizeRequest(text="..."))] == []
+
+
+@pytest.mark.parametrize("seconds", [-0.1, 60.1, float("nan"), float("inf")])
+async def test_a_time_that_no_clause_is_needed_in_is_refused_with_what_is_taken(seconds: float) -> None:
+    async with _served(_Engine()) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.Synthesize(speech_pb2.SynthesizeRequest(text="Hello.", needed_in_seconds=seconds)).read()
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == f"needed_in_seconds: got {seconds}; takes 0 to 60.0"
 
 
 async def test_a_call_has_two_streams_at_once_and_takes_nobody_else_s() -> None:
