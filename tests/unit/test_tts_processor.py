@@ -13,7 +13,8 @@ import pytest
 from server import tts_processor
 from server.observability import metrics
 from server.tts_processor import TtsError, TtsProcessor
-from server.workers import balancing, clause_audio, tts_pool
+from server.workers import balancing, clause_audio, speech_pb2, tts_pool
+from server.workers.rendition import Rendition
 from tests.support.scripted_voice import Script, ScriptedVoice, served
 
 _SPEECH = bytes(range(200)) * 10
@@ -101,6 +102,35 @@ async def test_a_sentence_goes_on_where_the_worker_died() -> None:
         assert await _say(processor) == _SPEECH
     assert [request.skip_samples for request in worker.requests] == [0, 400]
     assert _retries() == before + 1
+
+
+async def test_what_the_worker_that_died_had_drawn_is_handed_to_the_next() -> None:
+    told = [speech_pb2.Progress(piece=0, tokens=[5, 6]), speech_pb2.Progress(piece=1, samples=200, tokens=[7])]
+
+    async def dies_once(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[speech_pb2.AudioChunk]:
+        for pcm, progress in zip(_CHUNKS[2 * attempt :], told, strict=False):
+            yield speech_pb2.AudioChunk(pcm=pcm, progress=progress)
+        if attempt == 0:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    async with _connected(dies_once) as (processor, worker):
+        rendition = Rendition()
+        chunks = processor.synthesize("Hello.", rendition=rendition)
+        assert b"".join([pcm async for pcm in chunks]) == _SPEECH[: 4 * 400]
+        assert [request.progress for request in worker.requests] == [speech_pb2.Progress(), told[1]]
+        again = processor.synthesize("Hello.", skip_samples=150, rendition=rendition)  # where a caller broke in
+        await anext(again)
+        await again.aclose()
+        assert worker.requests[2].progress == told[0]
+
+
+async def test_a_worker_whose_pieces_are_of_another_clause_is_left() -> None:
+    async def lies(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[speech_pb2.AudioChunk]:
+        yield speech_pb2.AudioChunk(pcm=_SPEECH, progress=speech_pb2.Progress(samples=10**9 * (1 - attempt)))
+
+    async with _connected(lies) as (processor, worker):
+        assert await _say(processor) == _SPEECH
+    assert len(worker.requests) == 2
 
 
 async def test_a_worker_that_dies_twice_is_an_error() -> None:
