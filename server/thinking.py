@@ -47,6 +47,11 @@ class Clause:
     rendition: Rendition
     skipped: float = 0.0
 
+    @property
+    def again(self) -> "Rest":
+        """All of it, to be said from its beginning."""
+        return Rest(self.text, self.voiced, self.rendition, self.skipped)
+
 
 Piece = Clause | TextDelta | ToolCallStarted | ToolCallDelta | Shortened | Finished | LlmError
 
@@ -114,22 +119,20 @@ class Thinking:
         """Free model and voice: nobody wants to know any more."""
         if self._task:
             self._task.cancel()
-        for speech in self._speech:
-            speech.stop()
+        self._silence()
 
     def go_on(self, rest: Iterable[Rest], finished: Finished | None, waterfall: Waterfall) -> None:
         """What was taken of it, clauses and perhaps its end, is to be given again, before what is still to come."""
         self.waterfall, self.goes_on = waterfall, True
         left = [self.pieces.get_nowait() for _ in range(self.pieces.qsize())]
-        later = [piece.audio for piece in left if isinstance(piece, Clause)]
-        self._speech = []
+        self._silence()
+        self._speech, self._playout = [], Playout()
         for one in rest:
             self.pieces.put_nowait(self._clause(one))
-        self._speech += later
         if finished:
             self.pieces.put_nowait(replace(finished, usage=Usage()))  # which has been counted
         for piece in left:
-            self.pieces.put_nowait(piece)
+            self.pieces.put_nowait(self._clause(piece.again) if isinstance(piece, Clause) else piece)
 
     def spent(self, now: float) -> Spent:
         """What it has cost up to `now` (monotonic seconds)."""
@@ -208,6 +211,10 @@ class Thinking:
         audio = SpeechAhead(self._tasks, speech, self._tts.sample_rate, self._playout, before)
         self._speech.append(audio)
         return Clause(rest.text, audio, rest.voiced, rest.rendition, rest.skipped)
+
+    def _silence(self) -> None:
+        for speech in self._speech:
+            speech.stop()
 
     def _take_back(self) -> None:
         """What was written so far and is not uttered yet is not to be."""

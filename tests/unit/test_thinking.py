@@ -17,8 +17,9 @@ from server.llm.interface import ChatRequest, Finished, LlmError, TextDelta, Too
 from server.llm_processor import LlmProcessor
 from server.observability.metrics import REGISTRY
 from server.observability.waterfall import Waterfall
-from server.thinking import Clause, Thinking
+from server.thinking import Clause, Rest, Thinking
 from server.tts_processor import TtsError, TtsProcessor
+from server.workers.speech_pb2 import AudioChunk, Progress
 from tests.support.scripted_model import ScriptedModel
 from tests.support.scripted_voice import Script, ScriptedVoice, served
 
@@ -117,6 +118,28 @@ async def test_words_that_are_taken_back_are_not_spoken_and_those_after_them_are
         assert [clause.text for clause in clauses] == ["Good morning.", "How are you?"]
         assert await _heard(clauses[0]) == 2 * _SECOND
         assert parts.spoken == ["I should greet them.", "Good morning."]
+
+
+async def test_what_was_broken_off_goes_on_as_it_was_drawn_and_what_follows_is_asked_for_after_it() -> None:
+    drawn = Progress(tokens=[7, 8, 9])
+
+    async def draws(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[AudioChunk]:
+        yield AudioChunk(pcm=_SECOND, progress=drawn)
+        if attempt == 0:
+            await asyncio.Event().wait()
+
+    async with _thinking(draws) as parts:
+        parts.model.write(TextDelta("It is sunny today. It will rain tomorrow. And "))
+        broken_off = await parts.clause()
+        await anext(broken_off.audio)
+        await _until(lambda: parts.thinking.pieces.qsize() == 1)
+        rest = Rest("today.", broken_off.voiced, broken_off.rendition, skipped=0.5)
+        parts.thinking.go_on([rest], None, Waterfall(0.0))
+        await parts.voice.left.wait()
+        assert [await _heard(await parts.clause()) for _ in range(2)] == [_SECOND] * 2
+        _, again, after = parts.voice.requests
+        assert (again.skip_samples, again.progress, again.needed_in_seconds) == (12_000, drawn, 0.0)
+        assert (after.text, after.skip_samples) == ("It will rain tomorrow.", 0)
 
 
 async def test_what_is_being_heard_can_not_be_taken_back() -> None:

@@ -83,7 +83,7 @@ class Stream:
     @property
     def can_render(self) -> bool:
         """Whether a hop can be made. One token beyond it is known, so that a last hop is never taken for another."""
-        return not self.rendered and (self.complete or len(self.tokens) > self._hop)
+        return self.joined and not self.rendered and (self.complete or len(self.tokens) > self._hop)
 
     def drew(self, token: int) -> None:
         """A draw has come back. What comes after the stop mark is no token of this stream."""
