@@ -29,7 +29,7 @@ class Stream:
     cap: int
     """Tokens that are drawn at most."""
     late_after: float = 0.0
-    """Audio that is due before is not late: it was asked for too late."""
+    """Audio that comes before is in time, even if it was due: nobody asked for it any sooner."""
     started: bool = False
     """Whether the caller hears something already: this piece, or one before it."""
     joined: bool = False
@@ -106,7 +106,7 @@ class Stream:
         return taken, last
 
     def heard(self, seconds: float, now: float) -> bool:
-        """Audio of so many seconds has left. True: it was late, and the caller's playout had run dry or never begun."""
+        """Audio of so many seconds has left. True: it was late, and the caller's playout ran dry or began too late."""
         again = min(seconds, self.repeated)
         self.repeated -= again
         seconds -= again
