@@ -42,7 +42,7 @@ class _Engine(ToneEngine):
 
 
 @asynccontextmanager
-async def _served(engine: _Engine) -> AsyncIterator[speech_pb2_grpc.TextToSpeechStub]:
+async def _served(engine: ToneEngine) -> AsyncIterator[speech_pb2_grpc.TextToSpeechStub]:
     def register(server: grpc.aio.Server) -> None:
         speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated
 
