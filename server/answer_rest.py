@@ -1,6 +1,6 @@
 """Where an answer that was broken off goes on: with the sample after the last one that was heard.
 
-Pure. A voice says a text in the same way each time, so the rest of a clause is the same clause without its beginning.
+Pure. The rest of a clause is the same clause in the same rendition, without its beginning.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,5 +31,5 @@ def unheard(said: Sequence[Said], goes_on: GoesOn) -> Iterator[Rest]:
             heard = max(0.0, goes_on.heard - this.start)
             left = text[max(0, len(goes_on.kept) - before) :].strip() if heard else text
             if left:
-                yield Rest(left, this.clause.voiced, this.clause.skipped + heard)
+                yield Rest(left, this.clause.voiced, this.clause.rendition, this.clause.skipped + heard)
         before += len(text) + 1

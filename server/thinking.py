@@ -7,9 +7,10 @@ the answer.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from server.conversation.config import ResponseConfig
 from server.llm.clauses import ClauseCutter
@@ -26,8 +27,9 @@ from server.llm.interface import (
 from server.llm.output_filter import OutputFilter
 from server.llm_processor import LlmProcessor
 from server.observability.waterfall import Waterfall
-from server.speech_ahead import SpeechAhead
+from server.speech_ahead import Playout, SpeechAhead
 from server.tts_processor import TtsSession
+from server.workers.rendition import Rendition
 
 _CHARACTERS_PER_TOKEN = 4  # of English, about
 
@@ -36,13 +38,19 @@ _CHARACTERS_PER_TOKEN = 4  # of English, about
 class Clause:
     """Something to be said, and its audio (16-bit mono PCM), which fails with `TtsError`.
 
-    That is how the voice says `voiced`, without the first `skipped` seconds.
+    That is how the voice says `voiced`, in that `rendition`, without the first `skipped` seconds.
     """
 
     text: str
-    audio: SpeechAhead | AsyncGenerator[bytes, None]
+    audio: SpeechAhead
     voiced: str
+    rendition: Rendition
     skipped: float = 0.0
+
+    @property
+    def again(self) -> "Rest":
+        """All of it, to be said from its beginning."""
+        return Rest(self.text, self.voiced, self.rendition, self.skipped)
 
 
 Piece = Clause | TextDelta | ToolCallStarted | ToolCallDelta | Shortened | Finished | LlmError
@@ -54,6 +62,7 @@ class Rest:
 
     text: str
     voiced: str
+    rendition: Rendition
     skipped: float
 
 
@@ -77,7 +86,8 @@ class Thinking:
         self._llm = llm
         self._tts = tts
         self._task: asyncio.Task[None] | None = None
-        self._ahead: SpeechAhead | None = None  # of the first clause
+        self._speech: list[SpeechAhead] = []  # of all clauses, as they are to be heard
+        self._playout = Playout()
         self._began = time.monotonic()
         self._ended: float | None = None
         self._usage: Usage | None = None
@@ -93,15 +103,15 @@ class Thinking:
 
     def start(self, tasks: asyncio.TaskGroup, request: ChatRequest, config: ResponseConfig) -> "Thinking":
         """Ask the model."""
-        self._config = config
-        self._task = tasks.create_task(self._run(tasks, request, config))
+        self._tasks, self._config = tasks, config
+        self._task = tasks.create_task(self._run(request, config))
         return self
 
     def recite(self, tasks: asyncio.TaskGroup, words: str, config: ResponseConfig) -> "Thinking":
         """Ask nobody: the answer is `words`, to be said."""
+        self._tasks, self._config = tasks, config
         cutter = ClauseCutter()
-        for clause in (*cutter.push(words), *cutter.flush()):
-            self.pieces.put_nowait(Clause(clause, self._voice(tasks, clause, config), clause))
+        self._say([*cutter.push(words), *cutter.flush()])
         self.pieces.put_nowait(Finished("stop"))
         return self
 
@@ -109,32 +119,31 @@ class Thinking:
         """Free model and voice: nobody wants to know any more."""
         if self._task:
             self._task.cancel()
-        if self._ahead:
-            self._ahead.stop()
+        self._silence()
 
     def go_on(self, rest: Iterable[Rest], finished: Finished | None, waterfall: Waterfall) -> None:
         """What was taken of it, clauses and perhaps its end, is to be given again, before what is still to come."""
         self.waterfall, self.goes_on = waterfall, True
         left = [self.pieces.get_nowait() for _ in range(self.pieces.qsize())]
+        self._silence()
+        self._speech, self._playout = [], Playout()
         for one in rest:
-            skipped = round(one.skipped * self._tts.sample_rate)
-            audio = self._tts.synthesize(one.voiced, self._config.voice, self._config.speed, skipped)
-            self.pieces.put_nowait(Clause(one.text, audio, one.voiced, one.skipped))
+            self.pieces.put_nowait(self._clause(one))
         if finished:
             self.pieces.put_nowait(replace(finished, usage=Usage()))  # which has been counted
         for piece in left:
-            self.pieces.put_nowait(piece)
+            self.pieces.put_nowait(self._clause(piece.again) if isinstance(piece, Clause) else piece)
 
     def spent(self, now: float) -> Spent:
         """What it has cost up to `now` (monotonic seconds)."""
         return Spent(
             (self._ended or now) - self._began,
-            self._ahead.seconds if self._ahead else 0.0,
+            sum(speech.seconds for speech in self._speech),
             self._usage.output_tokens if self._usage else round(self._characters / _CHARACTERS_PER_TOKEN),
             self._usage,
         )
 
-    async def _run(self, tasks: asyncio.TaskGroup, request: ChatRequest, config: ResponseConfig) -> None:
+    async def _run(self, request: ChatRequest, config: ResponseConfig) -> None:
         """Read the model's answer into pieces to be uttered; its failure comes after what it wrote before."""
         aloud = config.modality == "audio"
         # Text that the application asked for beside the conversation is its own, and may be markup.
@@ -142,9 +151,9 @@ class Thinking:
         put = self.pieces.put_nowait
 
         def say(clauses: list[str]) -> None:
-            for clause in clauses:
+            if clauses:
                 self.waterfall.mark("llm_first_clause", time.monotonic())
-                put(Clause(clause, self._voice(tasks, clause, config), clause))
+            self._say(clauses)
 
         def write(text: str) -> None:
             if aloud:
@@ -184,25 +193,38 @@ class Thinking:
             put(error)
         self._ended = time.monotonic()
 
-    def _voice(
-        self, tasks: asyncio.TaskGroup, clause: str, config: ResponseConfig
-    ) -> SpeechAhead | AsyncGenerator[bytes, None]:
-        """The clause's audio; that of the first begins now, that of the others when somebody listens."""
-        speech = self._tts.synthesize(clause, config.voice, config.speed)
-        if self._ahead:
-            return speech
-        self._ahead = SpeechAhead(tasks, speech, self._tts.sample_rate)
-        return self._ahead
+    def _say(self, clauses: Iterable[str]) -> None:
+        for clause in clauses:
+            self.pieces.put_nowait(self._clause(Rest(clause, clause, Rendition(), 0.0)))
+
+    def _clause(self, rest: Rest) -> Clause:
+        """With its audio, which follows that of the clause before."""
+        speech = partial(
+            self._tts.synthesize,
+            rest.voiced,
+            self._config.voice,
+            self._config.speed,
+            skip_samples=round(rest.skipped * self._tts.sample_rate),
+            rendition=rest.rendition,
+        )
+        before = self._speech[-1] if self._speech else None
+        audio = SpeechAhead(self._tasks, speech, self._tts.sample_rate, self._playout, before)
+        self._speech.append(audio)
+        return Clause(rest.text, audio, rest.voiced, rest.rendition, rest.skipped)
+
+    def _silence(self) -> None:
+        for speech in self._speech:
+            speech.stop()
 
     def _take_back(self) -> None:
         """What was written so far and is not uttered yet is not to be."""
         pieces = [self.pieces.get_nowait() for _ in range(self.pieces.qsize())]
         for piece in pieces:
             match piece:
-                case Clause(audio=SpeechAhead() as ahead):
-                    ahead.stop()
-                    self._ahead = None
-                case Clause() | TextDelta():
+                case Clause(audio=audio):
+                    audio.stop()
+                    self._speech.remove(audio)
+                case TextDelta():
                     pass
                 case _:
                     self.pieces.put_nowait(piece)

@@ -22,6 +22,8 @@ from server.workers import speech_pb2
 from server.workers.balancing import Ask, Attempts, GiveUp, Pause, WaitForWorker
 from server.workers.clause_audio import BYTES_PER_SAMPLE, ClauseAudio, ImpossibleAudio
 from server.workers.client import Credentials
+from server.workers.engine import FIRST_AUDIO_SECONDS
+from server.workers.rendition import Rendition
 from server.workers.tts_pool import NobodyServes, TtsPool
 
 Failure = Literal["busy", "unavailable", "timeout"]
@@ -49,6 +51,8 @@ class TtsProcessor:
         """`default_voice` speaks where a session names none, or one that the engine lacks; empty: the engine's own."""
         self.pool = TtsPool(addresses, credentials or Credentials())
         self._default_voice = default_voice
+        self.spoken_seconds = 0.0
+        """Audio that the workers made for this gateway since the start."""
 
     async def __aenter__(self) -> Self:
         """Wait until a worker serves, two minutes at most; the others join when they do. Raises `TtsError`."""
@@ -79,29 +83,44 @@ class TtsProcessor:
         return TtsSession(self)
 
     async def synthesize(
-        self, text: str, voice: str = "", speed: float = 1.0, call: str = "", skip_samples: int = 0
+        self,
+        text: str,
+        voice: str = "",
+        speed: float = 1.0,
+        call: str = "",
+        skip_samples: int = 0,
+        needed_at: float = 0.0,
+        rendition: Rendition | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Speak `text`, in the words that a person would say: chunks of 16-bit little-endian mono PCM at `sample_rate`.
 
         There is none if it holds nothing to speak, or nothing that the engine can say. A voice that the workers lack is
         replaced, as clients send the names of other vendors' voices. `call` is whose share of a worker it takes; empty:
-        nobody's. The first `skip_samples` of the audio are left out. Closing the generator frees the worker's slot.
-        Raises `TtsError`.
+        nobody's. The first `skip_samples` of the audio are left out, which was said as `rendition` has it; what is said
+        is added to that. The caller's playout needs the audio at `needed_at` (monotonic seconds); 0: the caller waits
+        for it. Closing the generator frees the worker's slot. Raises `TtsError`.
         """
         request = speech_pb2.SynthesizeRequest(
             text=_aloud(text), voice=self._known(voice), speed=speed, call=call, skip_samples=skip_samples
         )
         attempts = Attempts(self.pool.balancer)
         error: TtsError | None = None
+        rendition = rendition or Rendition()
+        late_after = max(needed_at, time.monotonic() + FIRST_AUDIO_SECONDS)
         with metrics.queue_depth.labels("tts").track_inprogress():
             while True:
                 address = await self._next_worker(attempts, error)
                 if error and error.failure != "busy":
                     metrics.worker_retries.labels("tts").inc()
+                request.progress.CopyFrom(rendition.at(request.skip_samples))
+                request.needed_in_seconds = max(0.0, needed_at - time.monotonic())
                 try:
-                    async with aclosing(self._stream(address, request)) as chunks:
+                    async with aclosing(self._stream(address, request, rendition)) as chunks:
                         async for pcm in chunks:
+                            if request.skip_samples == skip_samples:
+                                _note_lateness(time.monotonic() - late_after)
                             request.skip_samples += len(pcm) // BYTES_PER_SAMPLE
+                            self.spoken_seconds += len(pcm) / BYTES_PER_SAMPLE / self.sample_rate
                             yield pcm
                         return
                 except TtsError as raised:
@@ -133,11 +152,18 @@ class TtsProcessor:
     def _known(self, voice: str) -> str:
         return next((name for name in (voice, self._default_voice) if name in self.voices), "")
 
-    async def _stream(self, address: str, request: speech_pb2.SynthesizeRequest) -> AsyncGenerator[bytes, None]:
+    async def _stream(
+        self, address: str, request: speech_pb2.SynthesizeRequest, rendition: Rendition
+    ) -> AsyncGenerator[bytes, None]:
         in_flight = metrics.tts_worker_outstanding.labels(address)
         with self.pool.balancer.asked(address), in_flight.track_inprogress():
             call = self.pool.synthesize(address, request)
-            audio = ClauseAudio(len(request.text), self.sample_rate, request.skip_samples * BYTES_PER_SAMPLE)
+            audio = ClauseAudio(
+                len(request.text),
+                self.sample_rate,
+                skipped=request.skip_samples * BYTES_PER_SAMPLE,
+                needed_in=request.needed_in_seconds,
+            )
             try:
                 while True:
                     asked_at = time.monotonic()
@@ -148,6 +174,8 @@ class TtsProcessor:
                     if chunk is grpc.aio.EOF:
                         return
                     audio.take(chunk.pcm, time.monotonic() - asked_at)
+                    if chunk.HasField("progress"):
+                        rendition.take(chunk.progress, request.skip_samples)
                     yield chunk.pcm
             except TimeoutError:
                 raise TtsError("timeout", "the worker gave no audio in time") from None
@@ -177,10 +205,16 @@ class TtsSession:
         return self._processor.sample_rate
 
     def synthesize(
-        self, text: str, voice: str = "", speed: float = 1.0, skip_samples: int = 0
+        self,
+        text: str,
+        voice: str = "",
+        speed: float = 1.0,
+        skip_samples: int = 0,
+        needed_at: float = 0.0,
+        rendition: Rendition | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """As `TtsProcessor.synthesize`."""
-        return self._processor.synthesize(text, voice, speed, self._call, skip_samples)
+        return self._processor.synthesize(text, voice, speed, self._call, skip_samples, needed_at, rendition)
 
 
 def _aloud(text: str) -> str:
@@ -189,6 +223,13 @@ def _aloud(text: str) -> str:
         metrics.transliterated_clauses.inc()
         log.info("clause_transliterated", characters=len(text))
     return spoken_form(text)
+
+
+def _note_lateness(seconds: float) -> None:
+    """A clause's first audio came so long after it was needed; less than 0: it was in time."""
+    metrics.clause_lateness_seconds.observe(max(0.0, seconds))
+    if seconds > 0.0:
+        metrics.late_clauses.inc()
 
 
 def _tts_error(error: grpc.aio.AioRpcError) -> TtsError:

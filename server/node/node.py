@@ -7,6 +7,7 @@ import asyncio
 import gc
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Self
 import structlog
 
 from server.access.admission import Admission
+from server.access.call_capacity import TalkShare, calls_for
 from server.access.key_secret import follow_keys
 from server.addresses import without_secrets
 from server.errors import VoicefleetError, first_of
@@ -192,13 +194,17 @@ class Node:
             self._parts["stt"] = PartState(serving, self._settings.stt_address)
 
     async def _follow_capacity(self, tts: TtsProcessor) -> None:
-        """Take no more calls than can be answered aloud."""
-        most = self._settings.max_sessions
-        async for streams in tts.pool.capacities():
-            limit = most if streams is None else min(most, streams)
+        """Take no more calls than can be answered aloud. Looks whenever a worker was checked: every few seconds."""
+        most, share = self._settings.max_sessions, TalkShare()
+        while True:
+            share.observe(time.monotonic(), self.admission.active, tts.spoken_seconds)
+            metrics.agent_talk_ratio.set(share.ratio)
+            streams = tts.pool.balancer.capacity
+            limit = most if streams is None else min(most, calls_for(streams, share.ratio))
             if limit != self.admission.limit:
-                log.info("capacity_changed", sessions=limit, streams=streams)
+                log.info("capacity_changed", sessions=limit, streams=streams, agents_talk=share.ratio)
                 self.admission.resize(limit)
+            await tts.pool.changed.wait()
 
 
 def _pool_state(workers: Mapping[str, bool]) -> PartState:

@@ -40,6 +40,11 @@ sessions_utilization = Gauge(
     "Active calls over capacity, 0 to 1: what the fleet scales on.",
     registry=REGISTRY,
 )
+agent_talk_ratio = Gauge(
+    "voice_agent_talk_ratio",
+    "Speech made for a second of a call, lately; the node takes the more calls for each stream the lower it is.",
+    registry=REGISTRY,
+)
 sessions_total = Counter("voice_sessions", "Calls accepted since the node started.", registry=REGISTRY)
 session_seconds = Histogram("voice_session_seconds", "How long calls last.", buckets=_CALL_SECONDS, registry=REGISTRY)
 handshakes_refused = _counter(
@@ -118,6 +123,16 @@ audio_underruns = Counter(
     "voice_audio_underruns",
     "Times that a caller's playback ran out of audio in the middle of an answer.",
     registry=REGISTRY,
+)
+clause_lateness_seconds = Histogram(
+    "voice_clause_lateness_seconds",
+    "How long after the caller's playout needed it a clause's first audio came; 0 where it came in time: before the "
+    "end of what was heard, or half a second after it was asked for.",
+    buckets=(0.0, *_TURN_SECONDS),
+    registry=REGISTRY,
+)
+late_clauses = Counter(
+    "voice_late_clauses", "Clauses whose first audio came after the caller's playout needed it.", registry=REGISTRY
 )
 frame_lateness_seconds = Histogram(
     "voice_frame_lateness_seconds",

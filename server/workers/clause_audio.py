@@ -29,11 +29,15 @@ class ImpossibleAudio(VoicefleetError):
 
 @dataclass(slots=True)
 class ClauseAudio:
-    """What has come of a clause of so many `characters`, of which `skipped` bytes came from another worker."""
+    """What has come of a clause of so many `characters`, of which `skipped` bytes came from another worker.
+
+    It was asked for `needed_in` seconds before the first of it was needed: until then others may come first.
+    """
 
     characters: int
     sample_rate: int
     skipped: int = 0
+    needed_in: float = 0.0
     _heard: int = 0
     _waited: float = 0.0
 
@@ -41,7 +45,9 @@ class ClauseAudio:
     def patience(self) -> float:
         """Seconds that the next chunk may take."""
         heard = self._heard / BYTES_PER_SAMPLE / self.sample_rate
-        return min(LONGEST_GAP_SECONDS, max(0.0, LONGEST_GAP_SECONDS + _SLOWEST * heard - self._waited))
+        gap = LONGEST_GAP_SECONDS if self._heard else LONGEST_GAP_SECONDS + self.needed_in
+        left = LONGEST_GAP_SECONDS + self.needed_in + _SLOWEST * heard - self._waited
+        return min(gap, max(0.0, left))
 
     def take(self, pcm: bytes, waited: float) -> None:
         """The next chunk came, after `waited` seconds. Raises `ImpossibleAudio`."""

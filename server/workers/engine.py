@@ -6,6 +6,9 @@ from typing import Protocol
 
 from server.errors import VoicefleetError
 
+FIRST_AUDIO_SECONDS = 0.5
+"""No audio is late that comes so soon after it was asked for, whatever the caller's playout needed."""
+
 
 class UnknownVoice(VoicefleetError):
     """The engine has no voice of that name."""
@@ -16,6 +19,10 @@ class UnknownVoice(VoicefleetError):
 
 class Unspeakable(VoicefleetError):
     """The text holds nothing that can be said aloud."""
+
+
+class UnusableProgress(VoicefleetError):
+    """Nothing can go on from there: it is not of this text, or not of this engine."""
 
 
 class EngineBusy(VoicefleetError):
@@ -51,6 +58,23 @@ class Voice:
     is_default: bool = False
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far an engine has come with a text, for another to go on with the very same audio.
+
+    The engine keeps it up to date, if what it draws depends on what else it speaks; others leave it as it is.
+    """
+
+    piece: int = 0
+    """Of the pieces in which the engine says the text, the one that is being said."""
+    samples: int = 0
+    """Of the text's audio that come before that piece."""
+    tokens: Sequence[int] = ()
+    """Drawn for it so far, as the engine numbers them."""
+    heard: int = 0
+    """Samples of the text's audio that the caller has, and needs no more."""
+
+
 class TtsEngine(Protocol):
     """A text-to-speech engine. It is driven from one event loop and computes elsewhere (a thread, a GPU stream)."""
 
@@ -61,13 +85,17 @@ class TtsEngine(Protocol):
         """Every voice that can be asked for."""
         ...
 
-    def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+    def synthesize(
+        self, text: str, voice: str, speed: float, needed_in: float = 0.0, progress: Progress | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Speak `text`: chunks of 16-bit little-endian mono PCM at `sample_rate`, without silence at either end.
 
-        Closing the generator frees the engine's slot within a step. The same text, voice and speed give the same
-        samples every time, so that a retry can go on where the first try broke off. An empty `voice` is the
-        engine's default. Raises `UnknownVoice`, `Unspeakable`, `EngineBusy` or `EngineFailed`; anything else that it
-        raises is taken for the fault of this text.
+        Closing the generator frees the engine's slot within a step. The audio begins with the piece that `progress`
+        tells of. The same text, voice, speed and progress give the same samples every time, so that a retry can go on
+        where the first try broke off. An empty `voice` is the engine's default. The caller's playout needs the first
+        sample in `needed_in` seconds; 0: the caller hears nothing, and waits. Raises `UnknownVoice`, `Unspeakable`,
+        `UnusableProgress`, `EngineBusy` or `EngineFailed`; anything else that it raises is taken for the fault of this
+        text.
         """
         ...
 

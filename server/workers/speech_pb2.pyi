@@ -47,24 +47,40 @@ class ListLanguagesReply(_message.Message):
     def __init__(self, languages: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SynthesizeRequest(_message.Message):
-    __slots__ = ("text", "voice", "speed", "skip_samples", "call")
+    __slots__ = ("text", "voice", "speed", "skip_samples", "call", "needed_in_seconds", "progress")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     VOICE_FIELD_NUMBER: _ClassVar[int]
     SPEED_FIELD_NUMBER: _ClassVar[int]
     SKIP_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
+    NEEDED_IN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     text: str
     voice: str
     speed: float
     skip_samples: int
     call: str
-    def __init__(self, text: _Optional[str] = ..., voice: _Optional[str] = ..., speed: _Optional[float] = ..., skip_samples: _Optional[int] = ..., call: _Optional[str] = ...) -> None: ...
+    needed_in_seconds: float
+    progress: Progress
+    def __init__(self, text: _Optional[str] = ..., voice: _Optional[str] = ..., speed: _Optional[float] = ..., skip_samples: _Optional[int] = ..., call: _Optional[str] = ..., needed_in_seconds: _Optional[float] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
 
 class AudioChunk(_message.Message):
-    __slots__ = ("pcm",)
+    __slots__ = ("pcm", "progress")
     PCM_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     pcm: bytes
-    def __init__(self, pcm: _Optional[bytes] = ...) -> None: ...
+    progress: Progress
+    def __init__(self, pcm: _Optional[bytes] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("piece", "samples", "tokens")
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    piece: int
+    samples: int
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, piece: _Optional[int] = ..., samples: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListVoicesRequest(_message.Message):
     __slots__ = ()

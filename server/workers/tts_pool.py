@@ -5,7 +5,7 @@ It speaks nothing and chooses none; `TtsProcessor` and `Balancer` do.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Self
@@ -102,15 +102,6 @@ class TtsPool:
     def changed(self) -> asyncio.Event:
         """Set after the next check of any worker; then there is a new one."""
         return self._changed
-
-    async def capacities(self) -> AsyncIterator[int | None]:
-        """Streams that the serving workers speak at once, now and whenever that changes; None: not all know theirs."""
-        told: int | None = -1
-        while True:
-            if self.balancer.capacity != told:
-                told = self.balancer.capacity
-                yield told
-            await self.changed.wait()
 
     def synthesize(
         self, address: str, request: speech_pb2.SynthesizeRequest

@@ -15,13 +15,23 @@ from server.models.catalogue import TTS_MODELS
 from server.models.store import ModelStore
 from server.settings.settings import Settings
 from server.workers import speech_pb2, speech_pb2_grpc
-from server.workers.engine import EngineBusy, EngineFailed, EngineMissing, TtsEngine, UnknownVoice, Unspeakable
+from server.workers.engine import (
+    EngineBusy,
+    EngineFailed,
+    EngineMissing,
+    Progress,
+    TtsEngine,
+    UnknownVoice,
+    Unspeakable,
+    UnusableProgress,
+)
 from server.workers.engines.hibari import HibariEngine
 from server.workers.preflight import check_tts
 from server.workers.serving import THREADS, Access, in_own_thread, main, serve
 
 _BYTES_PER_SAMPLE = 2
 _STREAMS_PER_CALL = 2  # one that ends and one that begins
+_EARLIEST_SECONDS = 60.0  # before its audio is needed
 
 log = structlog.get_logger(__name__)
 
@@ -39,16 +49,24 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
         context: "grpc.aio.ServicerContext[speech_pb2.SynthesizeRequest, speech_pb2.AudioChunk]",
     ) -> AsyncIterator[speech_pb2.AudioChunk]:
         """Text in, audio out; leaving early closes the engine's generator, which frees its slot."""
-        skip = request.skip_samples * _BYTES_PER_SAMPLE
+        if not 0.0 <= request.needed_in_seconds <= _EARLIEST_SECONDS:
+            takes = f"needed_in_seconds: got {request.needed_in_seconds}; takes 0 to {_EARLIEST_SECONDS}"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, takes)
+        told = request.progress
+        if told.samples > request.skip_samples:
+            begins = f"progress: got a piece that begins after {told.samples} samples; takes {request.skip_samples}"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, begins)
+        progress = Progress(told.piece, told.samples, tuple(told.tokens), heard=request.skip_samples)
+        skip = (request.skip_samples - told.samples) * _BYTES_PER_SAMPLE
         try:
-            async with aclosing(self._speech(request)) as chunks:
+            async with aclosing(self._speech(request, progress)) as chunks:
                 async for pcm in chunks:
                     if len(pcm) > skip:
-                        yield speech_pb2.AudioChunk(pcm=pcm[skip:])
+                        yield speech_pb2.AudioChunk(pcm=pcm[skip:], progress=_told(progress))
                     skip = max(0, skip - len(pcm))
         except Unspeakable:
             return
-        except UnknownVoice as error:
+        except (UnknownVoice, UnusableProgress) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except EngineBusy as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
@@ -58,13 +76,16 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
             log.error("clause_failed", error=type(error).__name__)  # noqa: TRY400  # a traceback may hold words
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the engine can't say this text")
 
-    async def _speech(self, request: speech_pb2.SynthesizeRequest) -> AsyncGenerator[bytes, None]:
+    async def _speech(self, request: speech_pb2.SynthesizeRequest, progress: Progress) -> AsyncGenerator[bytes, None]:
         """What the engine says. Raises what it does, and `EngineBusy` where the call has its share already."""
         if request.call and self._streams[request.call] >= _STREAMS_PER_CALL:
             raise EngineBusy(f"{_STREAMS_PER_CALL} clauses are spoken for this call already")
         self._streams[request.call] += 1
         try:
-            async with aclosing(self._engine.synthesize(request.text, request.voice, request.speed or 1.0)) as chunks:
+            speech = self._engine.synthesize(
+                request.text, request.voice, request.speed or 1.0, request.needed_in_seconds, progress
+            )
+            async with aclosing(speech) as chunks:
                 async for pcm in chunks:
                     yield pcm
         finally:
@@ -91,6 +112,13 @@ class TextToSpeech(speech_pb2_grpc.TextToSpeechServicer):
                 for voice in self._engine.voices()
             ],
         )
+
+
+def _told(progress: Progress) -> speech_pb2.Progress | None:
+    """None of an engine that keeps none."""
+    if not progress.tokens:
+        return None
+    return speech_pb2.Progress(piece=progress.piece, samples=progress.samples, tokens=progress.tokens)
 
 
 def load_engine(settings: Settings) -> TtsEngine:

@@ -129,7 +129,7 @@ async def test_one_too_many_is_refused_until_another_is_interrupted(worker: _Wor
     begun = [(await call.read()).pcm for call in calls]
     code, details = await _refused(worker, _SHORT)
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert details == f"{STREAMS} streams are all that can be spoken in time now"
+    assert details == f"{STREAMS} streams are all that the device has memory for"
 
     calls[0].cancel()
     async with TtsProcessor(worker.address) as tts:  # which asks again for a while

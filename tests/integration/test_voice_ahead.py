@@ -90,6 +90,19 @@ async def test_the_answer_is_spoken_before_the_turn_is_over_and_leaves_when_it_i
         assert node.metric("voice_speculations_total", outcome="used") == 1
 
 
+async def test_the_next_sentence_is_asked_for_while_one_is_heard_with_when_it_is_needed(answers: OpenAiStandin) -> None:
+    answers.answer = lambda _: "We are open from nine to five. On Sundays we are closed."
+    with node_with(speaks, answers) as (node, voice):
+        async with live_call(node.websocket) as call:
+            await asked(call)
+            await call.say(b"", TURN_END_SECONDS)
+            assert (await call.until("response.done"))["response"]["status"] == "completed"
+        first, second = (request for request in voice.requests[-2:])
+        assert (first.needed_in_seconds, second.text) == (0.0, "On Sundays we are closed.")
+        assert 0.0 < second.needed_in_seconds <= 1.0  # of the second that the first takes
+        assert node.metric("voice_clause_lateness_seconds_count") >= 2
+
+
 async def test_a_caller_who_goes_on_silences_it_before_anybody_sees_anything(opening_hours: OpenAiStandin) -> None:
     with node_with(never_ends, opening_hours) as (node, voice):
         async with live_call(node.websocket) as call:

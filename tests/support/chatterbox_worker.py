@@ -39,7 +39,7 @@ class Room(Capacity):
     def __init__(self, streams: int) -> None:
         super().__init__(Costs({1: 0.0}, 0.0, 0.0), streams)
 
-    def ran_dry(self, active: int, now: float) -> None:
+    def was_late(self, now: float) -> None:
         """They may."""
 
 

@@ -9,7 +9,7 @@ import grpc
 from server.workers import speech_pb2, speech_pb2_grpc
 from tests.support.grpc_standin import serving
 
-Script = Callable[[int, grpc.aio.ServicerContext], AsyncIterator[bytes]]
+Script = Callable[[int, grpc.aio.ServicerContext], AsyncIterator[bytes] | AsyncIterator[speech_pb2.AudioChunk]]
 
 
 class ScriptedVoice(speech_pb2_grpc.TextToSpeechServicer):
@@ -28,8 +28,8 @@ class ScriptedVoice(speech_pb2_grpc.TextToSpeechServicer):
     ) -> AsyncIterator[speech_pb2.AudioChunk]:
         self.requests.append(request)
         try:
-            async for pcm in self._script(len(self.requests) - 1, context):
-                yield speech_pb2.AudioChunk(pcm=pcm)
+            async for said in self._script(len(self.requests) - 1, context):
+                yield speech_pb2.AudioChunk(pcm=said) if isinstance(said, bytes) else said
         finally:
             self.left.set()
 

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 
 from server.workers import speech_pb2, speech_pb2_grpc
-from server.workers.engine import Voice
+from server.workers.engine import Progress, Voice
 from server.workers.serving import serve
 from server.workers.stt_worker import MAX_MESSAGE_BYTES
 from server.workers.tts_worker import TextToSpeech
@@ -37,7 +37,9 @@ class ToneEngine:
     def voices(self) -> Sequence[Voice]:
         return (Voice("tone", "en", "a tone of 220 Hz", is_default=True),)
 
-    async def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+    async def synthesize(
+        self, text: str, voice: str, speed: float, needed_in: float = 0.0, progress: Progress | None = None
+    ) -> AsyncGenerator[bytes, None]:
         if BREAKS_THE_RULES in text:
             yield bytes(1)
         samples = np.arange(round(len(text) * SECONDS_PER_CHARACTER / speed * _SAMPLE_RATE))

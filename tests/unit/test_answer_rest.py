@@ -1,20 +1,20 @@
 """What is said again, and from where, of an answer that was broken off."""
 
-from collections.abc import AsyncGenerator
+from typing import cast
 
 import pytest
 
 from server.answer_rest import Said, unheard
 from server.conversation.commands import GoesOn
+from server.speech_ahead import SpeechAhead
 from server.thinking import Clause, Rest
+from server.workers.rendition import Rendition
 
-
-async def _silence() -> AsyncGenerator[bytes, None]:
-    yield b""
+_RENDITION = Rendition()
 
 
 def _clause(text: str, voiced: str = "", skipped: float = 0.0) -> Clause:
-    return Clause(text, _silence(), voiced or text, skipped)
+    return Clause(text, cast(SpeechAhead, None), voiced or text, _RENDITION, skipped)  # its audio is nobody's business
 
 
 _SAID = [Said(_clause("We are open."), 0.0), Said(_clause("Come in soon."), 1.2), Said(_clause("Bye."), 2.4)]
@@ -39,4 +39,4 @@ def test_the_rest(heard: float, kept: str, rest: list[tuple[str, float]]) -> Non
 
 def test_what_is_a_rest_already_goes_on_where_that_was_broken_off() -> None:
     said = [Said(_clause("in soon.", voiced="Come in soon.", skipped=0.4), 0.0)]
-    assert list(unheard(said, GoesOn("resp", 0.25, "in"))) == [Rest("soon.", "Come in soon.", 0.65)]
+    assert list(unheard(said, GoesOn("resp", 0.25, "in"))) == [Rest("soon.", "Come in soon.", _RENDITION, 0.65)]

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 from torch import Tensor
 
-from server.workers.engine import EngineBusy, EngineFailed, UnknownVoice, Unspeakable, Voice
+from server.workers.engine import EngineBusy, EngineFailed, Progress, UnknownVoice, Unspeakable, UnusableProgress, Voice
 from server.workers.engines.chatterbox import engine as engine_module
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core
@@ -52,10 +52,10 @@ class Device(WindowedFlow):
         return super().render(hops)
 
 
-def made(device: Device, streams: int = 4) -> ChatterboxEngine:
+def made(device: Device, rows: int = 4) -> ChatterboxEngine:
     checkpoint = small_checkpoint()
-    core = Core(checkpoint, device, 4, 256, None)
-    return ChatterboxEngine(core, checkpoint.tokenize, OneVoice(), token_cap=len, capacity=lambda *_: Room(streams))
+    core = Core(checkpoint, device, rows, 256, None)
+    return ChatterboxEngine(core, checkpoint.tokenize, OneVoice(), token_cap=len, capacity=lambda *_: Room(1))
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def engine() -> Iterator[ChatterboxEngine]:
 
 
 @asynccontextmanager
-async def running(device: Device, streams: int = 4) -> AsyncIterator[ChatterboxEngine]:
-    engine = made(device, streams)
+async def running(device: Device, rows: int = 4) -> AsyncIterator[ChatterboxEngine]:
+    engine = made(device, rows)
     await engine.warm_up()
     try:
         yield engine
@@ -113,9 +113,9 @@ async def test_what_cannot_be_spoken_is_refused_by_name(engine: ChatterboxEngine
     assert await all_of(engine, "Still there, all of it.", "sam")
 
 
-async def test_a_stream_too_many_is_refused_and_those_there_are_go_on() -> None:
-    async with running(Device(), streams=2) as engine:
-        assert engine.streams() == 2
+async def test_a_stream_is_refused_where_no_row_is_left_however_many_can_be_in_time() -> None:
+    async with running(Device(), rows=2) as engine:
+        assert engine.streams() == 1
         async with aclosing(engine.synthesize("One of the two that there are.", "", 1.0)) as one:
             await anext(one)
             async with aclosing(engine.synthesize("Two of the two that there are.", "", 1.0)) as two:
@@ -124,6 +124,35 @@ async def test_a_stream_too_many_is_refused_and_those_there_are_go_on() -> None:
                     await all_of(engine, "Three is one too many.")
                 assert [pcm async for pcm in two]
             assert await all_of(engine, "Now there is room for it.")
+
+
+@pytest.mark.parametrize("chunks", [1, 3, 4])  # in a piece, after the pause, in the next piece
+async def test_another_engine_goes_on_where_one_broke_off(engine: ChatterboxEngine, chunks: int) -> None:
+    text = "This is the first sentence. And this is the second one."
+    whole, progress, heard = await all_of(engine, text), Progress(), b""
+    async with aclosing(engine.synthesize(text, "", 1.0, progress=progress)) as audio:
+        for _ in range(chunks):
+            heard += await anext(audio)
+    told = Progress(progress.piece, progress.samples, progress.tokens, heard=len(heard) // 2)
+    skipped = len(heard) - 2 * told.samples  # before the engine goes on
+    rest = b"".join([pcm async for pcm in engine.synthesize(text, "", 1.0, progress=told)])
+    assert len(progress.tokens) > 0
+    assert heard + rest[skipped:] == whole
+
+
+@pytest.mark.parametrize(
+    ("progress", "message"),
+    [
+        (Progress(piece=1), "piece: got 1; the text has 1"),
+        (Progress(tokens=[1] * 30), "tokens: got 30 up to 1; takes 25 up to 6562"),
+        (Progress(tokens=[6563]), "tokens: got 1 up to 6563; takes 25 up to 6562"),
+    ],
+)
+async def test_a_progress_of_another_text_is_refused(
+    engine: ChatterboxEngine, progress: Progress, message: str
+) -> None:
+    with pytest.raises(UnusableProgress, match=message):
+        await anext(engine.synthesize("Twenty-five letters here.", "", 1.0, progress=progress))
 
 
 async def test_leaving_early_frees_the_place_and_the_row(engine: ChatterboxEngine) -> None:

@@ -220,26 +220,18 @@ class TestCapacity:
         assert self.COSTS.sustainable(16) == 16
         assert Costs({1: 1.0}, 1.0, 1.0).sustainable(8) == 1, "one is always tried"
 
-    def test_refuses_beyond_the_limit_and_when_too_many_start_at_once(self) -> None:
+    def test_shrinks_when_audio_is_late_and_grows_back_slowly(self) -> None:
         capacity = Capacity(self.COSTS, rows=64)
 
-        assert capacity.admits(active=59, starting=0)
-        assert not capacity.admits(active=60, starting=0)
-        assert capacity.admits(active=50, starting=49)
-        assert not capacity.admits(active=50, starting=50)
-
-    def test_shrinks_when_streams_run_dry_and_grows_back_slowly(self) -> None:
-        capacity = Capacity(self.COSTS, rows=64)
-
-        capacity.ran_dry(active=50, now=100.0)
-        capacity.ran_dry(active=50, now=100.5)  # of the same trouble
-        assert capacity.limit == 45
+        capacity.was_late(now=100.0)
+        capacity.was_late(now=100.5)  # of the same trouble
+        assert capacity.limit == 54
         for second in range(101, 400):
             capacity.went_well(now=float(second))
         assert capacity.limit == 60
 
     def test_a_device_too_slow_for_one_stream_speaks_it_all_the_same(self) -> None:
         capacity = Capacity(Costs({1: 0.5}, 5.0, 9.0), rows=8)
-        assert capacity.admits(active=0, starting=0)
-        capacity.ran_dry(active=1, now=10.0)
+        assert capacity.limit == 1
+        capacity.was_late(now=10.0)
         assert capacity.limit == 1

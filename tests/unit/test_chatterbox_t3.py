@@ -172,7 +172,7 @@ def test_no_step_makes_the_host_wait_for_the_device(checkpoint: Checkpoint, voic
     prefix = decoder.prefix(voices[0])
     with no_waiting():
         for row in range(2):
-            decoder.join(row, prefix, [1, 2, 3], Sampling(seed=row))
+            decoder.join(row, prefix, [1, 2, 3], Sampling(seed=row), drawn=[4, 5] * row)
         decoder.step(2)
         decoder.swap(0, 1)
         decoder.step(1)

@@ -35,6 +35,13 @@ def test_what_another_worker_has_said_counts() -> None:
         audio.take(b"\0\0", waited=0.0)
 
 
+def test_what_is_asked_for_early_may_come_later_and_its_gaps_are_no_longer() -> None:
+    audio = ClauseAudio(characters=15, sample_rate=_RATE, needed_in=4.0)
+    assert audio.patience == LONGEST_GAP_SECONDS + 4.0
+    audio.take(_SECOND, waited=8.0)
+    assert audio.patience == LONGEST_GAP_SECONDS
+
+
 def test_a_trickle_is_not_waited_for_as_long_as_it_lasts() -> None:
     """A sample every four seconds: no gap is too long, and the clause would take days."""
     audio = ClauseAudio(characters=15, sample_rate=_RATE)

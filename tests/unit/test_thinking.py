@@ -1,7 +1,7 @@
 """What model and voice do before anybody takes it: the first clause is spoken ahead, and goes where the answer goes."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,9 +17,9 @@ from server.llm.interface import ChatRequest, Finished, LlmError, TextDelta, Too
 from server.llm_processor import LlmProcessor
 from server.observability.metrics import REGISTRY
 from server.observability.waterfall import Waterfall
-from server.speech_ahead import SpeechAhead
-from server.thinking import Clause, Thinking
+from server.thinking import Clause, Rest, Thinking
 from server.tts_processor import TtsError, TtsProcessor
+from server.workers.speech_pb2 import AudioChunk, Progress
 from tests.support.scripted_model import ScriptedModel
 from tests.support.scripted_voice import Script, ScriptedVoice, served
 
@@ -86,13 +86,14 @@ async def _heard(clause: Clause) -> bytes:
     return b"".join([pcm async for pcm in clause.audio])
 
 
-async def test_the_first_clause_is_spoken_before_anybody_takes_it_and_the_next_when_somebody_listens() -> None:
+async def test_the_first_clause_is_spoken_before_anybody_takes_it_and_the_next_once_somebody_listens() -> None:
     async with _thinking() as parts:
         parts.model.write(TextDelta("It is sunny today. It will rain tomorrow. And "))
         await _until(lambda: parts.spoken and parts.thinking.pieces.qsize() == 2)
         first, second = await parts.clause(), await parts.clause()
-        assert await _heard(first) == _SECOND
         assert parts.spoken == ["It is sunny today."]
+        assert await _heard(first) == _SECOND
+        await _until(lambda: len(parts.spoken) == 2)
         assert await _heard(second) == _SECOND
         assert parts.spoken == ["It is sunny today.", "It will rain tomorrow."]
         assert {(request.voice, request.speed) for request in parts.voice.requests} == {("bert", 1.25)}
@@ -117,6 +118,28 @@ async def test_words_that_are_taken_back_are_not_spoken_and_those_after_them_are
         assert [clause.text for clause in clauses] == ["Good morning.", "How are you?"]
         assert await _heard(clauses[0]) == 2 * _SECOND
         assert parts.spoken == ["I should greet them.", "Good morning."]
+
+
+async def test_what_was_broken_off_goes_on_as_it_was_drawn_and_what_follows_is_asked_for_after_it() -> None:
+    drawn = Progress(tokens=[7, 8, 9])
+
+    async def draws(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[AudioChunk]:
+        yield AudioChunk(pcm=_SECOND, progress=drawn)
+        if attempt == 0:
+            await asyncio.Event().wait()
+
+    async with _thinking(draws) as parts:
+        parts.model.write(TextDelta("It is sunny today. It will rain tomorrow. And "))
+        broken_off = await parts.clause()
+        await anext(broken_off.audio)
+        await _until(lambda: parts.thinking.pieces.qsize() == 1)
+        rest = Rest("today.", broken_off.voiced, broken_off.rendition, skipped=0.5)
+        parts.thinking.go_on([rest], None, Waterfall(0.0))
+        await parts.voice.left.wait()
+        assert [await _heard(await parts.clause()) for _ in range(2)] == [_SECOND] * 2
+        _, again, after = parts.voice.requests
+        assert (again.skip_samples, again.progress, again.needed_in_seconds) == (12_000, drawn, 0.0)
+        assert (after.text, after.skip_samples) == ("It will rain tomorrow.", 0)
 
 
 async def test_what_is_being_heard_can_not_be_taken_back() -> None:
@@ -153,29 +176,6 @@ async def test_what_is_to_be_read_asks_no_voice() -> None:
         pieces = [await parts.thinking.pieces.get() for _ in range(3)]
         assert pieces == [TextDelta("It is sunny today."), TextDelta(" It will rain."), Finished("stop")]
         assert parts.spoken == []
-
-
-async def test_only_so_many_seconds_are_held() -> None:
-    made = 0
-
-    async def endless() -> AsyncGenerator[bytes, None]:
-        nonlocal made
-        while True:
-            made += 1
-            yield bytes(200)
-
-    async def settle() -> None:
-        for _ in range(30):
-            await asyncio.sleep(0)
-
-    async with asyncio.TaskGroup() as tasks:
-        ahead = SpeechAhead(tasks, endless(), sample_rate=100)
-        await settle()
-        assert (made, ahead.seconds) == (6, 6.0)
-        await anext(ahead)
-        await settle()
-        assert made == 7
-        await ahead.aclose()
 
 
 # --- what becomes of an answer that was begun before the turn was over

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import grpc
 import pytest
 
+from server import tts_processor
 from server.observability import metrics
 from server.tts_processor import TtsError, TtsProcessor
-from server.workers import balancing, clause_audio, tts_pool
+from server.workers import balancing, clause_audio, speech_pb2, tts_pool
+from server.workers.rendition import Rendition
 from tests.support.scripted_voice import Script, ScriptedVoice, served
 
 _SPEECH = bytes(range(200)) * 10
@@ -99,6 +102,35 @@ async def test_a_sentence_goes_on_where_the_worker_died() -> None:
         assert await _say(processor) == _SPEECH
     assert [request.skip_samples for request in worker.requests] == [0, 400]
     assert _retries() == before + 1
+
+
+async def test_what_the_worker_that_died_had_drawn_is_handed_to_the_next() -> None:
+    told = [speech_pb2.Progress(piece=0, tokens=[5, 6]), speech_pb2.Progress(piece=1, samples=200, tokens=[7])]
+
+    async def dies_once(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[speech_pb2.AudioChunk]:
+        for pcm, progress in zip(_CHUNKS[2 * attempt :], told, strict=False):
+            yield speech_pb2.AudioChunk(pcm=pcm, progress=progress)
+        if attempt == 0:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    async with _connected(dies_once) as (processor, worker):
+        rendition = Rendition()
+        chunks = processor.synthesize("Hello.", rendition=rendition)
+        assert b"".join([pcm async for pcm in chunks]) == _SPEECH[: 4 * 400]
+        assert [request.progress for request in worker.requests] == [speech_pb2.Progress(), told[1]]
+        again = processor.synthesize("Hello.", skip_samples=150, rendition=rendition)  # where a caller broke in
+        await anext(again)
+        await again.aclose()
+        assert worker.requests[2].progress == told[0]
+
+
+async def test_a_worker_whose_pieces_are_of_another_clause_is_left() -> None:
+    async def lies(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[speech_pb2.AudioChunk]:
+        yield speech_pb2.AudioChunk(pcm=_SPEECH, progress=speech_pb2.Progress(samples=10**9 * (1 - attempt)))
+
+    async with _connected(lies) as (processor, worker):
+        assert await _say(processor) == _SPEECH
+    assert len(worker.requests) == 2
 
 
 async def test_a_worker_that_dies_twice_is_an_error() -> None:
@@ -371,17 +403,45 @@ async def test_where_no_worker_serves_the_error_says_of_each_why(monkeypatch: py
     assert raised.value.failure == "unavailable"
 
 
-async def test_capacity_is_told_at_each_change() -> None:
+def _clauses() -> tuple[float, float, float]:
+    """Spoken, of those in time, and late."""
+    sample = metrics.REGISTRY.get_sample_value
+    return (
+        sample("voice_clause_lateness_seconds_count") or 0.0,
+        sample("voice_clause_lateness_seconds_bucket", {"le": "0.0"}) or 0.0,
+        sample("voice_late_clauses_total") or 0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("needed_in", "patience", "in_time"),
+    [(60.0, -90.0, True), (60.0, -30.0, True), (0.0, 60.0, True), (-30.0, 60.0, True), (0.0, -30.0, False)],
+)
+async def test_a_clause_is_late_if_it_comes_after_it_was_needed_and_not_soon_after_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, needed_in: float, patience: float, in_time: bool
+) -> None:
+    monkeypatch.setattr(tts_processor, "FIRST_AUDIO_SECONDS", patience)
+    before = _clauses()
+    async with _connected(_well) as (processor, worker):
+        chunks = processor.synthesize("Hello.", needed_at=time.monotonic() + needed_in)
+        assert b"".join([pcm async for pcm in chunks]) == _SPEECH
+    assert [now - then for now, then in zip(_clauses(), before, strict=True)] == [1, in_time, not in_time]
+    assert processor.spoken_seconds == len(_SPEECH) / 48_000
+    if needed_in > 0:
+        assert 30.0 < worker.requests[0].needed_in_seconds <= needed_in
+    else:
+        assert worker.requests[0].needed_in_seconds == 0.0
+
+
+async def test_the_streams_of_all_workers_are_known_if_each_says_how_many() -> None:
     first, second = ScriptedVoice(_well), ScriptedVoice(_well)
     first.streams = 3
     async with _two(first, second) as processor:
-        capacities = processor.pool.capacities()
-        assert await anext(capacities) is None
+        assert processor.pool.balancer.capacity is None
         second.streams = 4
-        async with asyncio.timeout(5):
-            assert await anext(capacities) == 7
-            first.streams = 0
-            assert await anext(capacities) is None
+        await _until(lambda: processor.pool.balancer.capacity == 7)
+        first.streams = 0
+        await _until(lambda: processor.pool.balancer.capacity is None)
 
 
 class _Reading:

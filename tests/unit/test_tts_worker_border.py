@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from server.workers import speech_pb2, speech_pb2_grpc
-from server.workers.engine import EngineBusy, EngineFailed, Unspeakable
+from server.workers.engine import EngineBusy, EngineFailed, Progress, Unspeakable, UnusableProgress
 from server.workers.tts_worker import TextToSpeech
 from tests.support.grpc_standin import serving
 from tests.support.speech_workers import ToneEngine
@@ -25,7 +25,9 @@ class _Engine(ToneEngine):
         self._before = before
         self.speaking = 0
 
-    async def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+    async def synthesize(
+        self, text: str, voice: str, speed: float, needed_in: float = 0.0, progress: Progress | None = None
+    ) -> AsyncGenerator[bytes, None]:
         self.speaking += 1
         try:
             if self._before:
@@ -40,7 +42,7 @@ class _Engine(ToneEngine):
 
 
 @asynccontextmanager
-async def _served(engine: _Engine) -> AsyncIterator[speech_pb2_grpc.TextToSpeechStub]:
+async def _served(engine: ToneEngine) -> AsyncIterator[speech_pb2_grpc.TextToSpeechStub]:
     def register(server: grpc.aio.Server) -> None:
         speech_pb2_grpc.add_TextToSpeechServicer_to_server(TextToSpeech(engine), server)  # type: ignore[no-untyped-call] # generated
 
@@ -76,6 +78,66 @@ async def test_what_an_engine_raises_is_typed_and_its_words_go_nowhere(
 async def test_what_is_unspeakable_ends_without_audio_and_without_an_error() -> None:
     async with _served(_Engine(Unspeakable("no word"))) as stub:
         assert [chunk async for chunk in stub.Synthesize(speech_pb2.SynthesizeRequest(text="..."))] == []
+
+
+@pytest.mark.parametrize("seconds", [-0.1, 60.1, float("nan"), float("inf")])
+async def test_a_time_that_no_clause_is_needed_in_is_refused_with_what_is_taken(seconds: float) -> None:
+    async with _served(_Engine()) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.Synthesize(speech_pb2.SynthesizeRequest(text="Hello.", needed_in_seconds=seconds)).read()
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == f"needed_in_seconds: got {seconds}; takes 0 to 60.0"
+
+
+class _TwoPieces(ToneEngine):
+    """Says ten samples of each piece, and what it drew for them."""
+
+    async def synthesize(
+        self, text: str, voice: str, speed: float, needed_in: float = 0.0, progress: Progress | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        assert progress
+        if progress.piece > 1:
+            raise UnusableProgress(f"piece: got {progress.piece}; the text has 2")
+        for piece in range(progress.piece, 2):
+            progress.piece, progress.samples, progress.tokens = piece, 10 * piece, [piece, progress.heard]
+            yield bytes([piece]) * 20
+
+
+async def _chunks(request: speech_pb2.SynthesizeRequest) -> list[speech_pb2.AudioChunk]:
+    async with _served(_TwoPieces()) as stub:
+        return [chunk async for chunk in stub.Synthesize(request)]
+
+
+async def test_what_an_engine_drew_goes_with_its_audio() -> None:
+    told = [(chunk.pcm, chunk.progress) for chunk in await _chunks(speech_pb2.SynthesizeRequest(text="Hello."))]
+    assert told == [
+        (bytes(20), speech_pb2.Progress(piece=0, tokens=[0, 0])),
+        (b"\1" * 20, speech_pb2.Progress(piece=1, samples=10, tokens=[1, 0])),
+    ]
+    async with _served(_Engine(before=bytes(2))) as stub:
+        plain = await stub.Synthesize(speech_pb2.SynthesizeRequest(text="Hello.")).read()
+    assert not plain.HasField("progress"), "it keeps none"
+
+
+async def test_an_engine_goes_on_with_the_piece_it_is_told_and_what_was_heard_of_it_is_left_out() -> None:
+    progress = speech_pb2.Progress(piece=1, samples=10)
+    chunks = await _chunks(speech_pb2.SynthesizeRequest(text="Hello.", skip_samples=13, progress=progress))
+    assert [chunk.pcm for chunk in chunks] == [b"\1" * 14]
+    assert list(chunks[0].progress.tokens) == [1, 13]
+
+
+@pytest.mark.parametrize(
+    ("progress", "details"),
+    [
+        (speech_pb2.Progress(piece=2), "piece: got 2; the text has 2"),
+        (speech_pb2.Progress(samples=10), "progress: got a piece that begins after 10 samples; takes 9"),
+    ],
+)
+async def test_a_progress_that_fits_nothing_is_refused(progress: speech_pb2.Progress, details: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await _chunks(speech_pb2.SynthesizeRequest(text="Hello.", skip_samples=9, progress=progress))
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == details
 
 
 async def test_a_call_has_two_streams_at_once_and_takes_nobody_else_s() -> None:

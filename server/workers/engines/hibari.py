@@ -17,7 +17,7 @@ from hibari import SAMPLE_RATE, Hibari
 from numpy.typing import NDArray
 
 from server.audio.silence import SilenceTrimmer
-from server.workers.engine import EngineBusy, EngineFailed, UnknownVoice, Unspeakable, Voice
+from server.workers.engine import EngineBusy, EngineFailed, Progress, UnknownVoice, Unspeakable, Voice
 from server.workers.engines.pieces import sentence_parts, without_tags
 
 _HEART = Voice("heart", "en-US", "American English, female", is_default=True)
@@ -51,8 +51,10 @@ class HibariEngine:
         """The one voice whose model is at hand."""
         return (_HEART,)
 
-    async def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
-        """See `TtsEngine`. Chunks are of 80 ms; `speed` is held between 0.5 and 2."""
+    async def synthesize(
+        self, text: str, voice: str, speed: float, needed_in: float = 0.0, progress: Progress | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """See `TtsEngine`. Chunks are of 80 ms; `speed` is held between 0.5 and 2; a sentence is made at once."""
         if voice not in ("", _HEART.name):
             raise UnknownVoice(voice, [_HEART.name])
         if self._waiting >= _MAX_WAITING:

@@ -12,9 +12,8 @@ from server.workers.engines.chatterbox.speech_tokens import TOKEN_RATE
 _BUSY_AT_MOST = 0.85
 _LESS = 0.9
 _LESS_AT_MOST_EVERY = 2.0
-_MORE_EVERY = 5.0
-_STARTS_WITHIN = 1.0
-"""A stream that would wait longer for its first audio is better spoken elsewhere."""
+_MORE_EVERY = 30.0
+"""Seconds. Each step up is a try; with one every 5 s audio is late for a tenth of the time, where costs were wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +39,16 @@ class Capacity:
 
     def __init__(self, costs: Costs, rows: int) -> None:
         self.limit = self._most = costs.sustainable(rows)
-        self._start = costs.start
         self._changed = 0.0
 
-    def admits(self, active: int, starting: int) -> bool:
-        """Whether one more stream would be spoken in time beside `active` ones, `starting` of which are silent yet."""
-        return active < self.limit and (starting == 0 or (starting + 1) * self._start <= _STARTS_WITHIN)
-
-    def ran_dry(self, active: int, now: float) -> None:
-        """A stream's playout ran dry while `active` were spoken: that was too many."""
+    def was_late(self, now: float) -> None:
+        """Audio came later than its caller's playout needed it: that is taken for too many streams, however many."""
         if now - self._changed >= _LESS_AT_MOST_EVERY:
-            self.limit = max(1, int(min(self.limit, active) * _LESS))
+            self.limit = max(1, int(self.limit * _LESS))
             self._changed = now
 
     def went_well(self, now: float) -> None:
-        """Nothing ran dry lately; to be told again and again."""
+        """Nothing was late just now; to be told again and again."""
         if now - self._changed >= _MORE_EVERY and self.limit < self._most:
             self.limit += 1
             self._changed = now

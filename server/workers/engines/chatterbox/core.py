@@ -18,7 +18,7 @@ from torch import Tensor
 
 from server.audio.silence import SilenceTrimmer
 from server.errors import VoicefleetError
-from server.workers.engine import EngineBusy
+from server.workers.engine import EngineBusy, UnusableProgress
 from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE, Checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, FlowVoice, WindowedFlow
@@ -62,7 +62,7 @@ class Totals:
     hops: int = 0
     audio_seconds: float = 0.0
     busy_seconds: float = 0.0
-    ran_dry: int = 0
+    late: int = 0
     shed: int = 0
 
 
@@ -201,9 +201,12 @@ class Core:
         prefix, flow_voice = self._voice(request.voice)
         # What is left of 300 characters of no language the model knows: it could not have said the rest anyway.
         text = request.text[: self.decoder.positions - self.decoder.positions // _SPEECH_SHARE - prefix.positions]
+        if prefix.positions + len(text) + 1 + len(stream.draws) > self.decoder.positions:
+            self._end(stream, UnusableProgress("tokens: got more than a row has room for"))
+            return None
         row = self._rows.join(stream)
         try:
-            self.decoder.join(row, prefix, text, request.sampling)
+            self.decoder.join(row, prefix, text, request.sampling, stream.draws)
             self._voicings[stream] = _Voicing(
                 self._flow.open(flow_voice, request.sampling.seed),
                 self._vocoder.open(request.sampling.seed),
@@ -214,8 +217,8 @@ class Core:
             self._rows.leave(stream)
             raise
         stream.joined = True
-        stream.drawn = 1
-        stream.cap = max(1, min(stream.cap, 1 + self.decoder.room(row)))
+        stream.drawn += 1
+        stream.cap = max(stream.drawn, min(stream.cap, stream.drawn + self.decoder.room(row)))
         self.totals.joins += 1
         self.totals.tokens += 1
         return _Drawn([stream], _Copied(self.decoder.token[row : row + 1]))
@@ -297,7 +300,7 @@ class Core:
             audible = np.concatenate([audible, trimmer.finish()])
         seconds = len(audible) / SAMPLE_RATE
         self.totals.audio_seconds += seconds
-        self.totals.ran_dry += stream.heard(seconds, self._clock())
+        self.totals.late += stream.heard(seconds, self._clock())
         if len(audible):
             self._requests[stream].heard((np.clip(audible, -1.0, 1.0) * 32767.0).astype("<i2").tobytes())
         if last:

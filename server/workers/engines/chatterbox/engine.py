@@ -17,20 +17,21 @@ from typing import Protocol
 import structlog
 
 from server.errors import VoicefleetError
-from server.workers.engine import EngineBusy, EngineFailed, Unspeakable, Voice
+from server.workers.engine import EngineBusy, EngineFailed, Progress, Unspeakable, UnusableProgress, Voice
 from server.workers.engines.chatterbox.calibration import calibrated
 from server.workers.engines.chatterbox.capacity import Capacity, Costs
 from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core, Request, Totals
 from server.workers.engines.chatterbox.sampler import Sampling
+from server.workers.engines.chatterbox.speech_tokens import STOP_TOKEN
 from server.workers.engines.chatterbox.stream import Stream
 from server.workers.engines.chatterbox.text import normalized, pieces, speech_token_cap
 
 _STUCK_SECONDS = 5.0
 """A piece of work takes a fraction of a second; a device that is silent for so long will not come back."""
 
-_PAUSE_SECONDS = 0.2  # between two pieces of a text
+_PAUSE_SAMPLES = SAMPLE_RATE // 5  # between two pieces of a text
 _SPEEDS = (0.5, 2.0)
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,6 @@ class _Speech:
     """A text that is being spoken, piece by piece."""
 
     loop: asyncio.AbstractEventLoop
-    starting: bool = True
     audio: "asyncio.Queue[bytes | VoicefleetError | None]" = field(default_factory=asyncio.Queue)
     """At most a piece: the next one is not begun before this one was taken."""
 
@@ -136,34 +136,49 @@ class ChatterboxEngine:
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, _STUCK_SECONDS)
 
-    async def synthesize(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
+    async def synthesize(
+        self, text: str, voice: str, speed: float, needed_in: float = 0.0, progress: Progress | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """See `TtsEngine`. `speed` is held between 0.5 and 2; audio comes up to 4 s ahead of its playout."""
         said = pieces(text)
         if not said:
             raise Unspeakable("the text holds no word to speak; it takes at least one letter, digit or tag")
+        progress = progress or Progress()
+        caps = [self._token_cap(piece) for piece in said]
+        _check(progress, caps)
+        needed_at = time.monotonic() + needed_in if needed_in else 0.0
         conditionals = await asyncio.to_thread(self._voices.get, voice)
         speech = self._admitted()
         try:
-            stream: Stream | None = None
-            for piece in said:
-                if stream:
-                    yield bytes(2 * int(_PAUSE_SECONDS * SAMPLE_RATE))
-                cap = self._token_cap(piece)
-                stream = stream.after(cap, _PAUSE_SECONDS) if stream else Stream.new(time.monotonic(), cap)
-                request = self._request(piece, voice, conditionals, speed, speech)
+            now = time.monotonic()
+            stream = Stream.new(now, caps[progress.piece], max(0.0, needed_at - now))
+            stream.go_on(progress.tokens, max(0, progress.heard - progress.samples) / SAMPLE_RATE)
+            while True:
+                request = self._request(said[progress.piece], voice, conditionals, speed, speech)
+                samples = progress.samples
                 async with aclosing(self._spoken(stream, request, speech)) as audio:
                     async for pcm in audio:
+                        progress.tokens = tuple(stream.draws)
+                        samples += len(pcm) // 2
                         yield pcm
+                if progress.piece + 1 == len(said):
+                    return
+                yield bytes(2 * _PAUSE_SAMPLES)
+                progress.piece, progress.samples, progress.tokens = progress.piece + 1, samples + _PAUSE_SAMPLES, ()
+                stream = stream.after(caps[progress.piece], _PAUSE_SAMPLES / SAMPLE_RATE)
         finally:
             self._speeches.discard(speech)
 
     def _admitted(self) -> _Speech:
-        """A place for one more text. Raises `EngineBusy` or `EngineFailed`."""
+        """A place for one more text. Raises `EngineBusy` or `EngineFailed`.
+
+        There is one for each row, even where the device is too slow for so many: a call is refused at its start, by who
+        knows `streams`, and its clauses are better late than lost.
+        """
         if self._ended or self._capacity is None:
             raise EngineFailed("the device is lost; this worker has to be started again")
-        starting = sum(speech.starting for speech in self._speeches)
-        if not self._capacity.admits(len(self._speeches), starting):
-            raise EngineBusy(f"{len(self._speeches)} streams are all that can be spoken in time now")
+        if len(self._speeches) >= self._core.decoder.rows:
+            raise EngineBusy(f"{len(self._speeches)} streams are all that the device has memory for")
         speech = _Speech(asyncio.get_running_loop())
         self._speeches.add(speech)
         return speech
@@ -188,7 +203,6 @@ class ChatterboxEngine:
             while (item := await speech.audio.get()) is not None:
                 if isinstance(item, VoicefleetError):
                     raise item
-                speech.starting = False
                 yield item
         finally:
             self._inbox.put(lambda: self._core.cancel(stream))
@@ -208,14 +222,14 @@ class ChatterboxEngine:
 
     def _advance(self) -> float | None:
         """Do a piece of work. Gives the seconds that nothing needs doing; None for as long as nothing comes."""
-        dry = self._core.totals.ran_dry
+        late = self._core.totals.late
         self._busy_since = time.monotonic()
         rest = self._core.advance()
         self._busy_since = None
         now = time.monotonic()
         assert self._capacity
-        if self._core.totals.ran_dry > dry:
-            self._capacity.ran_dry(len(self._speeches), now)
+        if self._core.totals.late > late:
+            self._capacity.was_late(now)
         else:
             self._capacity.went_well(now)
         if rest is None:
@@ -232,3 +246,14 @@ class ChatterboxEngine:
         except Empty:
             return True
         return False
+
+
+def _check(progress: Progress, caps: Sequence[int]) -> None:
+    """Raises `UnusableProgress` where a text in pieces of so many tokens at most can't have come so far."""
+    if progress.piece >= len(caps):
+        raise UnusableProgress(f"piece: got {progress.piece}; the text has {len(caps)}")
+    most = caps[progress.piece]
+    if len(progress.tokens) > most or max(progress.tokens, default=0) > STOP_TOKEN:
+        raise UnusableProgress(
+            f"tokens: got {len(progress.tokens)} up to {max(progress.tokens)}; takes {most} up to {STOP_TOKEN}"
+        )

@@ -4,8 +4,10 @@ Pure: `now` is monotonic seconds. Hops are of fixed lengths, whenever they are m
 same audio under any load.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from server.workers.engine import FIRST_AUDIO_SECONDS
 from server.workers.engines.chatterbox.speech_tokens import SILENCE_TOKEN, SPEECH_TOKENS, STOP_TOKEN
 
 _HOPS = (19, 16, 25, 50)
@@ -15,8 +17,8 @@ because each hop computes the voice's prompt again."""
 _DRAWN_AHEAD = 25
 """Tokens that may be drawn beyond the next hop: a second of speech."""
 
-_FIRST_AUDIO_SECONDS = 0.15
-"""From being asked to being late."""
+_FIRST_AUDIO_GOAL_SECONDS = 0.15
+"""From being asked to being due, where the caller waits."""
 
 
 @dataclass(eq=False, slots=True)
@@ -26,12 +28,17 @@ class Stream:
     due: float
     cap: int
     """Tokens that are drawn at most."""
+    late_after: float = 0.0
+    """Audio that comes before is in time, even if it was due: nobody asked for it any sooner."""
     started: bool = False
     """Whether the caller hears something already: this piece, or one before it."""
     joined: bool = False
     drawn: int = 0
     """Draws that were begun, `known` of which have come back."""
-    known: int = 0
+    draws: list[int] = field(default_factory=list)
+    """What came back, with the stop mark: all that it takes to say the same elsewhere."""
+    repeated: float = 0.0
+    """Seconds at its start that are made again: the caller has them from elsewhere."""
     complete: bool = False
     """No more tokens will come."""
     rendered: bool = False
@@ -41,13 +48,26 @@ class Stream:
     """Sounds that the flow has not been given."""
 
     @classmethod
-    def new(cls, now: float, cap: int) -> "Stream":
-        """The first piece of a text."""
-        return cls(now + _FIRST_AUDIO_SECONDS, cap)
+    def new(cls, now: float, cap: int, needed_in: float = 0.0) -> "Stream":
+        """The first piece of a text, whose audio the caller's playout needs in so many seconds; 0: the caller waits."""
+        due = now + max(needed_in, _FIRST_AUDIO_GOAL_SECONDS)
+        return cls(due, cap, late_after=now + FIRST_AUDIO_SECONDS, started=needed_in > 0.0)
 
     def after(self, cap: int, pause: float) -> "Stream":
         """The piece that follows this one, `pause` seconds later."""
-        return Stream(self.due + pause, cap, started=True)
+        return Stream(self.due + pause, cap, started=True, repeated=max(0.0, self.repeated - pause))
+
+    def go_on(self, draws: Sequence[int], repeated: float) -> None:
+        """Begin with these draws, which were made elsewhere; the first `repeated` seconds of audio are not needed."""
+        for token in draws:
+            self.drew(token)
+        self.drawn = self.known
+        self.repeated = repeated
+
+    @property
+    def known(self) -> int:
+        """Draws that have come back."""
+        return len(self.draws)
 
     @property
     def can_join(self) -> bool:
@@ -63,13 +83,13 @@ class Stream:
     @property
     def can_render(self) -> bool:
         """Whether a hop can be made. One token beyond it is known, so that a last hop is never taken for another."""
-        return not self.rendered and (self.complete or len(self.tokens) > self._hop)
+        return self.joined and not self.rendered and (self.complete or len(self.tokens) > self._hop)
 
     def drew(self, token: int) -> None:
         """A draw has come back. What comes after the stop mark is no token of this stream."""
         if self.complete:
             return
-        self.known += 1
+        self.draws.append(token)
         if token < SPEECH_TOKENS:
             self.tokens.append(token)
         if token == STOP_TOKEN or self.known == self.cap:
@@ -86,13 +106,17 @@ class Stream:
         return taken, last
 
     def heard(self, seconds: float, now: float) -> bool:
-        """Audio of so many seconds has left. True: the caller's playout had run dry before."""
+        """Audio of so many seconds has left. True: it was late, and the caller's playout ran dry or began too late."""
+        again = min(seconds, self.repeated)
+        self.repeated -= again
+        seconds -= again
         if seconds == 0.0:
             return False
-        dry = self.started and now > self.due
+        late = now > max(self.due, self.late_after)
         self.due = max(self.due if self.started else now, now) + seconds
         self.started = True
-        return dry
+        self.late_after = 0.0
+        return late
 
     @property
     def _hop(self) -> int:

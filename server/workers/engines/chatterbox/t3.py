@@ -81,22 +81,25 @@ class T3Decoder:
         return Prefix(cache)
 
     @torch.inference_mode()
-    def join(self, row: int, prefix: Prefix, text: Sequence[int], sampling: Sampling) -> None:
-        """Read `text` into `row` and draw the first token. `prefix.positions + len(text) + 1` have to fit."""
+    def join(
+        self, row: int, prefix: Prefix, text: Sequence[int], sampling: Sampling, drawn: Sequence[int] = ()
+    ) -> None:
+        """Read `text`, and what was `drawn` for it elsewhere, into `row`, and draw the next token.
+
+        `prefix.positions + len(text) + 1 + len(drawn)` have to fit.
+        """
         t3 = self._t3
         cache = self._cache[:, :, row]
         cache[:, :, :, : prefix.positions] = prefix.cache
-        inputs = torch.cat(
-            [
-                t3.text_emb(torch.tensor(text, dtype=torch.int64).to(self.device, non_blocking=True)),
-                t3.speech_emb(torch.full((1,), START_TOKEN, device=self.device)),
-            ]
-        )
+        words = torch.tensor(text, dtype=torch.int64).to(self.device, non_blocking=True)
+        speech = torch.tensor([START_TOKEN, *drawn]).to(self.device, non_blocking=True)
+        inputs = torch.cat([t3.text_emb(words), t3.speech_emb(speech)])
         hidden = self._read(inputs, cache, prefix.positions)
         self._sampling.set(row, sampling)
         seen = self._seen[row : row + 1].zero_()
-        step = self._step[row : row + 1].zero_()
-        seen[:, START_TOKEN] = True  # upstream's penalty sees the start mark in the first draw, and never again
+        step = self._step[row : row + 1].fill_(len(drawn))
+        # Upstream's penalty sees the start mark in the first draw, and never again.
+        seen.index_fill_(1, speech[1:] if drawn else speech, True)
         token = draw(t3.speech_head(hidden), self._sampling.slice(row, row + 1), seen, step)
         seen[:, START_TOKEN] = False
         seen.scatter_(1, token[:, None], True)
