@@ -82,7 +82,7 @@ def turns(
     silence_ms: SilenceMs = None,
     recordings: RecordingsFolder = Path("tests/audio"),
     cases: Cases = 16,
-    seconds: Seconds = 600.0,
+    seconds: Seconds = 900.0,
     key: Key = None,
     ca_file: CaFile = None,
     save: Json = None,
