@@ -10,6 +10,7 @@ from server.cli.stopping import silent_interrupt
 with silent_interrupt():  # it takes a second or two
     from server.cli import models, worker
     from server.cli.bench import bench
+    from server.cli.bench_simulate import simulate as bench_simulate
     from server.cli.bench_tts import tts as bench_tts
     from server.cli.bench_turns import turns as bench_turns
     from server.cli.call import call
@@ -39,12 +40,13 @@ for command in (serve, demo, call, token):
     cli.command()(command)
 benches = typer.Typer(
     cls=WithDefault,
-    help="Measure a node, its turn-taking, or its voice alone. Without a command's name: `calls`, as in "
-    "`voicefleet bench --calls 8`.",
+    help="Measure a node, its turn-taking, or its voice alone; reckon what a GPU would do. Without a command's name: "
+    "`calls`, as in `voicefleet bench --calls 8`.",
 )
 benches.command("calls")(bench)
 benches.command("turns")(bench_turns)
 benches.command("tts")(bench_tts)
+benches.command("simulate")(bench_simulate)
 cli.add_typer(benches, name="bench")
 cli.add_typer(worker.app, name="worker")
 cli.add_typer(models.app, name="models")

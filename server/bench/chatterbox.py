@@ -24,7 +24,7 @@ from server.bench.chatterbox_profile import (
 )
 from server.bench.tts_load import SENTENCES, listen, speech_tokens
 from server.workers.engine import Voice
-from server.workers.engines.chatterbox.capacity import Capacity, Costs
+from server.workers.engines.chatterbox.capacity import Capacity
 from server.workers.engines.chatterbox.checkpoint import (
     FULL,
     SAMPLE_RATE,
@@ -36,6 +36,7 @@ from server.workers.engines.chatterbox.checkpoint import (
 )
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core
+from server.workers.engines.chatterbox.costs import Costs
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.loading import FLOWS, POSITIONS, chosen_device, rows_for
 from server.workers.engines.chatterbox.speech_tokens import SPEECH_TOKENS, TOKEN_RATE

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.bench.tts_load import speech_tokens
-from server.workers.engines.chatterbox.capacity import Capacity, Costs
+from server.workers.engines.chatterbox.capacity import Capacity
 from server.workers.engines.chatterbox.checkpoint import FULL, SMALL, Precision, random_checkpoint
 from server.workers.engines.chatterbox.core import Core
+from server.workers.engines.chatterbox.costs import Costs
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.flow import WindowedFlow
 from server.workers.engines.chatterbox.loading import POSITIONS, chosen_device, rows_for

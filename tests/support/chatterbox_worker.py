@@ -17,8 +17,9 @@ from pathlib import Path
 import grpc
 
 from server.workers import speech_pb2_grpc
-from server.workers.engines.chatterbox.capacity import Capacity, Costs
+from server.workers.engines.chatterbox.capacity import Capacity
 from server.workers.engines.chatterbox.core import Core
+from server.workers.engines.chatterbox.costs import NOTHING
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.flow import WindowedFlow
 from server.workers.engines.chatterbox.voice_files import FolderVoices
@@ -37,7 +38,7 @@ class Room(Capacity):
     """Room for so many streams, however slow the machine is."""
 
     def __init__(self, streams: int) -> None:
-        super().__init__(Costs({1: 0.0}, 0.0, 0.0), streams)
+        super().__init__(NOTHING, streams)
 
     def was_late(self, now: float) -> None:
         """They may."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from server.access.call_capacity import TalkShare, calls_for
-from server.workers.engines.chatterbox.capacity import Capacity, Costs
+from server.workers.engines.chatterbox.capacity import Capacity
+from server.workers.engines.chatterbox.costs import NOTHING
 
 TALKING = 0.45
 SENTENCE_SECONDS = 5.0
@@ -29,7 +30,7 @@ class Node:
     calls: int = 0
 
     def serve(self, warm_up: int, seconds: int) -> None:
-        capacity = Capacity(Costs({1: 0.0}, 0.85 / self.promised, 0.0), rows=1000)
+        capacity = Capacity(NOTHING, rows=self.promised)
         assert capacity.limit == self.promised
         share, talking, spoken = TalkShare(), list[bool](), 0.0
         begins = TALKING / (1.0 - TALKING) / SENTENCE_SECONDS  # in a second of silence

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,13 +14,12 @@ from torch import Tensor
 
 from server.errors import VoicefleetError
 from server.workers.engine import EngineBusy
-from server.workers.engines.chatterbox import stream as stream_module
 from server.workers.engines.chatterbox.core import Core, Request
 from server.workers.engines.chatterbox.flow import PROMPT_SEED, FlowHop, WindowedFlow
 from server.workers.engines.chatterbox.noise import normal, uniform
 from server.workers.engines.chatterbox.sampler import Sampling
 from server.workers.engines.chatterbox.speech_tokens import START_TOKEN
-from server.workers.engines.chatterbox.stream import Stream
+from server.workers.engines.chatterbox.stream import HOPS, Stream
 from server.workers.engines.chatterbox.upstream import speaking_so_long, upstream_tts
 from tests.support.chatterbox import EXACT_DB, small_checkpoint, snr_db, voice
 
@@ -55,8 +54,10 @@ def made_core(rows: int = 4, flow: WindowedFlow | None = None, clock: Clock | No
     return Core(checkpoint, flow or WindowedFlow(checkpoint.flow), rows, 192, None, clock or Clock())
 
 
-def say(core: Core, text: str, seed: int = 0, tokens: int = 40, speed: float = 1.0) -> Spoken:
-    spoken = Spoken(Stream.new(0.0, tokens))
+def say(
+    core: Core, text: str, seed: int = 0, tokens: int = 40, speed: float = 1.0, plan: Sequence[int] = HOPS
+) -> Spoken:
+    spoken = Spoken(Stream.new(0.0, tokens, plan=plan))
 
     def heard(pcm: bytes) -> None:
         spoken.audio += pcm
@@ -123,12 +124,13 @@ def upstream(text: str, seed: int, tokens: int) -> Tensor:
 
 
 @pytest.mark.parametrize("seed", [3, 4])
-def test_what_is_spoken_is_what_upstreams_generate_speaks(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(stream_module, "_HOPS", (1000,))  # one go, as upstream does it
+def test_what_is_spoken_is_what_upstreams_generate_speaks(seed: int) -> None:
     core = made_core()
     others = [say(core, f"Somebody else says number {number}.", seed=50 + number) for number in range(3)]
 
-    spoken = say(core, "Hello there, this is a test.", seed=seed, tokens=60)
+    spoken = say(
+        core, "Hello there, this is a test.", seed=seed, tokens=60, plan=(1000,)
+    )  # one go, as upstream does it
     run(core)
 
     reference = upstream("Hello there, this is a test.", seed, tokens=60)

@@ -10,69 +10,69 @@ import torch
 
 from server.errors import VoicefleetError
 from server.workers.engine import EngineFailed
-from server.workers.engines.chatterbox.capacity import Costs
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core, Request
+from server.workers.engines.chatterbox.costs import CLAUSE_TOKENS, HOPS_MEASURED, ROWS_MEASURED, Costs
 from server.workers.engines.chatterbox.sampler import Sampling
-from server.workers.engines.chatterbox.scheduler import LARGEST_RENDER
 from server.workers.engines.chatterbox.stream import Stream
+from server.workers.engines.chatterbox.work import Draw, Join, Render
 
 _TEXT_TOKENS = 24  # a clause
-_SPEECH_TOKENS = 96  # just under the lead that a stream may have, so that it is made without a rest
+_REACH = 768  # of a row in service: the longest that takes part in a step says how far all are read
 _STEPS = 4
-_ROWS_MEASURED = (1, 8, 32, 64, 128, 256)
 
 
 def calibrated(core: Core, voice: Conditionals) -> Costs:
     """Warm the device up and measure it. Raises `EngineFailed`."""
-    text = list(range(1, _TEXT_TOKENS + 1))
     core.decoder.capture()
-    _speak(core, voice, text, 1)
-    together = min(core.decoder.rows, LARGEST_RENDER)
-    _speak(core, voice, text, together)  # the first batch of each size pays for memory and the choice of kernels
-    steps_before = core.totals.steps
-    audio_before = core.totals.audio_seconds
-    seconds, first_audio = _speak(core, voice, text, together)
-    steps = core.totals.steps - steps_before
-    step = _step_seconds(core, voice, text)
-    rendering = max(0.0, seconds - steps * step[max(rows for rows in step if rows <= together)])
-    audio_second = rendering / max(core.totals.audio_seconds - audio_before, 1.0)
-    return Costs(step=step, audio_second=audio_second, start=first_audio / together)
+    join, render = 0.0, {}
+    for streams in sorted({min(hops, core.decoder.rows) for hops in HOPS_MEASURED}):
+        _speak(core, voice, streams)  # the first batch of each size pays for memory and the choice of kernels
+        join, render[streams] = _speak(core, voice, streams)
+    return Costs.of(_step_seconds(core, voice), render, join)
 
 
-def _speak(core: Core, voice: Conditionals, text: Sequence[int], streams: int) -> tuple[float, float]:
-    """Speak so many streams at once: seconds until all were done, and until the last of them had begun."""
-    began = time.perf_counter()
-    silent = streams
-    first_audio = 0.0
+def _speak(core: Core, voice: Conditionals, count: int) -> tuple[float, float]:
+    """Speak so many streams in lockstep: mean seconds of a join, and of a render of one hop of each."""
     endings: list[VoicefleetError | None] = []
-
-    def heard(_: bytes) -> None:
-        nonlocal silent, first_audio
-        silent -= 1
-        if silent == 0:  # hops come in turn: nobody has a second one before all have had their first
-            first_audio = time.perf_counter() - began
-
-    for seed in range(streams):
-        request = Request(text, voice, Sampling(seed), 1.0, heard, endings.append)
-        core.submit(Stream.new(time.monotonic(), _SPEECH_TOKENS), request)
+    streams = [Stream.new(0.0, CLAUSE_TOKENS) for _ in range(count)]
+    for seed, stream in enumerate(streams):
+        text = range(1, _TEXT_TOKENS + 1)
+        core.submit(stream, Request(text, voice, Sampling(seed), 1.0, lambda _: None, endings.append))
+    joining = sum(_done(core, Join(stream)) for stream in streams)
+    rendering = []
     while core.streams:
-        core.advance()
-    if errors := [error for error in endings if error]:
-        raise EngineFailed(f"the device can't speak {streams} streams at once: {errors[0]}")
-    seconds = time.perf_counter() - began
-    return seconds, first_audio or seconds
+        there = [stream for stream in streams if not stream.rendered]
+        if drawing := [stream for stream in there if stream.can_draw and not stream.can_render]:
+            _done(core, Draw(drawing))
+        else:
+            seconds = _done(core, Render(there))
+            rendering += [seconds] if len(there) == count else []  # those that are no shorter than the others
+        if errors := [error for error in endings if error]:
+            core.fail(errors[0])
+            raise EngineFailed(f"the device can't speak {count} streams at once: {errors[0]}")
+    return joining / count, sum(rendering) / len(rendering)
 
 
-def _step_seconds(core: Core, voice: Conditionals, text: Sequence[int]) -> dict[int, float]:
+def _done(core: Core, work: Join | Draw | Render) -> float:
+    """Do it, and wait for what comes of it: seconds."""
+    began = time.perf_counter()
+    if launched := core.launch(work):
+        core.take(launched)
+    return time.perf_counter() - began
+
+
+def _step_seconds(core: Core, voice: Conditionals) -> dict[int, float]:
     """Seconds of a step by the number of rows. The rows belong to nobody, and are free again afterwards."""
     decoder = core.decoder
     prefix = decoder.prefix(voice)
-    rows = sorted({min(rows, decoder.rows) for rows in (*_ROWS_MEASURED, decoder.rows)})
+    sizes = sorted({min(rows, decoder.rows) for rows in (*ROWS_MEASURED, decoder.rows)})
+    room = min(_REACH, decoder.positions) - prefix.positions - len(sizes) * (1 + _STEPS) - 1
+    text: Sequence[int] = [1] * max(1, room)
     for row in range(decoder.rows):
         decoder.join(row, prefix, text, Sampling(seed=row))
     seconds = {}
-    for running in rows:
+    for running in sizes:
         decoder.step(running)
         _synchronize(decoder.device)
         began = time.perf_counter()

@@ -4,41 +4,50 @@ Pure: `now` is monotonic seconds. The correction is additive increase, multiplic
 in TCP: it finds the limit without knowing what else shares the device.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
 
+from server.workers.engines.chatterbox.costs import Costs
 from server.workers.engines.chatterbox.speech_tokens import TOKEN_RATE
+from server.workers.engines.chatterbox.stream import HOPS
 
-_BUSY_AT_MOST = 0.85
+_BUSY_AT_MOST = 0.8
 _LESS = 0.9
 _LESS_AT_MOST_EVERY = 2.0
 _MORE_EVERY = 30.0
 """Seconds. Each step up is a try; with one every 5 s audio is late for a tenth of the time, where costs were wrong."""
+_ROUNDS = 5
+
+# What the scheduler makes of calls, as the simulator (`voicefleet bench simulate`) shows it.
+_ANSWER_SECONDS = 9.0  # of speech, each of which begins with as many steps in haste as its first hop has tokens
+_OTHER_STEPS = 40.0  # a second, while nobody begins: those that hops after the first wait for
+_HOPS_PER_SECOND = 1.05  # of speech: short ones at the beginning of each clause, and at its end
+_CLAUSE_SECONDS = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """Device seconds: of a step by the number of rows, of a second of audio in a large batch, of one stream's start."""
+def sustainable(costs: Costs, rows: int) -> int:
+    """The most agents, up to `rows`, that can all talk at once, and all the time; one at least."""
+    return max((n for n in range(1, rows + 1) if _busy(costs, n) <= _BUSY_AT_MOST), default=1)
 
-    step: Mapping[int, float]
-    audio_second: float
-    start: float
 
-    def sustainable(self, rows: int) -> int:
-        """The most streams, up to `rows`, that all speak in real time."""
-        return max((n for n in range(1, rows + 1) if self._busy(n) <= _BUSY_AT_MOST), default=1)
-
-    def _busy(self, streams: int) -> float:
-        """The share of its time that the device works to keep so many streams speaking."""
-        step = next((self.step[rows] for rows in sorted(self.step) if rows >= streams), max(self.step.values()))
-        return TOKEN_RATE * step + streams * self.audio_second
+def _busy(costs: Costs, talking: int) -> float:
+    """The share of its time that the device works for so many that talk."""
+    tokens = TOKEN_RATE * talking
+    rows = talking / 4.0
+    for _ in range(_ROUNDS):  # the more rows a step has, the longer it takes, and the fewer steps there are
+        step = costs.step(round(rows))
+        beginning = 1.0 - math.exp(-talking / _ANSWER_SECONDS * HOPS[0] * step)  # the share of time that somebody does
+        steps = beginning / step + (1.0 - beginning) * _OTHER_STEPS if step else tokens
+        rows = min(max(tokens / steps, 1.0), talking)
+    decoding = tokens / rows * costs.step(round(rows))
+    rendering = _HOPS_PER_SECOND * talking * costs.render_each
+    return decoding + rendering + talking / _CLAUSE_SECONDS * costs.join
 
 
 class Capacity:
-    """The limit as it stands: `limit` streams at once."""
+    """The limit as it stands: `limit` agents that talk at once."""
 
     def __init__(self, costs: Costs, rows: int) -> None:
-        self.limit = self._most = costs.sustainable(rows)
+        self.limit = self._most = sustainable(costs, rows)
         self._changed = 0.0
 
     def was_late(self, now: float) -> None:

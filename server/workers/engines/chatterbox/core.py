@@ -1,7 +1,6 @@
-"""The engine without its thread: does what the scheduler says, one piece of work after the other.
+"""The engine without its thread: what the device does when the loop says so, and what of a stream is on the device.
 
-Each call of `advance` puts one piece of work on the device and then takes the results of the one before, so that the
-device never waits for the host to look at a token. It blocks while the device works; it knows no event loop.
+`loop` chooses and keeps the books. It blocks while the device works; it knows no event loop.
 """
 
 import time
@@ -23,14 +22,15 @@ from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE, Checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, FlowVoice, WindowedFlow
 from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.loop import Loop, Totals
 from server.workers.engines.chatterbox.rows import Rows
 from server.workers.engines.chatterbox.sampler import Sampling
-from server.workers.engines.chatterbox.scheduler import Draw, Join, Render, Rest, Work, next_work
 from server.workers.engines.chatterbox.stream import Stream
 from server.workers.engines.chatterbox.t3 import Prefix, T3Decoder
 from server.workers.engines.chatterbox.tempo import Tempo
 from server.workers.engines.chatterbox.vocoder import Vocoder, VocoderHop, VocoderStream
 from server.workers.engines.chatterbox.watermark import Watermarker, WatermarkState
+from server.workers.engines.chatterbox.work import Draw, Join, Render, Rest
 
 _SPEECH_SHARE = 4  # a quarter of a row at least is for speech
 _VOICES_KEPT = 32  # on the device, 36 MiB each
@@ -49,21 +49,6 @@ class Request:
     speed: float
     heard: Callable[[bytes], None]
     ended: Callable[[VoicefleetError | None], None]
-
-
-@dataclass(slots=True)
-class Totals:
-    """What was done since the start, in device work."""
-
-    joins: int = 0
-    steps: int = 0
-    tokens: int = 0
-    renders: int = 0
-    hops: int = 0
-    audio_seconds: float = 0.0
-    busy_seconds: float = 0.0
-    late: int = 0
-    shed: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +93,10 @@ class _Drawn:
     streams: Sequence[Stream]
     copied: _Copied
 
+    @property
+    def ready(self) -> bool:
+        return self.copied.ready
+
 
 @dataclass(frozen=True, slots=True)
 class _Rendered:
@@ -117,6 +106,10 @@ class _Rendered:
     lengths: Sequence[int]
     last: Sequence[bool]
     copied: _Copied
+
+    @property
+    def ready(self) -> bool:
+        return self.copied.ready
 
 
 class Core:
@@ -132,18 +125,19 @@ class Core:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic."""
-        self.totals = Totals()
         self.decoder = T3Decoder(checkpoint.t3, rows, positions)
-        self.hop_seconds = 0.0
         self._flow = flow
         self._vocoder = Vocoder(checkpoint.vocoder)
         self._watermarker = watermarker
-        self._clock = clock
-        self._rows: Rows[Stream] = Rows(rows, self.decoder)
         self._requests: dict[Stream, Request] = {}  # in the order of their coming
+        self.loop: Loop[_Drawn | _Rendered] = Loop(self, self._requests, Rows(rows, self.decoder), clock)
         self._voicings: dict[Stream, _Voicing] = {}
         self._voices: OrderedDict[int, tuple[Conditionals, Prefix, FlowVoice]] = OrderedDict()
-        self._launched: _Drawn | _Rendered | None = None
+
+    @property
+    def totals(self) -> Totals:
+        """What was done since the start."""
+        return self.loop.totals
 
     @property
     def streams(self) -> int:
@@ -153,7 +147,7 @@ class Core:
     @property
     def rows_used(self) -> int:
         """Streams whose tokens are not all there yet."""
-        return self._rows.used
+        return self.loop.rows.used
 
     def submit(self, stream: Stream, request: Request) -> None:
         """Speak `request`; `stream` says by when."""
@@ -163,28 +157,20 @@ class Core:
         """Let go of `stream` and of all that it has. One that is gone already is no fault."""
         self._requests.pop(stream, None)
         self._voicings.pop(stream, None)
-        self._rows.leave(stream)
+        self.loop.rows.leave(stream)
 
     def fail(self, error: VoicefleetError) -> None:
         """End every stream with `error`."""
         for stream in list(self._requests):
             self._end(stream, error)
 
-    @torch.inference_mode()
     def advance(self) -> Rest | None:
         """Do one piece of work; `Rest` when there is none. Raises what the device raises, but for lack of memory."""
-        began = self._clock()
-        self._take_last(wait=False)  # or audio that is there would wait until the next hop is begun
-        work = next_work(self._requests, self._rows.size - self._rows.used, began, self.hop_seconds)
-        launched = self._launch(work)
-        took = self._take_last(wait=True)
-        self._launched = launched
-        if isinstance(work, Rest) and not took:
-            return work
-        self.totals.busy_seconds += self._clock() - began
-        return None
+        return self.loop.advance()
 
-    def _launch(self, work: Work) -> _Drawn | _Rendered | None:
+    @torch.inference_mode()
+    def launch(self, work: Join | Draw | Render) -> _Drawn | _Rendered | None:
+        """See `loop.Device`."""
         match work:
             case Join(stream):
                 return self._with_memory(lambda: self._join(stream))
@@ -192,8 +178,18 @@ class Core:
                 return self._with_memory(lambda: self._draw(streams))
             case Render(streams):
                 return self._render(streams)
-            case Rest():
-                return None
+
+    def take(self, launched: _Drawn | _Rendered) -> None:
+        """See `loop.Device`."""
+        if isinstance(launched, _Drawn):
+            self.loop.drew(launched.streams, launched.copied.array().tolist())
+            return
+        samples = launched.copied.array().astype(np.float32, copy=False)
+        start = 0
+        for stream, length, last in zip(launched.streams, launched.lengths, launched.last, strict=True):
+            if stream in self._requests:
+                self._hand_over(stream, samples[start : start + length], last)
+            start += length
 
     def _join(self, stream: Stream) -> _Drawn | None:
         if not (request := self._requests.get(stream)):
@@ -204,7 +200,7 @@ class Core:
         if prefix.positions + len(text) + 1 + len(stream.draws) > self.decoder.positions:
             self._end(stream, UnusableProgress("tokens: got more than a row has room for"))
             return None
-        row = self._rows.join(stream)
+        row = self.loop.rows.join(stream)
         try:
             self.decoder.join(row, prefix, text, request.sampling, stream.draws)
             self._voicings[stream] = _Voicing(
@@ -214,26 +210,19 @@ class Core:
                 self._watermarker.start() if self._watermarker else None,
             )
         except torch.OutOfMemoryError:
-            self._rows.leave(stream)
+            self.loop.rows.leave(stream)
             raise
-        stream.joined = True
-        stream.drawn += 1
+        self.loop.joined(stream)
         stream.cap = max(stream.drawn, min(stream.cap, stream.drawn + self.decoder.room(row)))
-        self.totals.joins += 1
-        self.totals.tokens += 1
         return _Drawn([stream], _Copied(self.decoder.token[row : row + 1]))
 
     def _draw(self, streams: Sequence[Stream]) -> _Drawn | None:
-        drawing = {stream for stream in streams if stream in self._requests}
+        drawing = self.loop.brought_forward(streams)
         if not drawing:
             return None
-        self._rows.bring_forward(drawing)
         self.decoder.step(len(drawing))
-        for stream in drawing:
-            stream.drawn += 1
-        self.totals.steps += 1
-        self.totals.tokens += len(drawing)
-        return _Drawn(self._rows.owners[: len(drawing)], _Copied(self.decoder.token[: len(drawing)]))
+        self.loop.drawing(drawing)
+        return _Drawn(drawing, _Copied(self.decoder.token[: len(drawing)]))
 
     def _render(self, streams: Sequence[Stream]) -> _Rendered | None:
         taken = {stream: stream.take_hop() for stream in streams}
@@ -260,36 +249,11 @@ class Core:
         if self._watermarker:
             marks = [mark for stream in there() if (mark := self._voicings[stream].watermark)]
             waves = self._watermarker.apply(marks, waves)
-        self.totals.renders += 1
-        self.totals.hops += len(waves)
+        self.loop.rendering(len(waves))
         if not waves:
             return None
         lengths = [len(wave) for wave in waves]
         return _Rendered(there(), lengths, [taken[stream][1] for stream in there()], _Copied(torch.cat(waves)))
-
-    def _take_last(self, wait: bool) -> bool:
-        """Take what came of the work before, if anything did; without `wait` only if it is there."""
-        launched = self._launched
-        if launched is None or not (wait or launched.copied.ready):
-            return False
-        self._launched = None
-        self._take(launched)
-        return True
-
-    def _take(self, launched: _Drawn | _Rendered) -> None:
-        if isinstance(launched, _Drawn):
-            for stream, token in zip(launched.streams, launched.copied.array().tolist(), strict=True):
-                if stream in self._requests:
-                    stream.drew(token)
-                    if stream.complete:
-                        self._rows.leave(stream)
-            return
-        samples = launched.copied.array().astype(np.float32, copy=False)
-        start = 0
-        for stream, length, last in zip(launched.streams, launched.lengths, launched.last, strict=True):
-            if stream in self._requests:
-                self._hand_over(stream, samples[start : start + length], last)
-            start += length
 
     def _hand_over(
         self, stream: Stream, samples: np.ndarray[tuple[int, ...], np.dtype[np.float32]], last: bool
@@ -299,8 +263,7 @@ class Core:
         if last:
             audible = np.concatenate([audible, trimmer.finish()])
         seconds = len(audible) / SAMPLE_RATE
-        self.totals.audio_seconds += seconds
-        self.totals.late += stream.heard(seconds, self._clock())
+        self.loop.heard(stream, seconds)
         if len(audible):
             self._requests[stream].heard((np.clip(audible, -1.0, 1.0) * 32767.0).astype("<i2").tobytes())
         if last:

@@ -19,10 +19,12 @@ import structlog
 from server.errors import VoicefleetError
 from server.workers.engine import EngineBusy, EngineFailed, Progress, Unspeakable, UnusableProgress, Voice
 from server.workers.engines.chatterbox.calibration import calibrated
-from server.workers.engines.chatterbox.capacity import Capacity, Costs
+from server.workers.engines.chatterbox.capacity import Capacity
 from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE
 from server.workers.engines.chatterbox.conditionals import Conditionals
-from server.workers.engines.chatterbox.core import Core, Request, Totals
+from server.workers.engines.chatterbox.core import Core, Request
+from server.workers.engines.chatterbox.costs import HOPS_MEASURED, ROWS_MEASURED, Costs
+from server.workers.engines.chatterbox.loop import Totals
 from server.workers.engines.chatterbox.sampler import Sampling
 from server.workers.engines.chatterbox.speech_tokens import STOP_TOKEN
 from server.workers.engines.chatterbox.stream import Stream
@@ -118,15 +120,15 @@ class ChatterboxEngine:
         """Capture all graphs and find out how many streams the device can speak. Raises `EngineFailed`."""
         voice = await asyncio.to_thread(self._voices.get, "")
         costs = await asyncio.to_thread(calibrated, self._core, voice)
-        self._core.hop_seconds = costs.audio_second * 2.0
+        self._core.loop.costs = costs
         self._capacity = self._capacity_of(costs, self._core.decoder.rows)
-        self._core.totals = Totals()
+        self._core.loop.totals = Totals()
         log.info(
             "engine_calibrated",
             streams=self._capacity.limit,
-            step_ms={rows: round(seconds * 1e3, 2) for rows, seconds in costs.step.items()},
-            render_ms_per_audio_second=round(costs.audio_second * 1e3, 2),
-            start_ms=round(costs.start * 1e3, 1),
+            step_ms={rows: round(costs.step(rows) * 1e3, 2) for rows in ROWS_MEASURED},
+            render_ms={hops: round(costs.render(hops) * 1e3, 2) for hops in HOPS_MEASURED},
+            join_ms=round(costs.join * 1e3, 2),
         )
         self._thread.start()
 

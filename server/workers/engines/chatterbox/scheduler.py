@@ -1,70 +1,47 @@
-"""Whose turn it is: the stream that would run dry first says what is done, and all who need the same come along.
+"""What is done next: first audio first, nobody's playout dry, and else in batches that are worth it.
 
-Pure: it is asked, and runs nothing. `now` is monotonic seconds.
+Pure: it is asked, and runs nothing. `now` is monotonic seconds. Each kind of work has a policy of its own
+(`decode_policy`, `render_policy`); here they are put in order.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 
+from server.workers.engines.chatterbox import decode_policy, render_policy
+from server.workers.engines.chatterbox.costs import Costs
 from server.workers.engines.chatterbox.stream import Stream
+from server.workers.engines.chatterbox.work import Rest, Work
 
 LEAD_SECONDS = 4.0
 """How far ahead of its playout a stream is made; more would be lost on barge-in, and taken from others."""
 
-LARGEST_RENDER = 16
-"""Streams whose hops are made together. Beyond it a batch gains little and keeps the others waiting."""
-
-_HASTE_SECONDS = 1.0
-"""Less is left to a stream in haste. While anyone waits for first audio, the others get no more of a lead than this."""
+Policy = Callable[[Collection[Stream], int, float, Costs], Work]
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Read the text of a stream into a free row."""
-
-    stream: Stream
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """Draw the next token of these streams, and of no others."""
-
-    streams: Sequence[Stream]
-
-
-@dataclass(frozen=True, slots=True)
-class Render:
-    """Make the next hop of these streams."""
-
-    streams: Sequence[Stream]
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """There is nothing to do until `until`, or until something comes (None)."""
-
-    until: float | None
-
-
-Work = Join | Draw | Render | Rest
-
-
-def next_work(streams: Iterable[Stream], free_rows: int, now: float, hop_seconds: float) -> Work:
-    """What to do now. `hop_seconds` is what one more hop adds to a batch of them."""
+def next_work(streams: Collection[Stream], free_rows: int, now: float, costs: Costs) -> Work:
+    """What to do now for `streams`, of which `free_rows` more can be given a row."""
     by_due = sorted((stream for stream in streams if not stream.rendered), key=lambda stream: stream.due)
-    lead = LEAD_SECONDS if all(stream.started for stream in by_due) else _HASTE_SECONDS
-    at_work = [stream for stream in by_due if stream.due - now < lead]
+    at_work = [stream for stream in by_due if stream.due - now < LEAD_SECONDS]
+    ready = [stream for stream in at_work if stream.can_render]
     drawing = [stream for stream in at_work if stream.can_draw]
-    rendering = [stream for stream in at_work if stream.can_render]
     joining = [stream for stream in at_work if stream.can_join] if free_rows else []
-    first = min((*joining[:1], *drawing[:1], *rendering[:1]), key=lambda stream: stream.due, default=None)
-    if first is None:
-        return Rest(min((stream.due - lead for stream in by_due if stream not in at_work), default=None))
-    if first.can_join:
-        return Join(first)
-    left = first.due - now
-    if not first.can_render or (drawing and left > _HASTE_SECONDS and len(rendering) < LARGEST_RENDER):
-        return Draw(drawing)
-    in_haste = sum(stream.due - now < _HASTE_SECONDS for stream in rendering)
-    in_time = int(left / hop_seconds) if hop_seconds else LARGEST_RENDER
-    return Render(rendering[: min(max(1, in_haste, in_time), LARGEST_RENDER)])
+    somebody_waits = any(not stream.started for stream in at_work if stream.joined or free_rows)
+    return (
+        render_policy.first_hops(ready, now, costs)
+        or render_policy.hops_in_danger(ready, now, costs, somebody_waits)
+        or decode_policy.join_in_danger(joining, now)
+        or decode_policy.first_tokens(drawing, costs)
+        or decode_policy.tokens_in_danger(drawing, now, costs)
+        or decode_policy.join(joining)
+        or render_policy.full_batch(ready, costs)
+        or decode_policy.together(drawing, len(by_due))
+        or render_policy.whatever_is_ready(ready, costs)
+        or _rest(by_due, drawing, now, costs)
+    )
+
+
+def _rest(by_due: Sequence[Stream], drawing: Sequence[Stream], now: float, costs: Costs) -> Rest:
+    """Until the next stream has lost its lead, or has no more time to wait for others."""
+    times = [stream.due - LEAD_SECONDS for stream in by_due if stream.due - now >= LEAD_SECONDS]
+    if drawing:
+        times.append(decode_policy.latest(drawing, costs))
+    return Rest(min(times, default=None), "all have their lead")

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from server.workers.engine import FIRST_AUDIO_SECONDS
 from server.workers.engines.chatterbox.speech_tokens import SILENCE_TOKEN, SPEECH_TOKENS, STOP_TOKEN
 
-_HOPS = (19, 16, 25, 50)
+HOPS = (19, 25, 50)
 """Tokens given to the flow at a time; of the first, three are lookahead. Small, so that audio begins soon; then larger,
-because each hop computes the voice's prompt again."""
+because each hop computes the voice's prompt again. `voicefleet bench simulate` shows what another plan would do."""
 
-_DRAWN_AHEAD = 25
-"""Tokens that may be drawn beyond the next hop: a second of speech."""
+_DRAWN_AHEAD = 60
+"""Tokens that may be drawn beyond the next hop. The more, the more streams can take part in a step; they are cheap, and
+lost when a stream is interrupted."""
 
 _FIRST_AUDIO_GOAL_SECONDS = 0.15
 """From being asked to being due, where the caller waits."""
@@ -46,16 +47,19 @@ class Stream:
     hops: int = 0
     tokens: list[int] = field(default_factory=list)
     """Sounds that the flow has not been given."""
+    plan: Sequence[int] = HOPS
+    """Tokens of its hops; the last is that of all further ones."""
 
     @classmethod
-    def new(cls, now: float, cap: int, needed_in: float = 0.0) -> "Stream":
+    def new(cls, now: float, cap: int, needed_in: float = 0.0, plan: Sequence[int] = HOPS) -> "Stream":
         """The first piece of a text, whose audio the caller's playout needs in so many seconds; 0: the caller waits."""
         due = now + max(needed_in, _FIRST_AUDIO_GOAL_SECONDS)
-        return cls(due, cap, late_after=now + FIRST_AUDIO_SECONDS, started=needed_in > 0.0)
+        return cls(due, cap, late_after=now + FIRST_AUDIO_SECONDS, started=needed_in > 0.0, plan=plan)
 
     def after(self, cap: int, pause: float) -> "Stream":
         """The piece that follows this one, `pause` seconds later."""
-        return Stream(self.due + pause, cap, started=True, repeated=max(0.0, self.repeated - pause))
+        repeated = max(0.0, self.repeated - pause)
+        return Stream(self.due + pause, cap, started=True, repeated=repeated, plan=self.plan)
 
     def go_on(self, draws: Sequence[int], repeated: float) -> None:
         """Begin with these draws, which were made elsewhere; the first `repeated` seconds of audio are not needed."""
@@ -77,8 +81,12 @@ class Stream:
     @property
     def can_draw(self) -> bool:
         """Whether one more token is of use."""
-        begun = len(self.tokens) + self.drawn - self.known
-        return self.joined and not self.complete and self.drawn < self.cap and begun <= self._hop + _DRAWN_AHEAD
+        return self.joined and not self.complete and self.drawn < self.cap and self.missing > -_DRAWN_AHEAD
+
+    @property
+    def missing(self) -> int:
+        """Tokens that have to be begun before the next hop can be made; below 0, so many are begun beyond it."""
+        return self._hop + 1 - (len(self.tokens) + self.drawn - self.known)
 
     @property
     def can_render(self) -> bool:
@@ -120,4 +128,4 @@ class Stream:
 
     @property
     def _hop(self) -> int:
-        return _HOPS[min(self.hops, len(_HOPS) - 1)]
+        return self.plan[min(self.hops, len(self.plan) - 1)]
