@@ -26,6 +26,7 @@ from server.workers.engines.chatterbox.flow_layers import (
     key_mask,
 )
 from server.workers.engines.chatterbox.noise import normal
+from server.workers.engines.chatterbox.transfer import sent
 
 MEL_BINS = 80
 
@@ -111,10 +112,9 @@ class FlowModel:
     @torch.inference_mode()
     def voice(self, conditionals: Conditionals) -> FlowVoice:
         """The voice of these conditionals."""
-        xvector = F.normalize(conditionals.xvector.to(self.weight.device), dim=0).to(self.weight.dtype)
+        xvector = F.normalize(self._sent(conditionals.xvector), dim=0).to(self.weight.dtype)
         speaker = self._module.spk_embed_affine_layer(xvector)
-        mel = conditionals.prompt_mel.to(self.weight.device, torch.float32)
-        return FlowVoice(conditionals.prompt_tokens.tolist(), mel, speaker)
+        return FlowVoice(conditionals.prompt_tokens.tolist(), self._sent(conditionals.prompt_mel), speaker)
 
     def mel(self, rows: Sequence[Row], tokens: Context, frames: Context) -> Tensor:
         """float32 [rows, frames, 80] of the rows' blocks, padded at the right."""
@@ -144,7 +144,7 @@ class FlowModel:
         return normal(seeds[..., None], frames[..., None], torch.arange(MEL_BINS, device=frames.device))
 
     def _sent(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.weight.device, non_blocking=True)
+        return sent(tensor, self.weight.device)
 
 
 class Flow(ABC):
@@ -183,7 +183,7 @@ class Flow(ABC):
                 fresh = FRAMES_PER_TOKEN * (max(row.ready, 0) - max(hops[index].stream.done, 0))
                 mels[index] = mel[len(row.frames) - fresh : len(row.frames)].T
         for index, hop in enumerate(hops):
-            hop.stream.tokens.extend(hop.tokens)
+            hop.stream.tokens = [*hop.stream.tokens, *hop.tokens]
             if index in rows:
                 hop.stream.done, hop.stream.memories = rows[index].ready, memories[index]
         return mels

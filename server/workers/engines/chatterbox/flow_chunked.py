@@ -25,6 +25,7 @@ from server.workers.engines.chatterbox.flow import (
     alike,
 )
 from server.workers.engines.chatterbox.flow_layers import FRAMES_PER_TOKEN, Memory, key_mask
+from server.workers.engines.chatterbox.transfer import sent
 
 
 class Recollection:
@@ -32,7 +33,7 @@ class Recollection:
 
     def __init__(self, memories: Sequence[Memory], lengths: Sequence[int], weight: Tensor) -> None:
         self._memories, self._lengths = memories, lengths
-        self._ends = torch.tensor(lengths).to(weight.device, non_blocking=True)
+        self._ends = sent(torch.tensor(lengths), weight.device)
         self._seen: list[Tensor] = []
         self._tails: list[Tensor] = []
         kept = [memory.kept for memory in memories]

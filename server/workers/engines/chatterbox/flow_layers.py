@@ -19,6 +19,8 @@ from chatterbox.models.s3gen.transformer.upsample_encoder import UpsampleConform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from server.workers.engines.chatterbox.transfer import sent
+
 FRAMES_PER_TOKEN = 2
 """Mel frames at 50 Hz that the encoder makes of a speech token at 25 Hz."""
 
@@ -83,8 +85,7 @@ def key_mask(kept: Sequence[int], lengths: Sequence[int], like: Tensor) -> Tenso
     real = torch.zeros(len(lengths), 1, 1, before + after, dtype=torch.bool)
     for row, (left, right) in enumerate(zip(kept, lengths, strict=True)):
         real[row, :, :, before - left : before + right] = True
-    mask = torch.zeros(real.shape, dtype=like.dtype).masked_fill(~real, -math.inf)
-    return mask.to(like.device, non_blocking=True)
+    return sent(torch.zeros(real.shape, dtype=like.dtype).masked_fill(~real, -math.inf), like.device)
 
 
 def encode(encoder: UpsampleConformerEncoder, x: Tensor, real: Tensor, tokens: Context, frames: Context) -> Tensor:

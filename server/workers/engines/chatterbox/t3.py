@@ -5,6 +5,7 @@ then each step draws one token for each of the first rows. Nothing here waits fo
 whoever wants them copies them. On CUDA a step is one graph, captured for each number of rows and reach of the cache.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.sampler import Sampling, SamplingRows, draw
 from server.workers.engines.chatterbox.speech_tokens import START_TOKEN
+from server.workers.engines.chatterbox.transfer import sent
 
 _ROW_STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 _ROW_STEP_BEYOND = 32
@@ -73,8 +75,8 @@ class T3Decoder:
     def prefix(self, voice: Conditionals) -> Prefix:
         """Read a voice: the speaker and up to 375 speech tokens of the clip."""
         t3 = self._t3
-        speaker = voice.speaker_embedding.to(self.device, t3.speech_head.weight.dtype)
-        heard = t3.speech_emb(voice.prompt_speech_tokens.to(self.device))
+        speaker = sent(voice.speaker_embedding, self.device).to(t3.speech_head.weight.dtype)
+        heard = t3.speech_emb(sent(voice.prompt_speech_tokens, self.device))
         inputs = torch.cat([t3.cond_enc.spkr_enc(speaker[None]), heard])
         cache = self._cache.new_zeros(*self._cache.shape[:2], self._heads, len(inputs), self._cache.shape[-1])
         self._read(inputs, cache, 0)
@@ -91,8 +93,8 @@ class T3Decoder:
         t3 = self._t3
         cache = self._cache[:, :, row]
         cache[:, :, :, : prefix.positions] = prefix.cache
-        words = torch.tensor(text, dtype=torch.int64).to(self.device, non_blocking=True)
-        speech = torch.tensor([START_TOKEN, *drawn]).to(self.device, non_blocking=True)
+        words = sent(torch.tensor(text, dtype=torch.int64), self.device)
+        speech = sent(torch.tensor([START_TOKEN, *drawn]), self.device)
         inputs = torch.cat([t3.text_emb(words), t3.speech_emb(speech)])
         hidden = self._read(inputs, cache, prefix.positions)
         self._sampling.set(row, sampling)
@@ -157,7 +159,8 @@ class T3Decoder:
                 if size not in self._graphs:
                     self._step_rows(*size)  # what is compiled or allocated once, before the capture
                     graph = torch.cuda.CUDAGraph()
-                    with torch.cuda.graph(graph, pool=pool):
+                    # Another thread may load what makes voices of clips: its allocations are none of this capture's.
+                    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                         self._step_rows(*size)
                     self._graphs[size] = graph
 
@@ -175,14 +178,17 @@ class T3Decoder:
         """A step of the first `rows` rows, of which only the running ones advance. Fixed shapes, fixed addresses."""
         t3 = self._t3
         row, position, token = self._row[:rows], self._position[:rows], self.token[:rows]
-        visible = (torch.arange(reach, device=self.device) <= position[:, None])[:, None, None]
+        visible = torch.arange(reach, device=self.device) <= position[:, None]
         x = t3.speech_emb(token) + t3.tfmr.wpe(position)
+        mask = torch.where(visible, 0.0, -math.inf).to(x.dtype)[
+            :, None, None
+        ]  # of bool, attention makes this in each layer
         for block, (keys, values) in zip(self._blocks, self._cache[:, :, :rows], strict=True):
             query, key, value = self._projected(block, x)
             keys[row, :, position] = key
             values[row, :, position] = value
             heard = F.scaled_dot_product_attention(
-                query[:, :, None], keys[:, :, :reach], values[:, :, :reach], attn_mask=visible
+                query[:, :, None], keys[:, :, :reach], values[:, :, :reach], attn_mask=mask
             )
             x = _attended(block, x, heard.reshape(x.shape))
         logits = t3.speech_head(t3.tfmr.ln_f(x))

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from server.workers.engines.chatterbox.noise import normal, uniform
+from server.workers.engines.chatterbox.transfer import sent
 
 DECODER_REACH = 12
 """Frames on either side that a sample depends on. What lies farther counts for -110 dB or less; with 8, for -80."""
@@ -130,7 +131,7 @@ class Vocoder:
         """float32 [rows, samples] of the last `length` frames. What can be certain of their phase is kept."""
         mel = torch.stack([past.frames[:, -length:] for past in pasts])
         places = torch.tensor([[past.seed, past.given - length, past.certain] for past in pasts])
-        seeds, first, certain = places.to(mel.device, non_blocking=True).unsqueeze(2).unbind(1)
+        seeds, first, certain = sent(places, mel.device).unsqueeze(2).unbind(1)
         # The pitch of a window's first frames is off if there was something before, but nothing new depends on it.
         pitch = self._module.f0_predictor(mel).double()
         periods = pitch * (self._hop / self._module.sampling_rate)
