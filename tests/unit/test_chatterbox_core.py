@@ -18,7 +18,8 @@ from torch import Tensor
 from server.errors import VoicefleetError
 from server.workers.engine import EngineBusy, EngineFailed
 from server.workers.engines.chatterbox.core import Core, Request
-from server.workers.engines.chatterbox.flow import PROMPT_SEED, FlowHop, WindowedFlow
+from server.workers.engines.chatterbox.flow import FlowHop, WindowedFlow
+from server.workers.engines.chatterbox.flow_model import PROMPT_SEED
 from server.workers.engines.chatterbox.noise import normal, uniform
 from server.workers.engines.chatterbox.sampler import Sampling
 from server.workers.engines.chatterbox.speech_tokens import START_TOKEN

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from server.workers.engines.chatterbox.checkpoint import SMALL, Checkpoint, Precision, random_checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
-from server.workers.engines.chatterbox.flow import LOOKAHEAD, PROMPT_SEED, Flow, FlowHop, FlowStream, WindowedFlow
+from server.workers.engines.chatterbox.flow import Flow, FlowHop, FlowStream, WindowedFlow
 from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, PROMPT_SEED
 from server.workers.engines.chatterbox.noise import normal
 from tests.support.chatterbox import (
     CPU,

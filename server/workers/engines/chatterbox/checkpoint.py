@@ -236,6 +236,9 @@ def _ready(
     for module in (t3, flow, vocoder):
         module.eval().requires_grad_(False)
     for module in vocoder.modules():
+        if isinstance(module, nn.Conv1d):  # upstream's strides and paddings are numpy's, where Dynamo breaks the graph
+            module.stride = tuple(int(step) for step in module.stride)
+            module.padding = tuple(int(width) for width in module.padding)
         if parametrize.is_parametrized(module, "weight"):  # upstream's own remove_weight_norm raises
             parametrize.remove_parametrizations(module, "weight")
     return Checkpoint(t3, flow, vocoder, tokenize)

@@ -22,8 +22,9 @@ from server.workers.engine import EngineBusy, EngineFailed, UnusableProgress
 from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE, Checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.fitting import Fitting
-from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, FlowVoice, WindowedFlow
+from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, WindowedFlow
 from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.flow_model import FlowVoice
 from server.workers.engines.chatterbox.loop import Loop, Totals
 from server.workers.engines.chatterbox.rows import Rows
 from server.workers.engines.chatterbox.sampler import Sampling

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from chatterbox.models.s3gen.f0_predictor import ConvRNNF0Predictor
 from chatterbox.models.s3gen.hifigan import HiFTGenerator
 from torch import Tensor
 from torch.nn import functional as F
 
+from server.workers.engines.chatterbox.convolution import Convolution
 from server.workers.engines.chatterbox.noise import normal, uniform
 from server.workers.engines.chatterbox.transfer import sent
 
@@ -87,6 +89,7 @@ class Vocoder:
 
     def __init__(self, module: HiFTGenerator) -> None:
         self._module = module
+        self._pitch = _Pitch(module.f0_predictor)
         self._sines = module.m_source.l_sin_gen
         self._hop = int(module.f0_upsamp.scale_factor)
         device = module.conv_pre.weight.device
@@ -133,7 +136,7 @@ class Vocoder:
         places = torch.tensor([[past.seed, past.given - length, past.certain] for past in pasts])
         seeds, first, certain = sent(places, mel.device).unsqueeze(2).unbind(1)
         # The pitch of a window's first frames is off if there was something before, but nothing new depends on it.
-        pitch = self._module.f0_predictor(mel).double()
+        pitch = self._pitch(mel).double()
         periods = pitch * (self._hop / self._module.sampling_rate)
         starts = periods.cumsum(1) - periods
         carried = torch.stack([past.cycles for past in pasts])[:, None]
@@ -179,6 +182,24 @@ class Vocoder:
         magnitude, phase = magnitude.exp().clamp(max=1e2), phase.sin()
         samples = self._spectral.synthesised(torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1))
         return samples.clamp(-module.audio_limit, module.audio_limit)
+
+
+class _Pitch:
+    """The pitch in Hz, in true float32: an error of TF32's size would in seconds be a phase of its own."""
+
+    def __init__(self, module: ConvRNNF0Predictor) -> None:
+        layers = list(module.condnet)
+        self._layers = [(Convolution(layer), active) for layer, active in zip(layers[::2], layers[1::2], strict=True)]
+        self._classifier = module.classifier
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """[rows, frames] of mel [rows, 80, frames]."""
+        x = mel.transpose(1, 2)
+        for convolution, activation in self._layers:
+            beside = convolution.reach // 2
+            x = activation(convolution(F.pad(x, (0, 0, beside, beside))))
+        pitch: Tensor = self._classifier(x)[..., 0].abs()
+        return pitch
 
 
 class _Spectral:
