@@ -25,6 +25,7 @@ from server.workers.engines.chatterbox.fitting import Fitting
 from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, WindowedFlow
 from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
 from server.workers.engines.chatterbox.flow_model import FlowVoice
+from server.workers.engines.chatterbox.graphs import CudaRecorder
 from server.workers.engines.chatterbox.loop import Loop, Totals
 from server.workers.engines.chatterbox.rows import Rows
 from server.workers.engines.chatterbox.sampler import Sampling
@@ -134,10 +135,15 @@ class Core:
         positions: int,
         watermarker: Watermarker | None,
         clock: Callable[[], float] = time.monotonic,
+        flow_graphs: bool = False,
     ) -> None:
-        """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic."""
+        """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic.
+
+        With `flow_graphs` those of the flow are captured too, and not the decoder's alone.
+        """
         self.decoder = T3Decoder(checkpoint.t3, rows, positions)
         self._flow = flow
+        self._flow_graphs = flow_graphs
         self._vocoder = Vocoder(checkpoint.vocoder)
         self._watermarker = watermarker
         self._requests: dict[Stream, Request] = {}  # in the order of their coming
@@ -160,6 +166,14 @@ class Core:
     def rows_used(self) -> int:
         """Streams whose tokens are not all there yet."""
         return self.loop.rows.used
+
+    def capture(self) -> None:
+        """Capture all graphs, on the thread that will replay them; without CUDA there are none."""
+        if self.decoder.device.type == "cuda":
+            record = CudaRecorder()
+            if self._flow_graphs:
+                self._flow.capture(record)  # first, as its graphs need the most memory
+            self.decoder.capture(record)
 
     def submit(self, stream: Stream, request: Request) -> None:
         """Speak `request`; `stream` says by when."""

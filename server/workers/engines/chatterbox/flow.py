@@ -4,9 +4,11 @@ Its attention is full, as it was when the weights were trained: a frame sees the
 so that each hop computes the window again, from the same noise. `flow_chunked` does not.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from chatterbox.models.s3gen.flow import CausalMaskedDiffWithXvec
@@ -14,10 +16,15 @@ from torch import Tensor
 
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.flow_layers import FRAMES_PER_TOKEN, NOTHING_KEPT, Memories
-from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, MEL_BINS, FlowModel, FlowVoice, Row
+from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, MEL_BINS, FlowModel, FlowVoice, Inputs, Row
+from server.workers.engines.chatterbox.graphs import Graphs, Record
 
 WINDOW_TOKENS = 250
 """10 s: as much of its own past as the longest prompt holds of the voice. A hop costs no more however long the text."""
+
+_ROWS_CAPTURED = (1, 2, 4)
+_TOKENS_CAPTURED = range(32, 513, 32)
+"""Of a block: the longest prompt and a full window are 500."""
 
 
 @dataclass(slots=True)
@@ -46,6 +53,10 @@ class Flow(ABC):
 
     def __init__(self, module: CausalMaskedDiffWithXvec) -> None:
         self._model = FlowModel(module)
+
+    @abstractmethod
+    def capture(self, record: Record) -> None:
+        """Capture graphs of what is most often computed. Nothing sounds otherwise for it."""
 
     def voice(self, conditionals: Conditionals) -> FlowVoice:
         """The voice of these conditionals, for any number of streams."""
@@ -95,11 +106,23 @@ class Flow(ABC):
 
 
 class WindowedFlow(Flow):
-    """Full attention over the prompt and the last tokens of the stream, again in every hop."""
+    """Full attention over the prompt and the last tokens of the stream, again in every hop.
+
+    Once graphs are captured, batches of few rows are filled up to a shape that has one: padding changes nothing.
+    """
 
     def __init__(self, module: CausalMaskedDiffWithXvec, window_tokens: int = WINDOW_TOKENS) -> None:
         super().__init__(module)
         self._window_tokens = window_tokens
+        self._graphs: Graphs | None = None
+
+    def capture(self, record: Record) -> None:
+        """See `Flow.capture`."""
+        graphs = Graphs(lambda *inputs: [self._model.windows(Inputs(*inputs), padded=True)], record)
+        for rows, tokens in sorted(product(_ROWS_CAPTURED, _TOKENS_CAPTURED), key=math.prod, reverse=True):
+            inputs = self._model.inputs([self._model.blank(tokens)] * rows, tokens)
+            graphs.capture((rows, tokens), inputs.tensors())
+        self._graphs = graphs
 
     def _row(self, stream: FlowStream, tokens: Sequence[int], ready: int) -> Row:
         first = min(max(ready - self._window_tokens, 0), stream.done)
@@ -110,8 +133,20 @@ class WindowedFlow(Flow):
 
     def _computed(self, rows: Sequence[Row]) -> tuple[Tensor, Sequence[Memories]]:
         longest = max(row.length for row in rows)
-        padded = any(row.length < longest for row in rows)
-        return self._model.windows(self._model.inputs(rows, longest), padded), [row.memories for row in rows]
+        if self._graphs and (shape := _shape(len(rows), longest)):
+            inputs = self._model.inputs([*rows, *[rows[0]] * (shape[0] - len(rows))], shape[1])
+            (mel,) = self._graphs.replay(shape, inputs.tensors())
+        else:
+            padded = any(row.length < longest for row in rows)
+            mel = self._model.windows(self._model.inputs(rows, longest), padded)
+        return mel[: len(rows)], [row.memories for row in rows]
+
+
+def _shape(rows: int, tokens: int) -> tuple[int, int] | None:
+    """The rows and tokens of the graph for so many, if there is one: what is larger keeps the device busy anyway."""
+    row_bucket = next((captured for captured in _ROWS_CAPTURED if captured >= rows), None)
+    token_bucket = next((captured for captured in _TOKENS_CAPTURED if captured >= tokens), None)
+    return (row_bucket, token_bucket) if row_bucket and token_bucket else None
 
 
 def alike(sizes: Mapping[int, int]) -> list[list[int]]:

@@ -17,6 +17,7 @@ from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.flow import Flow, FlowStream, alike
 from server.workers.engines.chatterbox.flow_layers import FRAMES_PER_TOKEN, Memories, Memory, key_mask
 from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, PROMPT_SEED, FlowVoice, Row
+from server.workers.engines.chatterbox.graphs import Record
 from server.workers.engines.chatterbox.transfer import sent
 
 
@@ -70,6 +71,9 @@ class Recollection:
 
 class ChunkedFlow(Flow):
     """Attention to the past alone, and nothing computed twice."""
+
+    def capture(self, record: Record) -> None:
+        """It has none: what is kept before a block is of any length."""
 
     @torch.inference_mode()
     def voice(self, conditionals: Conditionals) -> FlowVoice:

@@ -96,6 +96,10 @@ class Inputs:
     speakers: Tensor
     """[rows, 80]."""
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All of them, in the order of the constructor's arguments."""
+        return self.numbers, self.known, self.speakers
+
     @property
     def tokens(self) -> int:
         """Tokens of the longest block that has room."""
@@ -123,6 +127,11 @@ class FlowModel:
         speaker = self._module.spk_embed_affine_layer(xvector)
         mel = sent(conditionals.prompt_mel, self.weight.device)
         return FlowVoice(conditionals.prompt_tokens.tolist(), mel, speaker)
+
+    def blank(self, tokens: int) -> Row:
+        """A row of so many tokens of no voice: as good as any other to find out what is done for it."""
+        voice = FlowVoice([], self.weight.new_zeros(0, MEL_BINS), self.weight.new_zeros(MEL_BINS))
+        return Row(voice, 0, tokens, [0] * (tokens + LOOKAHEAD), tokens, 0, 0, voice.prompt_mel)
 
     def inputs(self, rows: Sequence[Row], tokens: int) -> Inputs:
         """Of these rows, the longest of which has at most so many `tokens`."""

@@ -8,6 +8,7 @@ whoever wants them copies them. On CUDA a step is one graph, captured for each n
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from server.workers.engines.chatterbox.conditionals import Conditionals
+from server.workers.engines.chatterbox.graphs import Record, Work
 from server.workers.engines.chatterbox.sampler import Sampling, SamplingRows, draw
 from server.workers.engines.chatterbox.speech_tokens import START_TOKEN
 from server.workers.engines.chatterbox.transfer import sent
@@ -69,7 +71,7 @@ class T3Decoder:
         self._row = torch.arange(rows, device=self.device)
         self._running = torch.zeros((), dtype=torch.int64, device=self.device)
         self._reached = [0] * rows  # the host's own count of `_position`
-        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[tuple[int, int], Work] = {}
 
     @torch.inference_mode()
     def prefix(self, voice: Conditionals) -> Prefix:
@@ -116,10 +118,7 @@ class T3Decoder:
         reach = max(self._reached[:running]) + 1
         self._running.fill_(running)
         size = (self._row_bucket(running), self._reach_bucket(reach))
-        if graph := self._graphs.get(size):
-            graph.replay()
-        else:
-            self._step_rows(*size)
+        self._graphs.get(size, partial(self._step_rows, *size))()
         for row in range(running):
             self._reached[row] += 1
 
@@ -147,22 +146,14 @@ class T3Decoder:
             state[other] = kept
 
     @torch.inference_mode()
-    def capture(self) -> None:
-        """Capture the graphs of all steps that may come; without CUDA there are none."""
-        if self.device.type != "cuda":
-            return
+    def capture(self, record: Record) -> None:
+        """Capture the graphs of all steps that may come."""
         self._running.fill_(0)  # nobody advances
-        pool = torch.cuda.graph_pool_handle()
         for running in range(self.rows, 0, -1):
             for reach in range(self.positions, 0, -_REACH_STEP):
                 size = (self._row_bucket(running), self._reach_bucket(reach))
                 if size not in self._graphs:
-                    self._step_rows(*size)  # what is compiled or allocated once, before the capture
-                    graph = torch.cuda.CUDAGraph()
-                    # Another thread may load what makes voices of clips: its allocations are none of this capture's.
-                    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-                        self._step_rows(*size)
-                    self._graphs[size] = graph
+                    self._graphs[size] = record(partial(self._step_rows, *size))
 
     def _row_bucket(self, running: int) -> int:
         small = next((size for size in _ROW_STEPS if size >= running), 0)
@@ -174,8 +165,11 @@ class T3Decoder:
     def _states(self) -> tuple[Tensor, ...]:
         return self.token, self._position, self._step, self._seen, *self._sampling.fields()
 
-    def _step_rows(self, rows: int, reach: int) -> None:
-        """A step of the first `rows` rows, of which only the running ones advance. Fixed shapes, fixed addresses."""
+    def _step_rows(self, rows: int, reach: int) -> Sequence[Tensor]:
+        """A step of the first `rows` rows, of which only the running ones advance. Fixed shapes, fixed addresses.
+
+        All that it makes is in the rows' states: it gives nothing.
+        """
         t3 = self._t3
         row, position, token = self._row[:rows], self._position[:rows], self.token[:rows]
         visible = torch.arange(reach, device=self.device) <= position[:, None]
@@ -198,6 +192,7 @@ class T3Decoder:
         self._seen[:rows].scatter_(1, token[:, None], True)
         position += runs
         self._step[:rows] += runs
+        return ()
 
     def _read(self, inputs: Tensor, cache: Tensor, start: int) -> Tensor:
         """Prefill: `inputs` [n, width] from position `start` on, into `cache` [layers, 2, heads, ≥ start + n, 64].
