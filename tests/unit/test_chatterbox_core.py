@@ -17,9 +17,12 @@ from torch import Tensor
 
 from server.errors import VoicefleetError
 from server.workers.engine import EngineBusy, EngineFailed
+from server.workers.engines.chatterbox import core as core_module
+from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core, Request
-from server.workers.engines.chatterbox.flow import FlowHop, WindowedFlow
-from server.workers.engines.chatterbox.flow_model import PROMPT_SEED
+from server.workers.engines.chatterbox.flow import Flow, FlowHop, WindowedFlow
+from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.flow_model import PROMPT_SEED, FlowVoice
 from server.workers.engines.chatterbox.noise import normal, uniform
 from server.workers.engines.chatterbox.sampler import Sampling
 from server.workers.engines.chatterbox.speech_tokens import START_TOKEN
@@ -57,21 +60,30 @@ class Clock:
 
 
 def made_core(
-    rows: int = 4, flow: WindowedFlow | None = None, clock: Clock | None = None, watermarker: Watermarker | None = None
+    rows: int = 4,
+    flow: WindowedFlow | ChunkedFlow | None = None,
+    clock: Clock | None = None,
+    watermarker: Watermarker | None = None,
 ) -> Core:
     checkpoint = small_checkpoint()
     return Core(checkpoint, flow or WindowedFlow(checkpoint.flow), rows, 192, watermarker, clock or Clock())
 
 
 def say(
-    core: Core, text: str, seed: int = 0, tokens: int = 40, speed: float = 1.0, plan: Sequence[int] = HOPS
+    core: Core,
+    text: str,
+    seed: int = 0,
+    tokens: int = 40,
+    speed: float = 1.0,
+    plan: Sequence[int] = HOPS,
+    speaker: Conditionals = SPEAKER,
 ) -> Spoken:
     spoken = Spoken(Stream.new(0.0, tokens, plan=plan))
 
     def heard(pcm: bytes) -> None:
         spoken.audio += pcm
 
-    request = Request(small_checkpoint().tokenize(text), SPEAKER, Sampling(seed), speed, heard, spoken.endings.append)
+    request = Request(small_checkpoint().tokenize(text), speaker, Sampling(seed), speed, heard, spoken.endings.append)
     core.submit(spoken.stream, request)
     return spoken
 
@@ -319,6 +331,30 @@ def test_a_stream_of_which_no_numbers_come_fails_alone() -> None:
     assert spoken[1].audio == b""
     assert core.rows_used == core.streams == 0
     assert snr_db(undisturbed[1].samples, spoken[2].samples) > 75.0
+
+
+@pytest.mark.parametrize(("form", "room", "kept"), [(WindowedFlow, 400_000, 4), (ChunkedFlow, 4_200_000, 2)])
+def test_voices_are_kept_by_what_they_take_of_memory(
+    form: type[Flow], room: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_module, "_VOICES_BYTES", room)
+    read: list[Conditionals] = []
+
+    class Counting(form):  # type: ignore[valid-type, misc] # a parameter
+        def voice(self, conditionals: Conditionals) -> FlowVoice:
+            read.append(conditionals)
+            made: FlowVoice = super().voice(conditionals)
+            return made
+
+    core = made_core(flow=Counting(small_checkpoint().flow))
+    speakers = [voice(seed, seconds=1.0) for seed in range(5)]
+    for speaker in (*speakers, *speakers[-kept:]):
+        say(core, "Words.", tokens=5, speaker=speaker)
+        run(core)
+    assert read == speakers
+    say(core, "Words.", tokens=5, speaker=speakers[-kept - 1])
+    run(core)
+    assert len(read) == 6
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.5])

@@ -1,6 +1,6 @@
 """What is captured on a GPU, without one: that it is pure, does the same for any contents, and changes no sound."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,9 +14,10 @@ from server.workers.engines.chatterbox.checkpoint import Checkpoint
 from server.workers.engines.chatterbox.flow import FlowHop, WindowedFlow
 from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, FlowModel, Inputs, Row
 from server.workers.engines.chatterbox.graphs import Graphs, ShapeNotCaptured, Work
-from server.workers.engines.chatterbox.sampler import Sampling
+from server.workers.engines.chatterbox.sampler import Sampling, SamplingRows, draw
 from server.workers.engines.chatterbox.t3 import T3Decoder
-from tests.support.chatterbox import small_checkpoint, snr_db, speech_tokens, voice
+from server.workers.engines.chatterbox.vocoder import Vocoder, VocoderHop
+from tests.support.chatterbox import CPU, EXACT_DB, small_checkpoint, snr_db, speech_tokens, voice
 
 PADDING_DB = 100.0
 """Padding is exact but for the order of sums."""
@@ -90,15 +91,13 @@ def window(model: FlowModel, seed: int, seconds: float) -> Row:
     )
 
 
-def windows(model: FlowModel) -> Callable[..., Tensor]:
-    return lambda *inputs: model.windows(Inputs(*inputs), padded=True)
-
-
 @torch.inference_mode()
 def test_a_window_is_one_graph_for_any_contents(model: FlowModel) -> None:
     counters.clear()
     torch._dynamo.reset()
-    compiled = torch.compile(windows(model), fullgraph=True, backend="eager", dynamic=False)
+    compiled = torch.compile(
+        lambda *inputs: model.windows(Inputs(*inputs), padded=True), fullgraph=True, backend="eager", dynamic=False
+    )
     for rows in ([window(model, 1, 1.0), window(model, 2, 0.5)], [window(model, 3, 0.2), window(model, 4, 1.2)]):
         inputs = model.inputs(rows, 64)
         assert snr_db(model.windows(inputs, padded=True), compiled(*inputs.tensors())) >= PADDING_DB
@@ -158,6 +157,56 @@ def test_what_is_larger_than_any_graph_is_computed_as_ever(
     assert recorder.replays == 0
 
 
+@torch.inference_mode()
+def test_the_vocoder_is_one_graph_for_any_contents(checkpoint: Checkpoint) -> None:
+    counters.clear()
+    torch._dynamo.reset()
+    vocoder = Vocoder(checkpoint.vocoder)
+    compiled = torch.compile(vocoder.forward, fullgraph=True, backend="eager", dynamic=False)
+    for seed in (1, 2):
+        inputs = mel_window(seed)
+        for plain, traced in zip(vocoder.forward(*inputs), compiled(*inputs), strict=True):
+            assert snr_db(plain, traced) >= PADDING_DB
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+@torch.inference_mode()
+def test_for_windows_of_one_shape_the_same_is_done_whatever_is_in_them(checkpoint: Checkpoint) -> None:
+    vocoder, done = Vocoder(checkpoint.vocoder), []
+    for inputs in (mel_window(1), [torch.zeros_like(each) for each in mel_window(1)]):
+        with Operations() as operations:
+            vocoder.forward(*inputs)
+        done.append(operations.done)
+    assert done[0] == done[1]
+    assert len(done[0]) > 500
+
+
+def mel_window(seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    numbers = torch.tensor([[seed, 100 * seed, 110 * seed], [seed + 1, 0, 0]])
+    return [torch.randn(2, 80, 64, generator=generator), numbers, torch.rand(2, generator=generator).double()]
+
+
+def test_what_the_vocoder_replays_sounds_as_what_it_does_not(checkpoint: Checkpoint) -> None:
+    replaying, recorder = Vocoder(checkpoint.vocoder), Recorder()
+    replaying.capture(recorder)
+    audio = [voiced(vocoder) for vocoder in (Vocoder(checkpoint.vocoder), replaying)]
+    assert recorder.replays == 4, "of five hops, the last is of no captured length"
+    for plain, replayed in zip(*audio, strict=True):
+        assert snr_db(plain, replayed) >= EXACT_DB, "a longer window has other sums"
+
+
+def voiced(vocoder: Vocoder) -> list[Tensor]:
+    """Five hops of three streams, as long as those of speech are."""
+    streams = [vocoder.open(seed) for seed in range(3)]
+    mels = [torch.randn(80, 450, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    hops = []
+    for start, end in ((0, 32), (32, 64), (64, 114), (114, 214), (214, 450)):
+        parts = [VocoderHop(stream, mel[:, start:end], end == 450) for stream, mel in zip(streams, mels, strict=True)]
+        hops.append(vocoder.render(parts))
+    return [torch.cat(parts) for parts in zip(*hops, strict=True)]
+
+
 def test_a_shape_that_should_have_been_captured_and_was_not_fails_aloud() -> None:
     graphs = Graphs(lambda x: [x + 1], Recorder())
     graphs.capture((1, 32), [torch.zeros(1)])
@@ -173,6 +222,20 @@ def test_what_was_replayed_stays_what_it_was() -> None:
     (first,), (second,) = (graphs.replay("one", [torch.full((1,), float(value))]) for value in (1, 5))
 
     assert [float(first), float(second)] == [2.0, 6.0]
+
+
+@torch.inference_mode()
+def test_a_draw_is_one_graph_whatever_is_asked_for() -> None:
+    counters.clear()
+    torch._dynamo.reset()
+    compiled = torch.compile(draw, fullgraph=True, backend="eager", dynamic=False)
+    for seed, settings in enumerate((Sampling(3), Sampling(4, temperature=0.0), Sampling(5, top_k=5, top_p=0.5))):
+        rows = SamplingRows.empty(2, CPU)
+        rows.set(1, settings)
+        logits = torch.randn(2, 6563, generator=torch.Generator().manual_seed(seed))
+        given = logits, rows, logits > 1.0, torch.tensor([seed, 2 * seed])
+        assert torch.equal(draw(*given), compiled(*given))
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 def test_a_decoder_that_replays_draws_what_one_that_does_not_draws(checkpoint: Checkpoint) -> None:

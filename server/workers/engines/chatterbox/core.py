@@ -37,7 +37,8 @@ from server.workers.engines.chatterbox.watermark import Watermarker, WatermarkSt
 from server.workers.engines.chatterbox.work import Draw, Join, Render, Rest
 
 _SPEECH_SHARE = 4  # a quarter of a row at least is for speech
-_VOICES_KEPT = 32  # on the device, 36 MiB each
+_VOICES_BYTES = 1_250_000_000
+"""What voices may take of the device: 32 of 36 MiB each, or eight where the flow keeps what it has computed of them."""
 
 log = structlog.get_logger(__name__)
 
@@ -136,14 +137,15 @@ class Core:
         watermarker: Watermarker | None,
         clock: Callable[[], float] = time.monotonic,
         flow_graphs: bool = False,
+        vocoder_graphs: bool = False,
     ) -> None:
         """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic.
 
-        With `flow_graphs` those of the flow are captured too, and not the decoder's alone.
+        With `flow_graphs` and `vocoder_graphs` those of these parts are captured too, and not the decoder's alone.
         """
         self.decoder = T3Decoder(checkpoint.t3, rows, positions)
         self._flow = flow
-        self._flow_graphs = flow_graphs
+        self._flow_graphs, self._vocoder_graphs = flow_graphs, vocoder_graphs
         self._vocoder = Vocoder(checkpoint.vocoder)
         self._watermarker = watermarker
         self._requests: dict[Stream, Request] = {}  # in the order of their coming
@@ -173,6 +175,8 @@ class Core:
             record = CudaRecorder()
             if self._flow_graphs:
                 self._flow.capture(record)  # first, as its graphs need the most memory
+            if self._vocoder_graphs:
+                self._vocoder.capture(record)
             self.decoder.capture(record)
 
     def submit(self, stream: Stream, request: Request) -> None:
@@ -270,9 +274,8 @@ class Core:
     def _hand_over(
         self, stream: Stream, samples: np.ndarray[tuple[int, ...], np.dtype[np.float32]], last: bool
     ) -> None:
-        if not np.isfinite(
-            samples
-        ).all():  # half precision has overflowed; the other rows of the batch know nothing of it
+        # Half precision has overflowed; the other rows of the batch know nothing of it.
+        if not np.isfinite(samples).all():
             log.error("stream_not_finite", streams=self.streams)
             self._end(stream, EngineFailed("the model has made something other than numbers of this text"))
             return
@@ -293,15 +296,19 @@ class Core:
         ended(error)
 
     def _voice(self, conditionals: Conditionals) -> tuple[Prefix, FlowVoice]:
-        """What the model has made of a voice, kept as long as no more than so many others are asked for."""
+        """What the model has made of a voice, kept until memory is wanted for others asked for since."""
         key = id(conditionals)  # and held below, so that no other can have the same
         if key not in self._voices:
             self._voices[key] = conditionals, self.decoder.prefix(conditionals), self._flow.voice(conditionals)
-            if len(self._voices) > _VOICES_KEPT:
+            while len(self._voices) > 1 and self._voices_bytes > _VOICES_BYTES:
                 self._voices.popitem(last=False)
         self._voices.move_to_end(key)
         _, prefix, flow_voice = self._voices[key]
         return prefix, flow_voice
+
+    @property
+    def _voices_bytes(self) -> int:
+        return sum(prefix.cache.nbytes + voice.nbytes for _, prefix, voice in self._voices.values())
 
     def _shed(self, stream: Stream) -> None:
         self.totals.shed += 1

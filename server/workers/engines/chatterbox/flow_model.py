@@ -52,6 +52,15 @@ class FlowVoice:
     memories: Memories = NOTHING_KEPT
     """Of the prompt, if the form keeps any: held once, for all streams."""
 
+    @property
+    def nbytes(self) -> int:
+        """Of the device's memory."""
+        kept = (self.memories.tokens, self.memories.frames)
+        return sum(
+            tensor.nbytes
+            for tensor in (self.prompt_mel, *(each for part in kept for each in (*part.attention, *part.convolutions)))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

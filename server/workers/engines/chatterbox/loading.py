@@ -63,7 +63,15 @@ def chatterbox_engine(settings: Settings, folder: Path) -> ChatterboxEngine:
     flow = FLOWS[settings.tts_flow](checkpoint.flow)
     watermarker = Watermarker(device) if settings.tts_watermark else None
     rows = settings.tts_streams or rows_for(checkpoint)
-    core = Core(checkpoint, flow, rows, POSITIONS, watermarker, flow_graphs=settings.tts_flow_graphs)
+    core = Core(
+        checkpoint,
+        flow,
+        rows,
+        POSITIONS,
+        watermarker,
+        flow_graphs=settings.tts_flow_graphs,
+        vocoder_graphs=settings.tts_vocoder_graphs,
+    )
     log.info("engine_loaded", device=str(device), rows=core.decoder.rows, voices=len(voices.list()))
     return ChatterboxEngine(core, checkpoint.tokenize, voices)
 
