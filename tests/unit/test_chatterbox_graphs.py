@@ -199,10 +199,10 @@ def test_what_the_vocoder_replays_sounds_as_what_it_does_not(checkpoint: Checkpo
 def voiced(vocoder: Vocoder) -> list[Tensor]:
     """Five hops of three streams, as long as those of speech are."""
     streams = [vocoder.open(seed) for seed in range(3)]
-    mels = [torch.randn(80, 450, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    mels = [torch.randn(80, 500, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
     hops = []
-    for start, end in ((0, 32), (32, 64), (64, 114), (114, 214), (214, 450)):
-        parts = [VocoderHop(stream, mel[:, start:end], end == 450) for stream, mel in zip(streams, mels, strict=True)]
+    for start, end in ((0, 32), (32, 82), (82, 182), (182, 282), (282, 500)):
+        parts = [VocoderHop(stream, mel[:, start:end], end == 500) for stream, mel in zip(streams, mels, strict=True)]
         hops.append(vocoder.render(parts))
     return [torch.cat(parts) for parts in zip(*hops, strict=True)]
 

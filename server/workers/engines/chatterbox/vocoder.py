@@ -40,8 +40,8 @@ MUTE = 480
 spill over there."""
 
 _ROWS_CAPTURED = (1, 2, 4)
-_LENGTHS_CAPTURED = (32, 64, 96, 129, 160)
-"""Frames of a window: the first two hops are 32 and 64 long, and from the fourth on one needs 129."""
+_LENGTHS_CAPTURED = (32, 64, 82, 96, 129, 160)
+"""Frames of a window: with `stream.HOPS` the first two are 32 and 82 long, and from the third on one needs 129."""
 
 _NOISE, _PHASE = -1, -2  # first coordinates of the stream's random numbers; the flow's are frames from 0 on
 
