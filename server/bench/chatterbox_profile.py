@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from server.workers.engines.chatterbox.checkpoint import Checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
-from server.workers.engines.chatterbox.flow import LOOKAHEAD, Flow, FlowHop
+from server.workers.engines.chatterbox.flow import Flow, FlowHop
+from server.workers.engines.chatterbox.flow_model import LOOKAHEAD
 from server.workers.engines.chatterbox.sampler import Sampling
 from server.workers.engines.chatterbox.t3 import T3Decoder
 from server.workers.engines.chatterbox.vocoder import Vocoder, VocoderHop, VocoderStream

@@ -56,6 +56,14 @@ class SpeechSettings(BaseModel):
         "windowed",
         description="chatterbox: how a hop sees what was before; chunked costs less, but is not what the weights know.",
     )
+    tts_flow_graphs: bool = Field(
+        False,
+        description="chatterbox: capture CUDA graphs of the windowed flow, for batches of up to 4; not yet measured.",
+    )
+    tts_vocoder_graphs: bool = Field(
+        False,
+        description="chatterbox: capture CUDA graphs of the vocoder, for batches of up to 4; not yet measured.",
+    )
     tts_watermark: bool = Field(True, description="chatterbox: mark what is spoken as synthetic (Perth), inaudibly.")
     tts_address: InOrder = Field(
         (),

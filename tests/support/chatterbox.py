@@ -1,13 +1,10 @@
 """The never trained Chatterbox Turbo, voices for it, and the measure by which two signals are compared."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from server.workers.engines.chatterbox.checkpoint import (
     FULL,
@@ -71,34 +68,3 @@ def snr_db(reference: Tensor, other: Tensor) -> float:
     reference, other = reference.double(), other.double()
     noise = (reference - other).square().mean().clamp_min(1e-30)
     return float(10 * torch.log10(reference.square().mean() / noise))
-
-
-_WAITS = {
-    "item",
-    "tolist",
-    "__float__",
-    "__int__",
-    "__bool__",
-    "__index__",
-    "nonzero",
-    "masked_select",
-    "equal",
-    "istft",
-}
-
-
-@contextmanager
-def no_waiting() -> Iterator[None]:
-    """Raises where the host would wait for the device to hand it a number or a shape, were there a device."""
-    with _NoWaiting():
-        yield
-
-
-class _NoWaiting(TorchFunctionMode):
-    def __torch_function__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        by_mask = func.__name__ == "__getitem__" and getattr(args[1], "dtype", None) == torch.bool
-        assert not by_mask
-        assert func.__name__ not in _WAITS
-        return func(*args, **(kwargs or {}))

@@ -1,10 +1,13 @@
 """The engine without its thread: what is spoken, against upstream's own `generate`, and what becomes of the rows."""
 
 import contextlib
+import itertools
 import math
 import random
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +16,22 @@ from chatterbox.models.s3gen import flow_matching, hifigan
 from torch import Tensor
 
 from server.errors import VoicefleetError
-from server.workers.engine import EngineBusy
+from server.workers.engine import EngineBusy, EngineFailed
+from server.workers.engines.chatterbox import core as core_module
+from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core, Request
-from server.workers.engines.chatterbox.flow import PROMPT_SEED, FlowHop, WindowedFlow
+from server.workers.engines.chatterbox.flow import Flow, FlowHop, WindowedFlow
+from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.flow_model import PROMPT_SEED, FlowVoice
 from server.workers.engines.chatterbox.noise import normal, uniform
 from server.workers.engines.chatterbox.sampler import Sampling
 from server.workers.engines.chatterbox.speech_tokens import START_TOKEN
 from server.workers.engines.chatterbox.stream import HOPS, Stream
+from server.workers.engines.chatterbox.tempo import Tempo
 from server.workers.engines.chatterbox.upstream import speaking_so_long, upstream_tts
-from tests.support.chatterbox import EXACT_DB, small_checkpoint, snr_db, voice
+from server.workers.engines.chatterbox.vocoder import Vocoder
+from server.workers.engines.chatterbox.watermark import Watermarker
+from tests.support.chatterbox import CPU, EXACT_DB, small_checkpoint, snr_db, voice
 
 FRAME = 480
 SPEAKER = voice(1, seconds=1.0)
@@ -49,20 +59,31 @@ class Clock:
         return self.now
 
 
-def made_core(rows: int = 4, flow: WindowedFlow | None = None, clock: Clock | None = None) -> Core:
+def made_core(
+    rows: int = 4,
+    flow: WindowedFlow | ChunkedFlow | None = None,
+    clock: Clock | None = None,
+    watermarker: Watermarker | None = None,
+) -> Core:
     checkpoint = small_checkpoint()
-    return Core(checkpoint, flow or WindowedFlow(checkpoint.flow), rows, 192, None, clock or Clock())
+    return Core(checkpoint, flow or WindowedFlow(checkpoint.flow), rows, 192, watermarker, clock or Clock())
 
 
 def say(
-    core: Core, text: str, seed: int = 0, tokens: int = 40, speed: float = 1.0, plan: Sequence[int] = HOPS
+    core: Core,
+    text: str,
+    seed: int = 0,
+    tokens: int = 40,
+    speed: float = 1.0,
+    plan: Sequence[int] = HOPS,
+    speaker: Conditionals = SPEAKER,
 ) -> Spoken:
     spoken = Spoken(Stream.new(0.0, tokens, plan=plan))
 
     def heard(pcm: bytes) -> None:
         spoken.audio += pcm
 
-    request = Request(small_checkpoint().tokenize(text), SPEAKER, Sampling(seed), speed, heard, spoken.endings.append)
+    request = Request(small_checkpoint().tokenize(text), speaker, Sampling(seed), speed, heard, spoken.endings.append)
     core.submit(spoken.stream, request)
     return spoken
 
@@ -219,25 +240,65 @@ class ShortOfMemory(WindowedFlow):
     def __init__(self, streams: int) -> None:
         super().__init__(small_checkpoint().flow)
         self.streams = streams
+        self.failed: list[weakref.ref[Tensor]] = []
 
-    def render(self, hops: "list[FlowHop]") -> list[Tensor]:  # type: ignore[override] # it is handed a list
+    def render(self, hops: Sequence[FlowHop]) -> list[Tensor]:
         if len(hops) > self.streams:
+            made = torch.zeros(1)
+            self.failed.append(weakref.ref(made))
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().render(hops)
 
 
-def test_out_of_memory_sheds_the_newest_stream_and_keeps_the_rest() -> None:
-    core = made_core(flow=ShortOfMemory(2))
+def test_a_batch_that_does_not_fit_is_halved_and_nobody_is_shed() -> None:
+    core = made_core(flow=(flow := ShortOfMemory(2)))
     spoken = [say(core, f"Number {number}", seed=number, tokens=40) for number in range(4)]
     run(core)
 
     undisturbed = say(other := made_core(), "Number 0", seed=0, tokens=40)
     run(other)
-    assert [[type(end) for end in each.endings] for each in spoken[:2]] == [[type(None)], [type(None)]]
-    assert [[type(end) for end in each.endings] for each in spoken[2:]] == [[EngineBusy], [EngineBusy]]
-    assert core.totals.shed == 2
-    assert core.rows_used == 0
+    assert [each.endings for each in spoken] == [[None]] * 4
+    assert core.totals.shed == core.rows_used == 0
     assert snr_db(undisturbed.samples, spoken[0].samples) > 75.0, "nothing was lost or said twice"
+    assert len(flow.failed) == 1, "what fits is remembered"
+
+
+@pytest.mark.parametrize("part", ["tempo", "vocoder", "watermark"])
+def test_wherever_memory_runs_out_in_a_render_nothing_is_lost_or_said_twice(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marking = Watermarker(CPU)
+    undisturbed = say(other := made_core(watermarker=marking), "Number 0", seed=0, tokens=60, speed=1.2)
+    run(other)
+    kind, method = {"tempo": (Tempo, "__call__"), "vocoder": (Vocoder, "render"), "watermark": (Watermarker, "apply")}[
+        part
+    ]
+    work, calls = getattr(kind, method), itertools.count()
+
+    def short_of_memory(*args: Any) -> Any:
+        result = work(*args)  # too late: it has done all that it would do
+        if next(calls) == 1:
+            raise torch.OutOfMemoryError
+        return result
+
+    monkeypatch.setattr(kind, method, short_of_memory)
+    core = made_core(watermarker=marking)
+    spoken = [say(core, f"Number {number}", seed=number, tokens=60, speed=1.2) for number in range(3)]
+    run(core)
+
+    assert [each.endings for each in spoken] == [[None]] * 3
+    assert snr_db(undisturbed.samples, spoken[0].samples) > 60.0
+
+
+def test_the_device_gets_its_memory_back_once_the_failed_tensors_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow, alive = ShortOfMemory(1), []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(flow.failed[-1]() is not None))
+    core = made_core(flow=flow)
+    for number in range(2):
+        say(core, f"Number {number}", seed=number)
+    run(core)
+
+    assert alive == [False]
 
 
 def test_a_stream_that_has_no_memory_at_all_is_refused_and_the_engine_lives() -> None:
@@ -250,6 +311,50 @@ def test_a_stream_that_has_no_memory_at_all_is_refused_and_the_engine_lives() ->
 
     assert [type(end) for end in refused.endings] == [EngineBusy]
     assert spoken.endings == [None]
+
+
+def test_a_stream_of_which_no_numbers_come_fails_alone() -> None:
+    """As half precision does where it overflows: CosyVoice#1873."""
+
+    class Overflowing(WindowedFlow):
+        def render(self, hops: Sequence[FlowHop]) -> list[Tensor]:
+            mels = super().render(hops)
+            return [mel * torch.nan if hop.stream.seed == 1 else mel for hop, mel in zip(hops, mels, strict=True)]
+
+    undisturbed = [say(other := made_core(), "The same words.", seed=seed) for seed in (0, 2)]
+    run(other)
+    core = made_core(flow=Overflowing(small_checkpoint().flow))
+    spoken = [say(core, "The same words.", seed=seed) for seed in range(3)]
+    run(core)
+
+    assert [[type(end) for end in each.endings] for each in spoken] == [[type(None)], [EngineFailed], [type(None)]]
+    assert spoken[1].audio == b""
+    assert core.rows_used == core.streams == 0
+    assert snr_db(undisturbed[1].samples, spoken[2].samples) > 75.0
+
+
+@pytest.mark.parametrize(("form", "room", "kept"), [(WindowedFlow, 400_000, 4), (ChunkedFlow, 4_200_000, 2)])
+def test_voices_are_kept_by_what_they_take_of_memory(
+    form: type[Flow], room: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_module, "_VOICES_BYTES", room)
+    read: list[Conditionals] = []
+
+    class Counting(form):  # type: ignore[valid-type, misc] # a parameter
+        def voice(self, conditionals: Conditionals) -> FlowVoice:
+            read.append(conditionals)
+            made: FlowVoice = super().voice(conditionals)
+            return made
+
+    core = made_core(flow=Counting(small_checkpoint().flow))
+    speakers = [voice(seed, seconds=1.0) for seed in range(5)]
+    for speaker in (*speakers, *speakers[-kept:]):
+        say(core, "Words.", tokens=5, speaker=speaker)
+        run(core)
+    assert read == speakers
+    say(core, "Words.", tokens=5, speaker=speakers[-kept - 1])
+    run(core)
+    assert len(read) == 6
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.5])

@@ -42,10 +42,12 @@ class Device(WindowedFlow):
     def __init__(self) -> None:
         super().__init__(small_checkpoint().flow)
         self.broken = False
+        self.threads: set[int] = set()
         self.answers = threading.Event()
         self.answers.set()
 
     def render(self, hops: Sequence[FlowHop]) -> list[Tensor]:
+        self.threads.add(threading.get_ident())
         self.answers.wait()
         if self.broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
@@ -176,6 +178,26 @@ async def test_a_device_that_fails_ends_every_stream_and_is_reported() -> None:
         assert not engine.healthy()
         with pytest.raises(EngineFailed):
             await all_of(engine, "Nobody will hear this.")
+
+
+async def test_one_thread_warms_the_device_up_and_works_with_it() -> None:
+    """cuDNN's plans belong to a thread (pytorch#104701): another one would have to find them anew."""
+    async with running(device := Device()) as engine:
+        await all_of(engine, "A sentence for somebody.")
+
+        assert len(device.threads) == 1
+        assert threading.get_ident() not in device.threads
+
+
+async def test_a_device_that_fails_in_the_warm_up_is_reported() -> None:
+    device = Device()
+    device.broken = True
+    engine = made(device)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        await engine.warm_up()
+
+    assert not engine.healthy()
+    await engine.close()
 
 
 async def test_a_device_that_stops_answering_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

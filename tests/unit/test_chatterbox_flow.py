@@ -13,15 +13,15 @@ from torch import Tensor
 
 from server.workers.engines.chatterbox.checkpoint import SMALL, Checkpoint, Precision, random_checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
-from server.workers.engines.chatterbox.flow import LOOKAHEAD, PROMPT_SEED, Flow, FlowHop, FlowStream, WindowedFlow
+from server.workers.engines.chatterbox.flow import Flow, FlowHop, FlowStream, WindowedFlow
 from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, PROMPT_SEED
 from server.workers.engines.chatterbox.noise import normal
 from tests.support.chatterbox import (
     CPU,
     EXACT_DB,
     cut,
     full_checkpoint,
-    no_waiting,
     small_checkpoint,
     snr_db,
     speech_tokens,
@@ -197,14 +197,6 @@ def test_half_precision_is_near(dtype: torch.dtype) -> None:
         )
         assert half.dtype == torch.float32
         assert snr_db(exact, half) >= (45 if dtype == torch.float16 else 25)
-
-
-def test_the_host_waits_for_nothing(flow: Flow) -> None:
-    streams = [flow.open(flow.voice(voice(seed)), seed) for seed in range(2)]
-    tokens = speech_tokens(2, 1.0).tolist()
-    with no_waiting():
-        for final in (False, True):
-            flow.render([FlowHop(streams[0], tokens, final), FlowHop(streams[1], tokens[:20], final)])
 
 
 def test_a_hop_that_fails_has_changed_nothing(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:

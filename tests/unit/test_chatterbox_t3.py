@@ -17,7 +17,7 @@ from server.workers.engines.chatterbox.noise import uniform
 from server.workers.engines.chatterbox.rows import Rows
 from server.workers.engines.chatterbox.sampler import Sampling
 from server.workers.engines.chatterbox.t3 import T3Decoder
-from tests.support.chatterbox import full_checkpoint, no_waiting, small_checkpoint, voice
+from tests.support.chatterbox import full_checkpoint, small_checkpoint, voice
 
 SETTINGS: tuple[dict[str, Any], ...] = (
     {},
@@ -165,18 +165,6 @@ def test_two_decoders_with_one_seed_agree_and_another_seed_says_something_else(
 
     assert tokens(1) == tokens(1)
     assert tokens(1) != tokens(2)
-
-
-def test_no_step_makes_the_host_wait_for_the_device(checkpoint: Checkpoint, voices: list[Conditionals]) -> None:
-    decoder = T3Decoder(checkpoint.t3, rows=2, positions=128)
-    prefix = decoder.prefix(voices[0])
-    with no_waiting():
-        for row in range(2):
-            decoder.join(row, prefix, [1, 2, 3], Sampling(seed=row), drawn=[4, 5] * row)
-        decoder.step(2)
-        decoder.swap(0, 1)
-        decoder.step(1)
-        decoder.move(1, 0)
 
 
 def test_a_row_says_how_much_room_is_left(checkpoint: Checkpoint, voices: list[Conditionals]) -> None:

@@ -24,7 +24,7 @@ _STEPS = 4
 
 def calibrated(core: Core, voice: Conditionals) -> Costs:
     """Warm the device up and measure it. Raises `EngineFailed`."""
-    core.decoder.capture()
+    core.capture()
     join, render = 0.0, {}
     for streams in sorted({min(hops, core.decoder.rows) for hops in HOPS_MEASURED}):
         _speak(core, voice, streams)  # the first batch of each size pays for memory and the choice of kernels

@@ -93,7 +93,8 @@ class Precision:
         """Half of float32's bytes where the device is fast with them; on a cpu it is not."""
         if device.type != "cuda":
             return cls(torch.float32, torch.float32)
-        return cls(torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16, torch.float16)
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)  # a T4 would emulate it, at a fraction of fp16
+        return cls(torch.bfloat16 if bf16 else torch.float16, torch.float16)
 
 
 def load_checkpoint(folder: Path, device: torch.device, precision: Precision) -> Checkpoint:
@@ -235,6 +236,9 @@ def _ready(
     for module in (t3, flow, vocoder):
         module.eval().requires_grad_(False)
     for module in vocoder.modules():
+        if isinstance(module, nn.Conv1d):  # upstream's strides and paddings are numpy's, where Dynamo breaks the graph
+            module.stride = tuple(int(step) for step in module.stride)
+            module.padding = tuple(int(width) for width in module.padding)
         if parametrize.is_parametrized(module, "weight"):  # upstream's own remove_weight_norm raises
             parametrize.remove_parametrizations(module, "weight")
     return Checkpoint(t3, flow, vocoder, tokenize)

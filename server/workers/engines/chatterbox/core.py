@@ -6,8 +6,9 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import structlog
@@ -17,11 +18,14 @@ from torch import Tensor
 
 from server.audio.silence import SilenceTrimmer
 from server.errors import VoicefleetError
-from server.workers.engine import EngineBusy, UnusableProgress
+from server.workers.engine import EngineBusy, EngineFailed, UnusableProgress
 from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE, Checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
-from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, FlowVoice, WindowedFlow
+from server.workers.engines.chatterbox.fitting import Fitting
+from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, WindowedFlow
 from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.flow_model import FlowVoice
+from server.workers.engines.chatterbox.graphs import CudaRecorder
 from server.workers.engines.chatterbox.loop import Loop, Totals
 from server.workers.engines.chatterbox.rows import Rows
 from server.workers.engines.chatterbox.sampler import Sampling
@@ -33,10 +37,10 @@ from server.workers.engines.chatterbox.watermark import Watermarker, WatermarkSt
 from server.workers.engines.chatterbox.work import Draw, Join, Render, Rest
 
 _SPEECH_SHARE = 4  # a quarter of a row at least is for speech
-_VOICES_KEPT = 32  # on the device, 36 MiB each
+_VOICES_BYTES = 1_250_000_000
+"""What voices may take of the device: 32 of 36 MiB each, or eight where the flow keeps what it has computed of them."""
 
 log = structlog.get_logger(__name__)
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +65,27 @@ class _Voicing:
     watermark: WatermarkState | None
     trimmer: SilenceTrimmer = field(default_factory=lambda: SilenceTrimmer(SAMPLE_RATE))
 
+    def copied(self) -> "_Voicing":
+        """One that a hop can change and this one not know it. Only what is handed over is trimmed, so that is shared.
+
+        No part changes a tensor or list that it holds: it takes another one.
+        """
+        return _Voicing(copy(self.flow), copy(self.vocoder), copy(self.tempo), copy(self.watermark), self.trimmer)
+
 
 class _Copied:
-    """A tensor on its way to the host."""
+    """Tensors [n_i] of one dtype on their way to the host, end to end. It takes no memory of the device."""
 
-    def __init__(self, tensor: Tensor) -> None:
-        if tensor.device.type == "cuda":
-            self._host = torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
-            self._done: torch.cuda.Event | None = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        on_cuda = tensors[0].device.type == "cuda"
+        lengths = [len(tensor) for tensor in tensors]
+        self._host = torch.empty(sum(lengths), dtype=tensors[0].dtype, pin_memory=on_cuda)
+        for part, tensor in zip(torch.split(self._host, lengths), tensors, strict=True):
+            part.copy_(tensor, non_blocking=True)
+        self._done: torch.cuda.Event | None = None
+        if on_cuda:
+            self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             self._done.record()
-        else:
-            self._host = tensor.clone()
-            self._done = None
 
     @property
     def ready(self) -> bool:
@@ -123,15 +136,22 @@ class Core:
         positions: int,
         watermarker: Watermarker | None,
         clock: Callable[[], float] = time.monotonic,
+        flow_graphs: bool = False,
+        vocoder_graphs: bool = False,
     ) -> None:
-        """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic."""
+        """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic.
+
+        With `flow_graphs` and `vocoder_graphs` those of these parts are captured too, and not the decoder's alone.
+        """
         self.decoder = T3Decoder(checkpoint.t3, rows, positions)
         self._flow = flow
+        self._flow_graphs, self._vocoder_graphs = flow_graphs, vocoder_graphs
         self._vocoder = Vocoder(checkpoint.vocoder)
         self._watermarker = watermarker
         self._requests: dict[Stream, Request] = {}  # in the order of their coming
         self.loop: Loop[_Drawn | _Rendered] = Loop(self, self._requests, Rows(rows, self.decoder), clock)
         self._voicings: dict[Stream, _Voicing] = {}
+        self._joins, self._draws, self._renders = Fitting(), Fitting(), Fitting()
         self._voices: OrderedDict[int, tuple[Conditionals, Prefix, FlowVoice]] = OrderedDict()
 
     @property
@@ -148,6 +168,16 @@ class Core:
     def rows_used(self) -> int:
         """Streams whose tokens are not all there yet."""
         return self.loop.rows.used
+
+    def capture(self) -> None:
+        """Capture all graphs, on the thread that will replay them; without CUDA there are none."""
+        if self.decoder.device.type == "cuda":
+            record = CudaRecorder()
+            if self._flow_graphs:
+                self._flow.capture(record)  # first, as its graphs need the most memory
+            if self._vocoder_graphs:
+                self._vocoder.capture(record)
+            self.decoder.capture(record)
 
     def submit(self, stream: Stream, request: Request) -> None:
         """Speak `request`; `stream` says by when."""
@@ -173,11 +203,11 @@ class Core:
         """See `loop.Device`."""
         match work:
             case Join(stream):
-                return self._with_memory(lambda: self._join(stream))
+                return self._joins.launch([stream], self._join, self._shed)
             case Draw(streams):
-                return self._with_memory(lambda: self._draw(streams))
+                return self._draws.launch(streams, self._draw, self._shed)
             case Render(streams):
-                return self._render(streams)
+                return self._renders.launch(streams, self._render, self._shed)
 
     def take(self, launched: _Drawn | _Rendered) -> None:
         """See `loop.Device`."""
@@ -191,9 +221,9 @@ class Core:
                 self._hand_over(stream, samples[start : start + length], last)
             start += length
 
-    def _join(self, stream: Stream) -> _Drawn | None:
-        if not (request := self._requests.get(stream)):
-            return None  # shed for lack of memory
+    def _join(self, streams: Sequence[Stream]) -> _Drawn | None:
+        (stream,) = streams
+        request = self._requests[stream]
         prefix, flow_voice = self._voice(request.voice)
         # What is left of 300 characters of no language the model knows: it could not have said the rest anyway.
         text = request.text[: self.decoder.positions - self.decoder.positions // _SPEECH_SHARE - prefix.positions]
@@ -209,55 +239,46 @@ class Core:
                 Tempo(request.speed),
                 self._watermarker.start() if self._watermarker else None,
             )
+            drawn = _Drawn([stream], _Copied([self.decoder.token[row : row + 1]]))
         except torch.OutOfMemoryError:
             self.loop.rows.leave(stream)
             raise
         self.loop.joined(stream)
         stream.cap = max(stream.drawn, min(stream.cap, stream.drawn + self.decoder.room(row)))
-        return _Drawn([stream], _Copied(self.decoder.token[row : row + 1]))
+        return drawn
 
-    def _draw(self, streams: Sequence[Stream]) -> _Drawn | None:
+    def _draw(self, streams: Sequence[Stream]) -> _Drawn:
         drawing = self.loop.brought_forward(streams)
-        if not drawing:
-            return None
         self.decoder.step(len(drawing))
         self.loop.drawing(drawing)
-        return _Drawn(drawing, _Copied(self.decoder.token[: len(drawing)]))
+        return _Drawn(drawing, _Copied([self.decoder.token[: len(drawing)]]))
 
-    def _render(self, streams: Sequence[Stream]) -> _Rendered | None:
-        taken = {stream: stream.take_hop() for stream in streams}
-
-        def there() -> list[Stream]:
-            return [stream for stream in streams if stream in self._requests]
-
-        mels = self._with_memory(
-            lambda: dict(
-                zip(
-                    there(),
-                    self._flow.render([FlowHop(self._voicings[stream].flow, *taken[stream]) for stream in there()]),
-                    strict=True,
-                )
-            )
-        )
-        for stream in there():
-            mels[stream] = self._voicings[stream].tempo(mels[stream])
-        waves = self._with_memory(
-            lambda: self._vocoder.render(
-                [VocoderHop(self._voicings[each].vocoder, mels[each], taken[each][1]) for each in there()]
-            )
+    def _render(self, streams: Sequence[Stream]) -> _Rendered:
+        """Nothing has changed before all is made: then each stream takes its hop and what the parts keep of it."""
+        hops = [stream.next_hop for stream in streams]
+        voicings = [self._voicings[stream].copied() for stream in streams]
+        mels = self._flow.render([FlowHop(each.flow, *hop) for each, hop in zip(voicings, hops, strict=True)])
+        mels = [each.tempo(mel) for each, mel in zip(voicings, mels, strict=True)]
+        waves = self._vocoder.render(
+            [VocoderHop(each.vocoder, mel, last) for each, mel, (_, last) in zip(voicings, mels, hops, strict=True)]
         )
         if self._watermarker:
-            marks = [mark for stream in there() if (mark := self._voicings[stream].watermark)]
-            waves = self._watermarker.apply(marks, waves)
+            waves = self._watermarker.apply([each.watermark for each in voicings if each.watermark], waves)
+        copied = _Copied(waves)
+        for stream, voicing in zip(streams, voicings, strict=True):
+            stream.take_hop()
+            self._voicings[stream] = voicing
         self.loop.rendering(len(waves))
-        if not waves:
-            return None
-        lengths = [len(wave) for wave in waves]
-        return _Rendered(there(), lengths, [taken[stream][1] for stream in there()], _Copied(torch.cat(waves)))
+        return _Rendered(streams, [len(wave) for wave in waves], [last for _, last in hops], copied)
 
     def _hand_over(
         self, stream: Stream, samples: np.ndarray[tuple[int, ...], np.dtype[np.float32]], last: bool
     ) -> None:
+        # Half precision has overflowed; the other rows of the batch know nothing of it.
+        if not np.isfinite(samples).all():
+            log.error("stream_not_finite", streams=self.streams)
+            self._end(stream, EngineFailed("the model has made something other than numbers of this text"))
+            return
         trimmer = self._voicings[stream].trimmer
         audible = trimmer.push(samples)
         if last:
@@ -275,26 +296,21 @@ class Core:
         ended(error)
 
     def _voice(self, conditionals: Conditionals) -> tuple[Prefix, FlowVoice]:
-        """What the model has made of a voice, kept as long as no more than so many others are asked for."""
+        """What the model has made of a voice, kept until memory is wanted for others asked for since."""
         key = id(conditionals)  # and held below, so that no other can have the same
         if key not in self._voices:
             self._voices[key] = conditionals, self.decoder.prefix(conditionals), self._flow.voice(conditionals)
-            if len(self._voices) > _VOICES_KEPT:
+            while len(self._voices) > 1 and self._voices_bytes > _VOICES_BYTES:
                 self._voices.popitem(last=False)
         self._voices.move_to_end(key)
         _, prefix, flow_voice = self._voices[key]
         return prefix, flow_voice
 
-    def _with_memory(self, attempt: Callable[[], Result]) -> Result:
-        """`attempt` as often as it takes: each time that memory runs out, the newest stream goes."""
-        while True:
-            try:
-                return attempt()
-            except torch.OutOfMemoryError:
-                if not self._requests:
-                    raise
-                newest = next(reversed(self._requests))
-                self.totals.shed += 1
-                log.warning("stream_shed", reason="out_of_memory", streams=self.streams)
-                self._end(newest, EngineBusy("the device has run out of memory for one more stream"))
-                torch.cuda.empty_cache()
+    @property
+    def _voices_bytes(self) -> int:
+        return sum(prefix.cache.nbytes + voice.nbytes for _, prefix, voice in self._voices.values())
+
+    def _shed(self, stream: Stream) -> None:
+        self.totals.shed += 1
+        log.warning("stream_shed", reason="out_of_memory", streams=self.streams)
+        self._end(stream, EngineBusy("the device has too little memory left for this stream"))

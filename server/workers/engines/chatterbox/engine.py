@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -93,7 +94,7 @@ class ChatterboxEngine:
         self._capacity_of = capacity
         self._speeches: set[_Speech] = set()
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name="chatterbox-device", daemon=True)
+        self._thread: Thread | None = None
         self._busy_since: float | None = None
         self._ended = False
 
@@ -119,23 +120,15 @@ class ChatterboxEngine:
     async def warm_up(self) -> None:
         """Capture all graphs and find out how many streams the device can speak. Raises `EngineFailed`."""
         voice = await asyncio.to_thread(self._voices.get, "")
-        costs = await asyncio.to_thread(calibrated, self._core, voice)
-        self._core.loop.costs = costs
-        self._capacity = self._capacity_of(costs, self._core.decoder.rows)
-        self._core.loop.totals = Totals()
-        log.info(
-            "engine_calibrated",
-            streams=self._capacity.limit,
-            step_ms={rows: round(costs.step(rows) * 1e3, 2) for rows in ROWS_MEASURED},
-            render_ms={hops: round(costs.render(hops) * 1e3, 2) for hops in HOPS_MEASURED},
-            join_ms=round(costs.join * 1e3, 2),
-        )
+        capacity: Future[Capacity] = Future()
+        self._thread = Thread(target=self._run, args=(voice, capacity), name="chatterbox-device", daemon=True)
         self._thread.start()
+        self._capacity = await asyncio.wrap_future(capacity)
 
     async def close(self) -> None:
         """End every stream, and the thread if the device lets it."""
         self._inbox.put(None)
-        if self._thread.is_alive():
+        if self._thread:
             await asyncio.to_thread(self._thread.join, _STUCK_SECONDS)
 
     async def synthesize(
@@ -209,11 +202,36 @@ class ChatterboxEngine:
         finally:
             self._inbox.put(lambda: self._core.cancel(stream))
 
-    def _run(self) -> None:
-        """The device's thread: work, and between any two pieces of it what was asked for meanwhile."""
+    def _run(self, voice: Conditionals, ready: "Future[Capacity]") -> None:
+        """The device's thread. It begins with the warm-up, since cuDNN keeps its plans for each thread apart."""
+        try:
+            capacity = self._calibrated(voice)
+        except BaseException as error:
+            self._ended = True
+            ready.set_exception(error)
+            return
+        ready.set_result(capacity)
+        self._serve(capacity)
+
+    def _calibrated(self, voice: Conditionals) -> Capacity:
+        costs = calibrated(self._core, voice)
+        self._core.loop.costs = costs
+        self._core.loop.totals = Totals()
+        capacity = self._capacity_of(costs, self._core.decoder.rows)
+        log.info(
+            "engine_calibrated",
+            streams=capacity.limit,
+            step_ms={rows: round(costs.step(rows) * 1e3, 2) for rows in ROWS_MEASURED},
+            render_ms={hops: round(costs.render(hops) * 1e3, 2) for hops in HOPS_MEASURED},
+            join_ms=round(costs.join * 1e3, 2),
+        )
+        return capacity
+
+    def _serve(self, capacity: Capacity) -> None:
+        """Work, and between any two pieces of it what was asked for meanwhile."""
         reason = "the engine is being closed"
         try:
-            while self._answer(self._advance()):
+            while self._answer(self._advance(capacity)):
                 pass
         except Exception as error:
             log.exception("device_failed", error=type(error).__name__)
@@ -222,18 +240,17 @@ class ChatterboxEngine:
         self._answer(0.0)  # what was asked for before that could be seen
         self._core.fail(EngineFailed(reason))
 
-    def _advance(self) -> float | None:
+    def _advance(self, capacity: Capacity) -> float | None:
         """Do a piece of work. Gives the seconds that nothing needs doing; None for as long as nothing comes."""
         late = self._core.totals.late
         self._busy_since = time.monotonic()
         rest = self._core.advance()
         self._busy_since = None
         now = time.monotonic()
-        assert self._capacity
         if self._core.totals.late > late:
-            self._capacity.was_late(now)
+            capacity.was_late(now)
         else:
-            self._capacity.went_well(now)
+            capacity.went_well(now)
         if rest is None:
             return 0.0
         return None if rest.until is None else max(0.0, rest.until - now)

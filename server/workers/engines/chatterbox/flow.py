@@ -4,56 +4,27 @@ Its attention is full, as it was when the weights were trained: a frame sees the
 so that each hop computes the window again, from the same noise. `flow_chunked` does not.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from chatterbox.models.s3gen.flow import CausalMaskedDiffWithXvec
 from torch import Tensor
-from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from server.workers.engines.chatterbox.conditionals import Conditionals
-from server.workers.engines.chatterbox.flow_layers import (
-    EULER_STEPS,
-    FRAMES_PER_TOKEN,
-    Beginning,
-    Context,
-    Estimator,
-    Memory,
-    encode,
-    key_mask,
-)
-from server.workers.engines.chatterbox.noise import normal
-
-MEL_BINS = 80
-
-LOOKAHEAD = 3
-"""Tokens that must follow one before its frames are made: upstream's `pre_lookahead_len`."""
-
-PROMPT_SEED = -1
-"""Of the noise before a stream's first frame: one for all, so that what is computed of a prompt can be shared."""
+from server.workers.engines.chatterbox.flow_layers import FRAMES_PER_TOKEN, NOTHING_KEPT, Memories
+from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, MEL_BINS, FlowModel, FlowVoice, Inputs, Row
+from server.workers.engines.chatterbox.graphs import Graphs, Record
 
 WINDOW_TOKENS = 250
 """10 s: as much of its own past as the longest prompt holds of the voice. A hop costs no more however long the text."""
 
-
-Memories = tuple[Memory, Memory]
-"""At the rate of the tokens, and of the frames. Only the chunked form keeps any."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlowVoice:
-    """A voice, ready for the flow."""
-
-    prompt_tokens: Sequence[int]
-    prompt_mel: Tensor
-    """float32 [2 * tokens, 80], on the device."""
-    speaker: Tensor
-    """[80], on the device, in the dtype of the weights."""
-    memories: Memories = (Memory(), Memory())
-    """Of the prompt, if the form keeps any: held once, for all streams."""
+_ROWS_CAPTURED = (1, 2, 4)
+_TOKENS_CAPTURED = range(32, 513, 32)
+"""Of a block: the longest prompt and a full window are 500."""
 
 
 @dataclass(slots=True)
@@ -64,7 +35,7 @@ class FlowStream:
     seed: int
     done: int = 0
     """Tokens that need not be computed any more; below 0, so many at the end of the prompt still do."""
-    memories: Memories = (Memory(), Memory())
+    memories: Memories = NOTHING_KEPT
     tokens: list[int] = field(default_factory=list)
 
 
@@ -77,81 +48,15 @@ class FlowHop:
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A block of one stream to compute."""
-
-    voice: FlowVoice
-    seed: int
-    ready: int
-    """Tokens of the stream that are done with the block."""
-    tokens: Sequence[int]
-    """The block's, then those that are only looked ahead to."""
-    frames: Tensor
-    """int64 [frames], on the host: each frame's place in the stream. Those of the prompt, which come first, are < 0."""
-    known: Tensor
-    """float32 [at most frames, 80]: mel of the prompt's frames."""
-    memories: Memories = (Memory(), Memory())
-    """What is kept of all before the block."""
-
-    @property
-    def length(self) -> int:
-        """Tokens in the block."""
-        return len(self.frames) // FRAMES_PER_TOKEN
-
-
-class FlowModel:
-    """The forward pass that both forms share. `module` stays on its device, in its dtype."""
-
-    def __init__(self, module: CausalMaskedDiffWithXvec) -> None:
-        self._module = module
-        self._estimator = Estimator(module.decoder.estimator)
-        self.weight: Tensor = module.encoder_proj.weight
-
-    @torch.inference_mode()
-    def voice(self, conditionals: Conditionals) -> FlowVoice:
-        """The voice of these conditionals."""
-        xvector = F.normalize(conditionals.xvector.to(self.weight.device), dim=0).to(self.weight.dtype)
-        speaker = self._module.spk_embed_affine_layer(xvector)
-        mel = conditionals.prompt_mel.to(self.weight.device, torch.float32)
-        return FlowVoice(conditionals.prompt_tokens.tolist(), mel, speaker)
-
-    def mel(self, rows: Sequence[Row], tokens: Context, frames: Context) -> Tensor:
-        """float32 [rows, frames, 80] of the rows' blocks, padded at the right."""
-        longest = max(row.length for row in rows)
-        ids = pad_sequence([torch.tensor(row.tokens, dtype=torch.int64) for row in rows], batch_first=True)
-        ids = F.pad(ids, (0, longest + LOOKAHEAD - ids.shape[1]))
-        given = torch.tensor([len(row.tokens) for row in rows])
-        real = torch.arange(ids.shape[1])[:, None] < given[:, None, None]
-        features = encode(
-            self._module.encoder, self._module.input_embedding(self._sent(ids)), self._sent(real), tokens, frames
-        )
-        features = self._module.encoder_proj(features)
-        known = pad_sequence([row.known for row in rows], batch_first=True).to(features.dtype)
-        known = F.pad(known, (0, 0, 0, features.shape[1] - known.shape[1]))
-        speakers = torch.stack([row.voice.speaker for row in rows])[:, None].expand_as(features)
-        x = self._noise(rows)
-        for step in range(EULER_STEPS):
-            velocity = self._estimator(torch.cat([x.to(features.dtype), features, speakers, known], -1), step, frames)
-            x = x + velocity.float() / EULER_STEPS
-        return x
-
-    def _noise(self, rows: Sequence[Row]) -> Tensor:
-        """float32 [rows, frames, 80]."""
-        frames = self._sent(pad_sequence([row.frames for row in rows], batch_first=True))
-        seeds = self._sent(torch.tensor([row.seed for row in rows]))[:, None]
-        seeds = torch.where(frames < 0, PROMPT_SEED, seeds)
-        return normal(seeds[..., None], frames[..., None], torch.arange(MEL_BINS, device=frames.device))
-
-    def _sent(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.weight.device, non_blocking=True)
-
-
 class Flow(ABC):
     """Either form. Streams of all voices are computed together, and none sounds different for it."""
 
     def __init__(self, module: CausalMaskedDiffWithXvec) -> None:
         self._model = FlowModel(module)
+
+    @abstractmethod
+    def capture(self, record: Record) -> None:
+        """Capture graphs of what is most often computed. Nothing sounds otherwise for it."""
 
     def voice(self, conditionals: Conditionals) -> FlowVoice:
         """The voice of these conditionals, for any number of streams."""
@@ -181,9 +86,9 @@ class Flow(ABC):
             for index, mel in zip(batch, computed, strict=True):
                 row = rows[index]
                 fresh = FRAMES_PER_TOKEN * (max(row.ready, 0) - max(hops[index].stream.done, 0))
-                mels[index] = mel[len(row.frames) - fresh : len(row.frames)].T
+                mels[index] = mel[row.frames - fresh : row.frames].T
         for index, hop in enumerate(hops):
-            hop.stream.tokens.extend(hop.tokens)
+            hop.stream.tokens = [*hop.stream.tokens, *hop.tokens]
             if index in rows:
                 hop.stream.done, hop.stream.memories = rows[index].ready, memories[index]
         return mels
@@ -201,26 +106,47 @@ class Flow(ABC):
 
 
 class WindowedFlow(Flow):
-    """Full attention over the prompt and the last tokens of the stream, again in every hop."""
+    """Full attention over the prompt and the last tokens of the stream, again in every hop.
+
+    Once graphs are captured, batches of few rows are filled up to a shape that has one: padding changes nothing.
+    """
 
     def __init__(self, module: CausalMaskedDiffWithXvec, window_tokens: int = WINDOW_TOKENS) -> None:
         super().__init__(module)
         self._window_tokens = window_tokens
+        self._graphs: Graphs | None = None
+
+    def capture(self, record: Record) -> None:
+        """See `Flow.capture`."""
+        graphs = Graphs(lambda *inputs: [self._model.windows(Inputs(*inputs), padded=True)], record)
+        for rows, tokens in sorted(product(_ROWS_CAPTURED, _TOKENS_CAPTURED), key=math.prod, reverse=True):
+            inputs = self._model.inputs([self._model.blank(tokens)] * rows, tokens)
+            graphs.capture((rows, tokens), inputs.tensors())
+        self._graphs = graphs
 
     def _row(self, stream: FlowStream, tokens: Sequence[int], ready: int) -> Row:
         first = min(max(ready - self._window_tokens, 0), stream.done)
-        prompt = torch.arange(-len(stream.voice.prompt_mel), 0)
-        window = torch.arange(FRAMES_PER_TOKEN * first, FRAMES_PER_TOKEN * ready)
-        tokens = [*stream.voice.prompt_tokens, *tokens[first:]]
-        frames = torch.cat([prompt, window])
-        return Row(stream.voice, stream.seed, ready, tokens, frames, stream.voice.prompt_mel)
+        prompt = stream.voice.prompt_tokens
+        length = len(prompt) + ready - first
+        known = stream.voice.prompt_mel
+        return Row(stream.voice, stream.seed, ready, [*prompt, *tokens[first:]], length, len(prompt), first, known)
 
     def _computed(self, rows: Sequence[Row]) -> tuple[Tensor, Sequence[Memories]]:
-        tokens, frames = (
-            Beginning(key_mask([0] * len(rows), [rate * row.length for row in rows], self._model.weight))
-            for rate in (1, FRAMES_PER_TOKEN)
-        )
-        return self._model.mel(rows, tokens, frames), [row.memories for row in rows]
+        longest = max(row.length for row in rows)
+        if self._graphs and (shape := _shape(len(rows), longest)):
+            inputs = self._model.inputs([*rows, *[rows[0]] * (shape[0] - len(rows))], shape[1])
+            (mel,) = self._graphs.replay(shape, inputs.tensors())
+        else:
+            padded = any(row.length < longest for row in rows)
+            mel = self._model.windows(self._model.inputs(rows, longest), padded)
+        return mel[: len(rows)], [row.memories for row in rows]
+
+
+def _shape(rows: int, tokens: int) -> tuple[int, int] | None:
+    """The rows and tokens of the graph for so many, if there is one: what is larger keeps the device busy anyway."""
+    row_bucket = next((captured for captured in _ROWS_CAPTURED if captured >= rows), None)
+    token_bucket = next((captured for captured in _TOKENS_CAPTURED if captured >= tokens), None)
+    return (row_bucket, token_bucket) if row_bucket and token_bucket else None
 
 
 def alike(sizes: Mapping[int, int]) -> list[list[int]]:

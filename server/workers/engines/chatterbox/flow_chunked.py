@@ -14,17 +14,11 @@ import torch
 from torch import Tensor
 
 from server.workers.engines.chatterbox.conditionals import Conditionals
-from server.workers.engines.chatterbox.flow import (
-    LOOKAHEAD,
-    PROMPT_SEED,
-    Flow,
-    FlowStream,
-    FlowVoice,
-    Memories,
-    Row,
-    alike,
-)
-from server.workers.engines.chatterbox.flow_layers import FRAMES_PER_TOKEN, Memory, key_mask
+from server.workers.engines.chatterbox.flow import Flow, FlowStream, alike
+from server.workers.engines.chatterbox.flow_layers import FRAMES_PER_TOKEN, Memories, Memory, key_mask
+from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, PROMPT_SEED, FlowVoice, Row
+from server.workers.engines.chatterbox.graphs import Record
+from server.workers.engines.chatterbox.transfer import sent
 
 
 class Recollection:
@@ -32,12 +26,14 @@ class Recollection:
 
     def __init__(self, memories: Sequence[Memory], lengths: Sequence[int], weight: Tensor) -> None:
         self._memories, self._lengths = memories, lengths
-        self._ends = torch.tensor(lengths).to(weight.device, non_blocking=True)
         self._seen: list[Tensor] = []
         self._tails: list[Tensor] = []
         kept = [memory.kept for memory in memories]
         self.kept = max(kept)
-        self.mask = key_mask(kept, lengths, weight)
+        self._ends, real_kept = sent(torch.tensor([lengths, kept]), weight.device)
+        self.mask: Tensor | None = None
+        if min(kept) < self.kept or min(lengths) < max(lengths):
+            self.mask = key_mask(self._ends, self.kept, max(lengths), weight.dtype, real_kept)
         if self.kept:
             layers, _, channels = memories[0].attention[0].shape
             self._past = weight.new_zeros(layers, len(memories), self.kept, channels)
@@ -76,13 +72,19 @@ class Recollection:
 class ChunkedFlow(Flow):
     """Attention to the past alone, and nothing computed twice."""
 
+    def capture(self, record: Record) -> None:
+        """It has none: what is kept before a block is of any length."""
+
     @torch.inference_mode()
     def voice(self, conditionals: Conditionals) -> FlowVoice:
         """The voice of these conditionals, its prompt computed but for the tokens that look ahead into the text."""
         voice = super().voice(conditionals)
-        frames = torch.arange(-len(voice.prompt_mel), -FRAMES_PER_TOKEN * LOOKAHEAD)
-        known = voice.prompt_mel[: len(frames)]
-        _, (memories,) = self._computed([Row(voice, PROMPT_SEED, -LOOKAHEAD, voice.prompt_tokens, frames, known)])
+        tokens = voice.prompt_tokens
+        length = len(tokens) - LOOKAHEAD
+        known = voice.prompt_mel[: FRAMES_PER_TOKEN * length]
+        _, (memories,) = self._computed(
+            [Row(voice, PROMPT_SEED, -LOOKAHEAD, tokens, length, prompt=0, first=-len(tokens), known=known)]
+        )
         return replace(voice, memories=memories)
 
     def open(self, voice: FlowVoice, seed: int) -> FlowStream:
@@ -90,26 +92,23 @@ class ChunkedFlow(Flow):
         return FlowStream(voice, seed, -LOOKAHEAD, voice.memories)
 
     def _row(self, stream: FlowStream, tokens: Sequence[int], ready: int) -> Row:
-        frames = torch.arange(FRAMES_PER_TOKEN * stream.done, FRAMES_PER_TOKEN * ready)
+        length = ready - stream.done
         tokens = [*stream.voice.prompt_tokens[-LOOKAHEAD:], *tokens][LOOKAHEAD + stream.done :]
         prompt = stream.voice.prompt_mel
-        known = prompt[len(prompt) + min(FRAMES_PER_TOKEN * stream.done, 0) :][: len(frames)]
-        return Row(stream.voice, stream.seed, ready, tokens, frames, known, stream.memories)
+        known = prompt[len(prompt) + min(FRAMES_PER_TOKEN * stream.done, 0) :][: FRAMES_PER_TOKEN * length]
+        return Row(stream.voice, stream.seed, ready, tokens, length, 0, stream.done, known, stream.memories)
 
     def _batches(self, rows: Mapping[int, Row]) -> list[list[int]]:
         """Alike in what is new, which is computed, and in what is kept, which is copied."""
         return [
             batch
             for new in super()._batches(rows)
-            for batch in alike({index: rows[index].memories[0].kept for index in new})
+            for batch in alike({index: rows[index].memories.tokens.kept for index in new})
         ]
 
     def _computed(self, rows: Sequence[Row]) -> tuple[Tensor, Sequence[Memories]]:
-        tokens, frames = (
-            Recollection(memories, [rate * row.length for row in rows], self._model.weight)
-            for rate, memories in zip(
-                (1, FRAMES_PER_TOKEN), zip(*(row.memories for row in rows), strict=True), strict=True
-            )
-        )
-        mel = self._model.mel(rows, tokens, frames)
-        return mel, list(zip(tokens.memories(), frames.memories(), strict=True))
+        tokens = Recollection([row.memories.tokens for row in rows], [row.length for row in rows], self._model.weight)
+        frames = Recollection([row.memories.frames for row in rows], [row.frames for row in rows], self._model.weight)
+        inputs = self._model.inputs(rows, max(row.length for row in rows))
+        mel = self._model.forward(inputs, tokens, frames)
+        return mel, [Memories(*both) for both in zip(tokens.memories(), frames.memories(), strict=True)]

@@ -9,7 +9,6 @@ alone, where it is masked.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +17,8 @@ from chatterbox.models.s3gen.decoder import ConditionalDecoder
 from chatterbox.models.s3gen.transformer.upsample_encoder import UpsampleConformerEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from server.workers.engines.chatterbox.convolution import Convolution
 
 FRAMES_PER_TOKEN = 2
 """Mel frames at 50 Hz that the encoder makes of a speech token at 25 Hz."""
@@ -75,46 +76,73 @@ class Beginning:
         return keys, values
 
 
-def key_mask(kept: Sequence[int], lengths: Sequence[int], like: Tensor) -> Tensor | None:
-    """The mask of a batch whose rows end their `kept` positions and begin their `lengths` new ones at one place."""
-    before, after = max(kept), max(lengths)
-    if min(kept) == before and min(lengths) == after:
-        return None
-    real = torch.zeros(len(lengths), 1, 1, before + after, dtype=torch.bool)
-    for row, (left, right) in enumerate(zip(kept, lengths, strict=True)):
-        real[row, :, :, before - left : before + right] = True
-    mask = torch.zeros(real.shape, dtype=like.dtype).masked_fill(~real, -math.inf)
-    return mask.to(like.device, non_blocking=True)
+@dataclass(frozen=True, slots=True)
+class Memories:
+    """What is kept of the blocks before at either rate."""
+
+    tokens: Memory = Memory()
+    frames: Memory = Memory()
 
 
-def encode(encoder: UpsampleConformerEncoder, x: Tensor, real: Tensor, tokens: Context, frames: Context) -> Tensor:
-    """The encoder's features [rows, 2 * time, channels] of embedded tokens [rows, time + lookahead, channels].
+NOTHING_KEPT = Memories()
 
-    `real` is bool [rows, time + lookahead, 1]: false past the end of a row, of its lookahead if it has one.
+
+def key_mask(lengths: Tensor, before: int, after: int, dtype: torch.dtype, kept: Tensor | None = None) -> Tensor:
+    """[rows, 1, 1, before + after], 0 at real keys and -inf at padding. Made where `lengths` lie.
+
+    `lengths`, int64 [rows], says how many of the `after` new positions are real, from the left; `kept` how many of the
+    `before` others, from the right.
     """
-    lookahead = encoder.pre_lookahead_layer
-    x = _embedded(encoder.embed, x) * real  # a bias has made something of the padding
-    ahead = F.leaky_relu(_convolved(lookahead.conv1, x))
-    x = x[:, : ahead.shape[1]] + _causal(lookahead.conv2, ahead, tokens)
-    positions = _relative_positions(tokens.kept, x)
-    for layer in encoder.encoders:
-        x = _encoder_layer(layer, x, positions, tokens)
-    x = _causal(encoder.up_layer.conv, x.repeat_interleave(FRAMES_PER_TOKEN, dim=1), frames)
-    x = _embedded(encoder.up_embed, x)
-    positions = _relative_positions(frames.kept, x)
-    for layer in encoder.up_encoders:
-        x = _encoder_layer(layer, x, positions, frames)
-    features: Tensor = encoder.after_norm(x)
-    return features
+    place = torch.arange(-before, after, device=lengths.device)
+    real = place < lengths[:, None]
+    if kept is not None:
+        real = real & (place >= -kept[:, None])
+    return torch.where(real, 0.0, -math.inf).to(dtype)[:, None, None]
+
+
+class Encoder:
+    """The encoder, its convolutions prepared."""
+
+    def __init__(self, module: UpsampleConformerEncoder) -> None:
+        self._module = module
+        self._ahead = Convolution(module.pre_lookahead_layer.conv1)
+        self._lookahead = Convolution(module.pre_lookahead_layer.conv2)
+        self._upsampled = Convolution(module.up_layer.conv)
+
+    def __call__(self, x: Tensor, real: Tensor, tokens: Context, frames: Context) -> Tensor:
+        """Features [rows, 2 * time, channels] of embedded tokens [rows, time + lookahead, channels].
+
+        `real` is bool [rows, time + lookahead, 1]: false past the end of a row, of its lookahead if it has one.
+        """
+        x = _embedded(self._module.embed, x) * real  # a bias has made something of the padding
+        ahead = F.leaky_relu(self._ahead(x))
+        x = x[:, : ahead.shape[1]] + _causal(self._lookahead, ahead, tokens)
+        positions = _relative_positions(tokens.kept, x)
+        for layer in self._module.encoders:
+            x = _encoder_layer(layer, x, positions, tokens)
+        x = _causal(self._upsampled, x.repeat_interleave(FRAMES_PER_TOKEN, dim=1), frames)
+        x = _embedded(self._module.up_embed, x)
+        positions = _relative_positions(frames.kept, x)
+        for layer in self._module.up_encoders:
+            x = _encoder_layer(layer, x, positions, frames)
+        features: Tensor = self._module.after_norm(x)
+        return features
 
 
 class Estimator:
     """The flow's velocity at the times of the Euler steps, which are all it is ever asked for."""
 
     def __init__(self, module: ConditionalDecoder) -> None:
-        (self._down,), (self._up,) = module.down_blocks, module.up_blocks
+        ((down, down_blocks, downsampling),) = module.down_blocks
+        ((up, up_blocks, upsampling),) = module.up_blocks
         self._module = module
-        self._resnets = [self._down[0], *(resnet for resnet, _ in module.mid_blocks), self._up[0]]
+        self._resnets = [down, *(resnet for resnet, _ in module.mid_blocks), up]
+        self._down = _Stage(down, down_blocks)
+        self._middle = [_Stage(resnet, transformers) for resnet, transformers in module.mid_blocks]
+        self._up = _Stage(up, up_blocks)
+        self._downsampling, self._upsampling = Convolution(downsampling), Convolution(upsampling)
+        self._final = _ResidualHalf(module.final_block)
+        self._projection = Convolution(module.final_proj)
         with torch.inference_mode():
             self._biases = [self._time_biases(step) for step in range(EULER_STEPS)]
 
@@ -128,31 +156,41 @@ class Estimator:
 
     def __call__(self, x: Tensor, step: int, context: Context) -> Tensor:
         """The velocity [rows, time, mel bins] for `x`, which is state, features, speaker and condition in one."""
-        biases = iter(self._biases[step])
-        resnet, transformers, downsampling = self._down
-        x = skipped = _stage(resnet, transformers, x, next(biases), context)
-        x = _causal(downsampling, x, context)
-        for resnet, transformers in self._module.mid_blocks:
-            x = _stage(resnet, transformers, x, next(biases), context)
-        resnet, transformers, upsampling = self._up
-        x = _stage(resnet, transformers, torch.cat([x, skipped], dim=-1), next(biases), context)
-        x = _causal(upsampling, x, context)
-        x = _residual_half(self._module.final_block, x, context)
-        return _convolved(self._module.final_proj, x)
+        first, *biases, last = self._biases[step]
+        x = skipped = self._down(x, first, context)
+        x = _causal(self._downsampling, x, context)
+        for stage, bias in zip(self._middle, biases, strict=True):
+            x = stage(x, bias, context)
+        x = self._up(torch.cat([x, skipped], dim=-1), last, context)
+        x = _causal(self._upsampling, x, context)
+        return self._projection(self._final(x, context))
 
 
-def _stage(resnet: Any, transformers: nn.ModuleList, x: Tensor, bias: Tensor, context: Context) -> Tensor:
-    inner = _residual_half(resnet.block1, x, context) + bias
-    x = _residual_half(resnet.block2, inner, context) + _convolved(resnet.res_conv, x)
-    for block in transformers:
-        x = _transformer_block(block, x, context)
-    return x
+class _ResidualHalf:
+    """A causal convolution, its norm and activation."""
+
+    def __init__(self, module: Any) -> None:
+        convolution, _, self._norm, _, self._activation = module.block  # the others transpose
+        self._convolution = Convolution(convolution)
+
+    def __call__(self, x: Tensor, context: Context) -> Tensor:
+        y: Tensor = self._activation(self._norm(_causal(self._convolution, x, context)))
+        return y
 
 
-def _residual_half(half: Any, x: Tensor, context: Context) -> Tensor:
-    convolution, _, norm, _, activation = half.block  # the others transpose
-    y: Tensor = activation(norm(_causal(convolution, x, context)))
-    return y
+class _Stage:
+    """A residual block and the transformer blocks after it."""
+
+    def __init__(self, resnet: Any, transformers: nn.ModuleList) -> None:
+        self._first, self._second = _ResidualHalf(resnet.block1), _ResidualHalf(resnet.block2)
+        self._beside = Convolution(resnet.res_conv)
+        self._transformers = transformers
+
+    def __call__(self, x: Tensor, bias: Tensor, context: Context) -> Tensor:
+        x = self._second(self._first(x, context) + bias, context) + self._beside(x)
+        for block in self._transformers:
+            x = _transformer_block(block, x, context)
+        return x
 
 
 def _transformer_block(block: Any, x: Tensor, context: Context) -> Tensor:
@@ -215,11 +253,5 @@ def _embedded(embedding: Any, x: Tensor) -> Tensor:
     return y
 
 
-def _causal(convolution: nn.Conv1d, x: Tensor, context: Context) -> Tensor:
-    return _convolved(convolution, context.extended(x, convolution.kernel_size[0] - 1))
-
-
-def _convolved(convolution: nn.Conv1d, x: Tensor) -> Tensor:
-    """Without padding. One matrix product: the channels stay last, and no length is special to it."""
-    windows = x.unfold(1, convolution.kernel_size[0], 1).transpose(2, 3).flatten(2)
-    return F.linear(windows, convolution.weight.transpose(1, 2).flatten(1), convolution.bias)
+def _causal(convolution: Convolution, x: Tensor, context: Context) -> Tensor:
+    return convolution(context.extended(x, convolution.reach))

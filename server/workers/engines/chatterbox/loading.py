@@ -62,7 +62,16 @@ def chatterbox_engine(settings: Settings, folder: Path) -> ChatterboxEngine:
     checkpoint = load_checkpoint(folder, device, Precision.best(device))
     flow = FLOWS[settings.tts_flow](checkpoint.flow)
     watermarker = Watermarker(device) if settings.tts_watermark else None
-    core = Core(checkpoint, flow, settings.tts_streams or rows_for(checkpoint), POSITIONS, watermarker)
+    rows = settings.tts_streams or rows_for(checkpoint)
+    core = Core(
+        checkpoint,
+        flow,
+        rows,
+        POSITIONS,
+        watermarker,
+        flow_graphs=settings.tts_flow_graphs,
+        vocoder_graphs=settings.tts_vocoder_graphs,
+    )
     log.info("engine_loaded", device=str(device), rows=core.decoder.rows, voices=len(voices.list()))
     return ChatterboxEngine(core, checkpoint.tokenize, voices)
 

@@ -104,14 +104,18 @@ class Stream:
             self.complete = True
             self.tokens += [SILENCE_TOKEN] * 3  # as upstream ends every utterance
 
-    def take_hop(self) -> tuple[list[int], bool]:
+    @property
+    def next_hop(self) -> tuple[list[int], bool]:
         """The tokens of the next hop, and whether it is the last."""
         last = self.complete and len(self.tokens) <= self._hop
-        taken = self.tokens if last else self.tokens[: self._hop]
+        return (self.tokens if last else self.tokens[: self._hop]), last
+
+    def take_hop(self) -> tuple[list[int], bool]:
+        """`next_hop`, of which no more is known afterwards than that it was taken."""
+        taken, self.rendered = self.next_hop
         self.tokens = self.tokens[len(taken) :]
         self.hops += 1
-        self.rendered = last
-        return taken, last
+        return taken, self.rendered
 
     def heard(self, seconds: float, now: float) -> bool:
         """Audio of so many seconds has left. True: it was late, and the caller's playout ran dry or began too late."""

@@ -5,8 +5,10 @@ then each step draws one token for each of the first rows. Nothing here waits fo
 whoever wants them copies them. On CUDA a step is one graph, captured for each number of rows and reach of the cache.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from server.workers.engines.chatterbox.conditionals import Conditionals
+from server.workers.engines.chatterbox.graphs import Record, Work
 from server.workers.engines.chatterbox.sampler import Sampling, SamplingRows, draw
 from server.workers.engines.chatterbox.speech_tokens import START_TOKEN
+from server.workers.engines.chatterbox.transfer import sent
 
 _ROW_STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 _ROW_STEP_BEYOND = 32
@@ -67,14 +71,14 @@ class T3Decoder:
         self._row = torch.arange(rows, device=self.device)
         self._running = torch.zeros((), dtype=torch.int64, device=self.device)
         self._reached = [0] * rows  # the host's own count of `_position`
-        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[tuple[int, int], Work] = {}
 
     @torch.inference_mode()
     def prefix(self, voice: Conditionals) -> Prefix:
         """Read a voice: the speaker and up to 375 speech tokens of the clip."""
         t3 = self._t3
-        speaker = voice.speaker_embedding.to(self.device, t3.speech_head.weight.dtype)
-        heard = t3.speech_emb(voice.prompt_speech_tokens.to(self.device))
+        speaker = sent(voice.speaker_embedding, self.device).to(t3.speech_head.weight.dtype)
+        heard = t3.speech_emb(sent(voice.prompt_speech_tokens, self.device))
         inputs = torch.cat([t3.cond_enc.spkr_enc(speaker[None]), heard])
         cache = self._cache.new_zeros(*self._cache.shape[:2], self._heads, len(inputs), self._cache.shape[-1])
         self._read(inputs, cache, 0)
@@ -91,8 +95,8 @@ class T3Decoder:
         t3 = self._t3
         cache = self._cache[:, :, row]
         cache[:, :, :, : prefix.positions] = prefix.cache
-        words = torch.tensor(text, dtype=torch.int64).to(self.device, non_blocking=True)
-        speech = torch.tensor([START_TOKEN, *drawn]).to(self.device, non_blocking=True)
+        words = sent(torch.tensor(text, dtype=torch.int64), self.device)
+        speech = sent(torch.tensor([START_TOKEN, *drawn]), self.device)
         inputs = torch.cat([t3.text_emb(words), t3.speech_emb(speech)])
         hidden = self._read(inputs, cache, prefix.positions)
         self._sampling.set(row, sampling)
@@ -114,10 +118,7 @@ class T3Decoder:
         reach = max(self._reached[:running]) + 1
         self._running.fill_(running)
         size = (self._row_bucket(running), self._reach_bucket(reach))
-        if graph := self._graphs.get(size):
-            graph.replay()
-        else:
-            self._step_rows(*size)
+        self._graphs.get(size, partial(self._step_rows, *size))()
         for row in range(running):
             self._reached[row] += 1
 
@@ -145,21 +146,14 @@ class T3Decoder:
             state[other] = kept
 
     @torch.inference_mode()
-    def capture(self) -> None:
-        """Capture the graphs of all steps that may come; without CUDA there are none."""
-        if self.device.type != "cuda":
-            return
+    def capture(self, record: Record) -> None:
+        """Capture the graphs of all steps that may come."""
         self._running.fill_(0)  # nobody advances
-        pool = torch.cuda.graph_pool_handle()
         for running in range(self.rows, 0, -1):
             for reach in range(self.positions, 0, -_REACH_STEP):
                 size = (self._row_bucket(running), self._reach_bucket(reach))
                 if size not in self._graphs:
-                    self._step_rows(*size)  # what is compiled or allocated once, before the capture
-                    graph = torch.cuda.CUDAGraph()
-                    with torch.cuda.graph(graph, pool=pool):
-                        self._step_rows(*size)
-                    self._graphs[size] = graph
+                    self._graphs[size] = record(partial(self._step_rows, *size))
 
     def _row_bucket(self, running: int) -> int:
         small = next((size for size in _ROW_STEPS if size >= running), 0)
@@ -171,18 +165,24 @@ class T3Decoder:
     def _states(self) -> tuple[Tensor, ...]:
         return self.token, self._position, self._step, self._seen, *self._sampling.fields()
 
-    def _step_rows(self, rows: int, reach: int) -> None:
-        """A step of the first `rows` rows, of which only the running ones advance. Fixed shapes, fixed addresses."""
+    def _step_rows(self, rows: int, reach: int) -> Sequence[Tensor]:
+        """A step of the first `rows` rows, of which only the running ones advance. Fixed shapes, fixed addresses.
+
+        All that it makes is in the rows' states: it gives nothing.
+        """
         t3 = self._t3
         row, position, token = self._row[:rows], self._position[:rows], self.token[:rows]
-        visible = (torch.arange(reach, device=self.device) <= position[:, None])[:, None, None]
+        visible = torch.arange(reach, device=self.device) <= position[:, None]
         x = t3.speech_emb(token) + t3.tfmr.wpe(position)
+        mask = torch.where(visible, 0.0, -math.inf).to(x.dtype)[
+            :, None, None
+        ]  # of bool, attention makes this in each layer
         for block, (keys, values) in zip(self._blocks, self._cache[:, :, :rows], strict=True):
             query, key, value = self._projected(block, x)
             keys[row, :, position] = key
             values[row, :, position] = value
             heard = F.scaled_dot_product_attention(
-                query[:, :, None], keys[:, :, :reach], values[:, :, :reach], attn_mask=visible
+                query[:, :, None], keys[:, :, :reach], values[:, :, :reach], attn_mask=mask
             )
             x = _attended(block, x, heard.reshape(x.shape))
         logits = t3.speech_head(t3.tfmr.ln_f(x))
@@ -192,6 +192,7 @@ class T3Decoder:
         self._seen[:rows].scatter_(1, token[:, None], True)
         position += runs
         self._step[:rows] += runs
+        return ()
 
     def _read(self, inputs: Tensor, cache: Tensor, start: int) -> Tensor:
         """Prefill: `inputs` [n, width] from position `start` on, into `cache` [layers, 2, heads, ≥ start + n, 64].

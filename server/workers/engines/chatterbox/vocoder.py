@@ -8,13 +8,17 @@ function of the seed and a sample's place.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from chatterbox.models.s3gen.hifigan import HiFTGenerator
 from torch import Tensor
 from torch.nn import functional as F
 
+from server.workers.engines.chatterbox.graphs import Graphs, Record
 from server.workers.engines.chatterbox.noise import normal, uniform
+from server.workers.engines.chatterbox.transfer import sent
+from server.workers.engines.chatterbox.vocoder_layers import Pitch, Spectral
 
 DECODER_REACH = 12
 """Frames on either side that a sample depends on. What lies farther counts for -110 dB or less; with 8, for -80."""
@@ -34,6 +38,10 @@ STRETCH = 4 / 3
 MUTE = 480
 """Samples at the start of a stream, 20 ms, that upstream mutes, and as many that it fades in: the reference clip can
 spill over there."""
+
+_ROWS_CAPTURED = (1, 2, 4)
+_LENGTHS_CAPTURED = (32, 64, 82, 96, 129, 160)
+"""Frames of a window: with `stream.HOPS` the first two are 32 and 82 long, and from the third on one needs 129."""
 
 _NOISE, _PHASE = -1, -2  # first coordinates of the stream's random numbers; the flow's are frames from 0 on
 
@@ -82,16 +90,30 @@ class VocoderHop:
 
 
 class Vocoder:
-    """Streams with their windows lengthened into the past until they are alike, so that no batch is padded."""
+    """Streams with their windows lengthened into the past until they are alike, so that no time is padded.
+
+    Once graphs are captured, windows are lengthened to a shape that has one, where that much of the past is there.
+    """
 
     def __init__(self, module: HiFTGenerator) -> None:
         self._module = module
+        self._pitch = Pitch(module.f0_predictor)
         self._sines = module.m_source.l_sin_gen
         self._hop = int(module.f0_upsamp.scale_factor)
         device = module.conv_pre.weight.device
-        self._spectral = _Spectral(module.stft_window.to(device), module.istft_params["hop_len"])
+        self._spectral = Spectral(module.stft_window.to(device), module.istft_params["hop_len"])
         fade = (torch.cos(torch.linspace(torch.pi, 0, MUTE, device=device)) + 1) / 2
         self._fade = torch.cat([torch.zeros_like(fade), fade])
+        self._graphs: Graphs | None = None
+
+    def capture(self, record: Record) -> None:
+        """Capture graphs of what is most often computed. Nothing sounds otherwise for it."""
+        graphs = Graphs(self.forward, record)
+        for rows, length in sorted(product(_ROWS_CAPTURED, _LENGTHS_CAPTURED), key=math.prod, reverse=True):
+            mel = self._fade.new_zeros(rows, self._module.conv_pre.in_channels, length)
+            numbers = torch.zeros(rows, 3, dtype=torch.int64, device=mel.device)
+            graphs.capture((rows, length), (mel, numbers, numbers[:, 0].double()))
+        self._graphs = graphs
 
     def open(self, seed: int) -> VocoderStream:
         """A stream without frames. One seed, below 2^63, gives one sound."""
@@ -109,7 +131,7 @@ class Vocoder:
         ready = [past.given - (0 if hop.final else WITHHELD) for hop, past in zip(hops, pasts, strict=True)]
         samples = [self._fade.new_empty(0)] * len(hops)
         waiting = {index: past for index, past in enumerate(pasts) if ready[index] > past.done}
-        for length, batch in _windows(waiting):
+        for length, batch in self._batches(waiting):
             window = self._window([pasts[index] for index in batch], length)
             for index, audio in zip(batch, window, strict=True):
                 samples[index] = self._given_out(pasts[index], ready[index], audio)
@@ -126,23 +148,45 @@ class Vocoder:
         samples[: len(fade)] *= fade
         return samples
 
+    def _batches(self, pasts: Mapping[int, _Past]) -> list[tuple[int, list[int]]]:
+        """Batches of keys, each with the length of its windows in frames."""
+        captured: dict[int, list[int]] = {}
+        if self._graphs:
+            for key, past in pasts.items():
+                fitting = (length for length in _LENGTHS_CAPTURED if past.needed <= length <= past.frames.shape[1])
+                if length := next(fitting, None):
+                    captured.setdefault(length, []).append(key)
+        replayed = {key for keys in captured.values() for key in keys}
+        return [*captured.items(), *_windows({key: past for key, past in pasts.items() if key not in replayed})]
+
     def _window(self, pasts: Sequence[_Past], length: int) -> Tensor:
         """float32 [rows, samples] of the last `length` frames. What can be certain of their phase is kept."""
-        mel = torch.stack([past.frames[:, -length:] for past in pasts])
-        places = torch.tensor([[past.seed, past.given - length, past.certain] for past in pasts])
-        seeds, first, certain = places.to(mel.device, non_blocking=True).unsqueeze(2).unbind(1)
+        captured = next((rows for rows in _ROWS_CAPTURED if rows >= len(pasts)), 0)
+        replayed = self._graphs if captured and length in _LENGTHS_CAPTURED else None
+        filled = [*pasts, *[pasts[0]] * (captured - len(pasts))] if replayed else pasts
+        mel = torch.stack([past.frames[:, -length:] for past in filled])
+        numbers = torch.tensor([[past.seed, past.given - length, past.certain] for past in filled])
+        inputs = mel, sent(numbers, mel.device), torch.stack([past.cycles for past in filled])
+        samples, cycles = replayed.replay((captured, length), inputs) if replayed else self.forward(*inputs)
+        for row, past in enumerate(pasts):
+            past.cycles = cycles[row]
+            past.certain = past.given - length + _settled(length)
+        return samples[: len(pasts)]
+
+    def forward(self, mel: Tensor, numbers: Tensor, cycles: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples, float32 [rows, samples], and the phase where the pitch is no longer certain, float64 [rows]. Pure.
+
+        `mel` is [rows, 80, frames]; `numbers`, int64 [rows, 3], has seeds, the places of the windows' first frames and
+        of those up to which the pitch was certain before, where the phase was `cycles`, float64 [rows].
+        """
+        seeds, first, certain = numbers[..., None].unbind(1)
         # The pitch of a window's first frames is off if there was something before, but nothing new depends on it.
-        pitch = self._module.f0_predictor(mel).double()
+        pitch = self._pitch(mel).double()
         periods = pitch * (self._hop / self._module.sampling_rate)
         starts = periods.cumsum(1) - periods
-        carried = torch.stack([past.cycles for past in pasts])[:, None]
-        starts = starts + (carried - starts.take_along_dim(certain - first, dim=1))
-
-        settled = max(length - PITCH_REACH, 0)
-        for row, past in enumerate(pasts):
-            past.cycles = starts[row, settled] % 1
-            past.certain = past.given - length + settled
-        return self._decoded(mel, self._source(pitch, starts, seeds, first * self._hop))
+        starts = starts + (cycles[:, None] - starts.take_along_dim(certain - first, dim=1))
+        samples = self._decoded(mel, self._source(pitch, starts, seeds, first * self._hop))
+        return samples, starts[:, _settled(mel.shape[2])] % 1
 
     def _source(self, pitch: Tensor, starts: Tensor, seeds: Tensor, first: Tensor) -> Tensor:
         """float32 [rows, samples]: upstream's, of each frame's pitch in Hz and phase in periods at its start, float64.
@@ -180,38 +224,9 @@ class Vocoder:
         return samples.clamp(-module.audio_limit, module.audio_limit)
 
 
-class _Spectral:
-    """Short-time Fourier transforms, as products with their small basis: torch's own inverse waits for the device.
-
-    A spectrum is float32 [rows, real then imaginary parts, frames].
-    """
-
-    def __init__(self, window: Tensor, hop: int) -> None:
-        size = len(window)
-        self._size, self._hop, self._window = size, hop, window
-        unit = torch.eye(size, dtype=torch.float64)
-        half = torch.eye(size // 2 + 1, dtype=torch.float64)
-        forward = torch.view_as_real(torch.fft.rfft(unit)).permute(0, 2, 1).flatten(1)
-        inverse = torch.cat([torch.fft.irfft(half + 0j, n=size), torch.fft.irfft(1j * half, n=size)])
-        self._forward = window[:, None] * forward.to(window)
-        self._inverse = inverse.to(window) * window
-
-    def analysed(self, samples: Tensor) -> Tensor:
-        """The spectrum of [rows, samples], one frame more than hops fit in."""
-        padded = F.pad(samples, (self._size // 2, self._size // 2), mode="reflect")
-        return (padded.unfold(1, self._size, self._hop) @ self._forward).transpose(1, 2)
-
-    def synthesised(self, spectrum: Tensor) -> Tensor:
-        """The samples, [rows, samples], of a spectrum."""
-        frames = spectrum.transpose(1, 2) @ self._inverse
-        envelope = (self._window**2).expand(1, frames.shape[1], -1)
-        return self._added(frames) / self._added(envelope)
-
-    def _added(self, frames: Tensor) -> Tensor:
-        """[rows, samples] of overlapping frames [rows, frames, size], less half a frame of padding at each end."""
-        length = (frames.shape[1] - 1) * self._hop + self._size
-        added = F.fold(frames.transpose(1, 2), (1, length), (1, self._size), stride=(1, self._hop))
-        return added[:, 0, 0, self._size // 2 : -(self._size // 2)]
+def _settled(length: int) -> int:
+    """Frames of a window whose pitch what follows can't change."""
+    return max(length - PITCH_REACH, 0)
 
 
 def _windows(pasts: Mapping[int, _Past]) -> list[tuple[int, list[int]]]:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from server.errors import VoicefleetError
+from server.workers.engines.chatterbox.transfer import sent
 
 _FRAME, _HOP = 1536, 240  # samples at 24 kHz
 _SCALE = 2048 / _FRAME  # from our magnitudes to those at 32 kHz
@@ -83,7 +84,7 @@ class Watermarker:
         heard = [torch.cat([state.past, chunk]) for state, chunk in zip(states, chunks, strict=True)]
         # What will come is taken to be the past, backwards: its frames then have the spectrum of the last ones.
         rows = [torch.cat([row, row[-1 - _AHEAD : -1].flip(0)]) for row in heard]
-        frame_counts = torch.tensor([(len(row) - _FRAME) // _HOP + 1 for row in rows], device=self._device)
+        frame_counts = sent(torch.tensor([(len(row) - _FRAME) // _HOP + 1 for row in rows]), self._device)
         loudest = torch.stack([state.loudest for state in states])
         marks, loudest = self._marks(nn.utils.rnn.pad_sequence(rows, batch_first=True), frame_counts, loudest)
         marked = []
