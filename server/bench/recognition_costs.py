@@ -17,7 +17,6 @@ _POSITIONS_PER_SECOND = FRAMES_PER_SECOND // 2  # that the encoder sees
 _ENCODER_KERNELS, _ENCODER_LAYER_KERNELS = 12, 18
 _DECODER_KERNELS, _DECODER_LAYER_KERNELS = 14, 30
 _WAIT_SECONDS = 20e-6  # after each token: the host sees which texts are over
-_LEAST_KERNEL_SECONDS = 2e-6  # on the device, however small
 _ACTIVATION_PASSES = 30  # over [positions, width] in a layer, there and back
 _ATTENTION_PASSES = 4  # over [heads, positions, positions]: CTranslate2 writes it out
 _FEATURE_SECONDS_PER_SECOND = 0.4e-3  # of the host, for each second of a window (`server.audio.log_mel`, one core)
@@ -42,11 +41,13 @@ WHISPER: Mapping[str, Whisper] = {
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What is reached of the data sheet: bytes and FLOP (half precision) a second; seconds to launch a kernel."""
+    """What is reached of the data sheet: bytes and FLOP (half precision) a second; the seconds that it takes
+    to launch a kernel, and those that even a small one occupies the device for."""
 
     bandwidth: float
     flops: float
     launch: float = 5e-6
+    least_kernel: float = 2e-6
 
 
 A10G = Device(bandwidth=480e9, flops=40e12)
@@ -73,7 +74,7 @@ def cost(model: Whisper, device: Device, batch: int, window: float, tokens: int,
     positions = window * _POSITIONS_PER_SECOND
 
     def busy(flop: float, moved: float, kernels: int) -> float:
-        return max(flop / device.flops, moved / device.bandwidth, kernels * _LEAST_KERNEL_SECONDS)
+        return max(flop / device.flops, moved / device.bandwidth, kernels * device.least_kernel)
 
     convolutions = 2 * 3 * width * (2 * _MELS + width) * positions
     encoder_layer = 24 * width**2 * positions + 4 * width * positions**2

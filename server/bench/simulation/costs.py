@@ -61,6 +61,21 @@ class DeviceCosts:
         flow = self.flow_token * computed + self.flow_pair * computed * seen + self.flow_read * seen
         return flow + self.vocoder_frame * frames
 
+    def beside(self, share: float) -> "DeviceCosts":
+        """On a device of which others have that `share` (0 to 1) of the time: the rest of it takes as much longer."""
+        own = 1.0 - share
+        return replace(
+            self,
+            step=self.step / own,
+            step_row=self.step_row / own,
+            swap=self.swap / own,
+            join=self.join / own,
+            flow_token=self.flow_token / own,
+            flow_pair=self.flow_pair / own,
+            flow_read=self.flow_read / own,
+            vocoder_frame=self.vocoder_frame / own,
+        )
+
     def calibrated(self) -> Costs:
         """What the engine's own calibration would measure on such a device."""
         stream = Stream.new(0.0, CLAUSE_TOKENS)
