@@ -45,10 +45,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """Flow or vocoder: FLOP for a second of one stream's audio, and the seconds they took in the largest batch."""
+    """Flow or vocoder: what a second of one stream's audio takes of FLOP and of bytes read and written, and the seconds
+    that it took in the largest batch."""
 
     name: str
     flops: float
+    bytes_moved: float
     seconds: float
 
 
@@ -88,7 +90,8 @@ def scaled(measured: Measured, target: Gpu = A10G, node: NodeMeasured | None = N
     fixed, per_row = _bytes_of_a_step(measured.steps)
     bandwidth_shares = [step.bytes_read / step.seconds / measured.bandwidth for step in measured.steps]
     audio_here = sum(part.seconds for part in measured.renderings)
-    audio_there = sum(part.seconds * measured.flops / target.flops for part in measured.renderings)
+    bounds = [_bound(part, measured, target) for part in measured.renderings]
+    audio_there = sum(bound.seconds_there for bound in bounds)
 
     def step_seconds(streams: int, bandwidth: float) -> float:
         share = float(np.interp(streams, [step.rows for step in measured.steps], bandwidth_shares))
@@ -111,11 +114,10 @@ def scaled(measured: Measured, target: Gpu = A10G, node: NodeMeasured | None = N
         + ", ".join(f"{share:.0%} at {step.rows}" for step, share in zip(measured.steps, bandwidth_shares, strict=True))
         + f" rows of the {measured.bandwidth / 1e9:.0f} GB/s that a copy reaches.",
         *(
-            f"The {part.name} needs {part.flops / 1e9:.1f} GFLOP for a second of audio and takes "
-            f"{part.seconds * 1e3:.3f} ms here: {part.flops / part.seconds / measured.flops:.1%} of "
-            f"{measured.flops / 1e12:.2f} TFLOP/s. The same share of {target.flops / 1e12:.0f} TFLOP/s: "
-            f"{part.seconds * measured.flops / target.flops * 1e3:.2f} ms there."
-            for part in measured.renderings
+            f"The {part.name} needs {part.flops / 1e9:.1f} GFLOP and {part.bytes_moved / 1e9:.2f} GB for a second of "
+            f"audio and takes {part.seconds * 1e3:.3f} ms here: {bound.share:.1%} of {bound.here}, its limit. The same "
+            f"share of {bound.there}: {bound.seconds_there * 1e3:.2f} ms there."
+            for part, bound in zip(measured.renderings, bounds, strict=True)
         ),
         f"There, of {target.bandwidth / 1e9:.0f} GB/s, a step of {shown} rows takes "
         f"{step_seconds(shown, target.bandwidth) * 1e3:.2f} ms; {shown} streams keep it busy for {TOKENS_PER_SECOND} * "
@@ -140,6 +142,25 @@ def scaled(measured: Measured, target: Gpu = A10G, node: NodeMeasured | None = N
         f"**{sessions} sessions**.",
     ]
     return Scaled(streams, sessions, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What limits a rendering: the ceiling here of which it reaches the larger `share`, and the same one there."""
+
+    share: float
+    here: str
+    there: str
+    seconds_there: float
+
+
+def _bound(part: Rendering, measured: Measured, target: Gpu) -> _Bound:
+    computing, moving = part.flops / measured.flops, part.bytes_moved / measured.bandwidth
+    if computing >= moving:
+        here, there = (f"{flops / 1e12:.2f} TFLOP/s" for flops in (measured.flops, target.flops))
+        return _Bound(computing / part.seconds, here, there, part.seconds * measured.flops / target.flops)
+    here, there = (f"{bandwidth / 1e9:.0f} GB/s" for bandwidth in (measured.bandwidth, target.bandwidth))
+    return _Bound(moving / part.seconds, here, there, part.seconds * measured.bandwidth / target.bandwidth)
 
 
 def _bytes_of_a_step(steps: Sequence[Step]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ _HERE = Measured(
     bandwidth=1e12,
     flops=100e12,
     steps=[Step(rows, (1e9 + 1e7 * rows) / 500e9, 1e9 + 1e7 * rows) for rows in (1, 32, 128)],
-    renderings=[Rendering("flow", 80e9, 0.008), Rendering("vocoder", 20e9, 0.002)],
+    renderings=[Rendering("flow", 80e9, 0.2e9, 0.008), Rendering("vocoder", 20e9, 0.1e9, 0.002)],
     row_bytes=100e6,
     streams=76,
     rows=128,
@@ -32,6 +32,12 @@ def test_half_the_bandwidth_costs_only_what_the_steps_cost() -> None:
 def test_half_the_flops_cost_what_the_renderings_cost() -> None:
     # 0.05 + 0.0005 N + 0.02 N <= 0.85
     assert scaled(_HERE, replace(_SAME, flops=50e12)).streams == 39
+
+
+def test_a_rendering_that_moves_more_than_it_computes_costs_what_the_bandwidth_does() -> None:
+    # 0.1 + 0.001 N + (0.008 + 2 * 0.002) N <= 0.85
+    moving = [_HERE.renderings[0], replace(_HERE.renderings[1], bytes_moved=1e9)]
+    assert scaled(replace(_HERE, renderings=moving), replace(_SAME, bandwidth=0.5e12)).streams == 57
 
 
 def test_what_the_sum_leaves_out_is_lost_there_too() -> None:
