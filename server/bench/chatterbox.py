@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -82,7 +83,8 @@ class TtsReport:
 
     machine: str
     weights: str
-    flow: str
+    flow: Literal["windowed", "chunked"]
+    parts: Literal["eager", "captured"]
     ceilings: Ceilings
     upstream_audio_seconds_per_second: float
     row_mib: float
@@ -96,14 +98,6 @@ class TtsReport:
     def most_streams(self) -> int:
         """The largest number of streams of which none ran dry."""
         return max((level.streams for level in self.levels if level.holds), default=0)
-
-
-class _Unbounded(Capacity):
-    """Takes whatever comes: the benchmark is there to find out what is too much."""
-
-    def admits(self, active: int, starting: int) -> bool:
-        """Always."""
-        return True
 
 
 class _OneVoice:
@@ -123,8 +117,20 @@ class _OneVoice:
 class Benchmark:
     """One configuration on one device."""
 
-    def __init__(self, size: str, weights: Path | None, device: str, flow: str, rows: int) -> None:
-        """`rows` 0 takes what the memory holds. Raises `EngineFailed`, `OSError`."""
+    def __init__(
+        self,
+        size: str,
+        weights: Path | None,
+        device: str,
+        flow: Literal["windowed", "chunked"],
+        rows: int,
+        captured: bool = False,
+    ) -> None:
+        """`rows` 0 takes what the memory holds; `captured`: flow and vocoder, too, are captured where CUDA is.
+
+        Raises `EngineFailed`, `OSError`.
+        """
+        self._captured = captured
         self._device = chosen_device(device)
         self._precision = Precision.best(self._device)
         self._size, self._weights, self._flow, self._rows = size, weights, flow, rows
@@ -149,11 +155,19 @@ class Benchmark:
             for streams in _PROFILED_STREAMS
             if streams <= rows
         ]
-        core = Core(checkpoint, flow, rows, POSITIONS, Watermarker(self._device))
+        core = Core(
+            checkpoint,
+            flow,
+            rows,
+            POSITIONS,
+            Watermarker(self._device),
+            flow_graphs=self._captured,
+            vocoder_graphs=self._captured,
+        )
         found: list[Capacity] = []
 
         def capacity(costs: Costs, most: int) -> Capacity:
-            found.append(_Unbounded(costs, most))
+            found.append(Capacity(costs, most))
             return found[0]
 
         engine = ChatterboxEngine(
@@ -173,6 +187,7 @@ class Benchmark:
             machine=_machine(self._device),
             weights=str(self._weights.name) if self._weights else f"random, {self._size} shape: speed only",
             flow=self._flow,
+            parts="captured" if self._captured else "eager",
             ceilings=device_ceilings,
             upstream_audio_seconds_per_second=upstream,
             row_mib=row_bytes(checkpoint.t3, POSITIONS) / 2**20,

@@ -1,9 +1,10 @@
 """Everything GPU-bound of a node, measured by one command: `python -m tests.bench.gpu_node` on any CUDA machine.
 
-Stage by stage, each in a process of its own with a time limit: synthesis, recognition, both on one device, the whole
-node; then what it says about an A10G. A stage that fails is recorded, and the next one runs. FOLDER gets the figures of
-each (.json), what it complained of (.log), and `report.md`, to be pasted into docs/benchmarks.md. Exits with 1 when a
-stage failed. With `--size small --device cpu` it proves only that it works.
+Stage by stage, each in a process of its own with a time limit: synthesis (windowed, chunked, captured), recognition,
+both on one device, the whole node; then what the simulator predicts of it, and what it says about an A10G. A stage that
+fails is recorded, and the next one runs. FOLDER gets the figures of each (.json), what it complained of (.log), and
+`report.md`, to be pasted into docs/benchmarks.md. Exits with 1 when a stage failed. With `--size small --device cpu` it
+proves only that it works.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import msgspec
 import torch
 
 from server.bench.chatterbox import TtsReport
-from tests.bench import a10g, node_sessions, stt_throughput, tts_beside_stt, tts_throughput
+from tests.bench import a10g, node_sessions, predicted, stt_throughput, tts_beside_stt, tts_throughput
 from tests.bench.node_sessions import NodeReport
 from tests.bench.stt_throughput import SttReport
 from tests.bench.tts_beside_stt import SharedReport
@@ -48,6 +49,16 @@ STAGES: Mapping[str, Stage] = {
     "tts": Stage(
         "Speech synthesis",
         ("tests.bench.tts_throughput",),
+        lambda figures: tts_throughput.markdown(msgspec.json.decode(figures, type=TtsReport)),
+    ),
+    "chunked": Stage(
+        "Speech synthesis, chunked flow",
+        ("tests.bench.tts_throughput", "--flow", "chunked"),
+        lambda figures: tts_throughput.markdown(msgspec.json.decode(figures, type=TtsReport)),
+    ),
+    "captured": Stage(
+        "Speech synthesis, flow and vocoder captured",
+        ("tests.bench.tts_throughput", "--captured"),
         lambda figures: tts_throughput.markdown(msgspec.json.decode(figures, type=TtsReport)),
     ),
     "stt": Stage(
@@ -110,6 +121,11 @@ def _shown(stage: Stage, figures: Path) -> str:
     return stage.markdown(figures.read_bytes())
 
 
+def _predicted(folder: Path, names: Sequence[str]) -> str:
+    reports = [msgspec.json.decode((folder / f"{name}.json").read_bytes(), type=TtsReport) for name in names]
+    return predicted.markdown(reports)
+
+
 def _on_an_a10g(folder: Path, names: Sequence[str]) -> str:
     tts = tts_throughput.measured(msgspec.json.decode((folder / "tts.json").read_bytes(), type=TtsReport))
     node = None
@@ -160,6 +176,10 @@ def run(size: str, device: str, folder: Path, seconds: float, names: Sequence[st
         sections.append(text)
         all_well &= well
         print(f"[{number}/{len(names)}] {'done' if well else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
+    if spoken := [name for name in ("tts", "chunked", "captured") if name in names]:
+        text, well = _section("Predicted beside measured", "", partial(_predicted, folder, spoken))
+        sections.append(text)
+        all_well &= well
     if "tts" in names:
         text, well = _section("On an A10G", "", partial(_on_an_a10g, folder, names))
         sections.append(text)

@@ -24,7 +24,7 @@ def markdown(report: TtsReport) -> str:
     bandwidth, flops = report.ceilings.bandwidth, report.ceilings.flops
     serial = report.upstream_audio_seconds_per_second
     head = (
-        f"{report.machine}; weights: {report.weights}; flow: {report.flow}. Ceilings measured here: "
+        f"{report.machine}; weights: {report.weights}; flow: {report.flow}, {report.parts}. Ceilings measured here: "
         f"{bandwidth / 1e9:.0f} GB/s copied, {flops / 1e12:.2f} TFLOP/s multiplied. Upstream's serial `generate`: "
         f"{serial:.2f} s of audio a second. A row of the decoder's cache takes {report.row_mib:.1f} MiB.\n"
     )
@@ -85,10 +85,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--flow", choices=("windowed", "chunked"), default="windowed", help="as VOICE_TTS_FLOW")
+    parser.add_argument("--captured", action="store_true", help="flow and vocoder as CUDA graphs, too")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each number of streams is spoken")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
-    bench = Benchmark(options.size, None, options.device, "windowed", rows=0)
+    bench = Benchmark(options.size, None, options.device, options.flow, rows=0, captured=options.captured)
     report = asyncio.run(bench.run(options.seconds, lambda doing: print(doing, flush=True)))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))

@@ -29,7 +29,7 @@ def test_the_whole_node_is_measured_and_reported(tmp_path: Path) -> None:
 
 def test_without_the_device_it_says_so_in_one_line(tmp_path: Path) -> None:
     if torch.cuda.is_available():
-        wrong, said = ("--only", "video"), "got 'video'; takes tts, stt, both, node"
+        wrong, said = ("--only", "video"), "got 'video'; takes tts, chunked, captured, stt, both, node"
     else:
         wrong, said = ("--device", "cuda"), "--device: got 'cuda', and torch or CTranslate2 finds no such device here"
     run = _command(*wrong, "--out", str(tmp_path / "never"))
