@@ -19,6 +19,7 @@ def node(llm: OpenAiStandin) -> Iterator[NodeProcess]:
 def answers(llm: OpenAiStandin) -> Iterator[OpenAiStandin]:
     """The language model, whose `answer` and `token_seconds` the test may set; it echoes again afterwards."""
     llm.requests.clear()
+    llm.cancelled = 0
     yield llm
     llm.answer, llm.token_seconds, llm.strict, llm.context_tokens = by_rules({}), 0.0, False, None
 

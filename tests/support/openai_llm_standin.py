@@ -202,7 +202,6 @@ class OpenAiStandin:
         self.context_tokens: int | None = None
         self.connections: set[tuple[str, int]] = set()
         self._port = port
-        self._changed = asyncio.Condition()
         self._ids = itertools.count(1)
 
     @property
@@ -225,10 +224,14 @@ class OpenAiStandin:
     ) -> None:
         await self._runner.cleanup()
 
-    async def until(self, condition: Callable[[Self], bool], timeout: float = 5.0) -> None:
-        """Wait until `condition(standin)` holds, such as `lambda standin: standin.cancelled == 1`."""
-        async with asyncio.timeout(timeout), self._changed:
-            await self._changed.wait_for(lambda: condition(self))
+    async def until(self, condition: Callable[[Self], bool], timeout: float = 20.0) -> None:
+        """Wait until `condition(standin)` holds, such as `lambda standin: standin.cancelled == 1`.
+
+        It is asked again and again: the stand-in may run on another event loop than who waits.
+        """
+        async with asyncio.timeout(timeout):
+            while not condition(self):  # noqa: ASYNC110  # nobody could wake it from there
+                await asyncio.sleep(0.01)
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.Response(body=self.models_body, status=self.models_status, headers=self.models_headers)
@@ -239,7 +242,6 @@ class OpenAiStandin:
         self.headers.append(dict(http.headers))
         assert http.transport is not None
         self.connections.add(http.transport.get_extra_info("peername"))
-        await self._notify()
         answer = self.answer(request)
         if self.strict and (wrong := chat_fault(request)):
             return web.json_response({"error": {"message": wrong, "code": None}}, status=400)
@@ -268,13 +270,7 @@ class OpenAiStandin:
         except (asyncio.CancelledError, ConnectionResetError):
             self.cancelled += 1
             raise
-        finally:
-            await asyncio.shield(self._notify())
         return response
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
 
     def _blocks(self, request: Request, answer: Answer) -> Iterator[tuple[bytes, bool]]:
         if isinstance(answer, Verbatim):
