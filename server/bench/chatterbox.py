@@ -23,6 +23,7 @@ from server.bench.chatterbox_profile import (
     hop_profile,
     step_profile,
 )
+from server.bench.percentiles import percentile_ms
 from server.bench.tts_load import SENTENCES, listen, speech_tokens
 from server.workers.engine import Voice
 from server.workers.engines.chatterbox.capacity import Capacity
@@ -208,8 +209,8 @@ class Benchmark:
         drawn = done.tokens - before.tokens
         return Level(
             streams=streams,
-            first_audio_p50_ms=_percentile(heard.first_audio, 50),
-            first_audio_p95_ms=_percentile(heard.first_audio, 95),
+            first_audio_p50_ms=percentile_ms(heard.first_audio, 50),
+            first_audio_p95_ms=percentile_ms(heard.first_audio, 95),
             underruns=heard.underruns,
             chunks=heard.chunks,
             audio_seconds_per_second=heard.audio / took,
@@ -275,12 +276,6 @@ def _prompt(seconds: float) -> Conditionals:
         prompt_mel=torch.randn(2 * tokens, 80, generator=generator),
         xvector=torch.randn(192, generator=generator),
     )
-
-
-def _percentile(seconds: Sequence[float], percent: int) -> float:
-    """In ms, a figure that occurred (nearest rank)."""
-    ordered = sorted(seconds)
-    return 1e3 * ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else 0.0
 
 
 def _memory_mib(device: torch.device) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from server.audio.log_mel import FRAMES_PER_SECOND
+from server.bench.devices import Device
 
 _MELS = 80
 _VOCABULARY = 51_865
@@ -37,21 +38,6 @@ WHISPER: Mapping[str, Whisper] = {
     "small": Whisper(768, 12, 12),
 }
 """By its name in the catalogue (openai/whisper `model.py`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What is reached of the data sheet: bytes and FLOP (half precision) a second; the seconds that it takes
-    to launch a kernel, and those that even a small one occupies the device for."""
-
-    bandwidth: float
-    flops: float
-    launch: float = 5e-6
-    least_kernel: float = 2e-6
-
-
-A10G = Device(bandwidth=480e9, flops=40e12)
-H200 = Device(bandwidth=3.6e12, flops=300e12)
 
 
 @dataclass(frozen=True, slots=True)

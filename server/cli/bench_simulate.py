@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from server.bench.devices import Gpu
 from server.bench.simulation.comparison import Line, compared
-from server.bench.simulation.costs import FORMS, GPUS, DeviceCosts, Form, Gpu
+from server.bench.simulation.costs import FORMS, GPUS, DeviceCosts, Form
 from server.bench.simulation.simulation import Figures, simulated
 from server.bench.simulation.traffic import Traffic
 from server.cli.bench_tts import Json

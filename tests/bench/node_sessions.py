@@ -21,13 +21,13 @@ import uvloop
 from server.bench.load import Clip, Load, run_load
 from server.bench.load_report import LoadReport, LoadResult, own_times, report
 from server.bench.node_usage import sample, usage
+from server.bench.percentiles import percentile_ms
 from server.cli.bench import clips_from
 from server.client.caller import call
 from server.client.local_node import LocalNode, running_node
 from tests.bench.markdown import table
 from tests.bench.processes import python_module
 from tests.bench.random_chatterbox import random_chatterbox
-from tests.bench.stt_throughput import percentile_ms
 from tests.support.clips import BUNDLED
 from tests.support.speech import model_folder
 

@@ -11,14 +11,14 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from server.bench.recognition_costs import A10G, H200, WHISPER
-from server.bench.simulation.costs import GPUS, PARTS, Form, Gpu, Parts, reckoned
+from server.bench.devices import DEVICES, Gpu
+from server.bench.recognition_costs import WHISPER
+from server.bench.simulation.costs import GPUS, PARTS, Form, Parts, reckoned
 from server.bench.simulation.simulation import Figures, simulated
 from server.bench.simulation.traffic import Traffic
 from tests.bench import recognition_batches
 from tests.bench.markdown import table
 
-_DEVICES = {"A10G": A10G, "H200": H200}
 _CALLS = (64, 128)
 _BATCHER = recognition_batches.Policy("as on a node", parallel=2)
 
@@ -36,7 +36,7 @@ class Sharing:
 
 def shared(gpu: Gpu, form: Form, parts: Parts, model: str, calls: int, seconds: float = 60.0) -> Sharing:
     """So many calls whose agents talk for 45 % of the time."""
-    costs, device = reckoned(gpu, form, parts), _DEVICES[gpu]
+    costs, device = reckoned(gpu, form, parts), DEVICES[gpu]
     share_off, share_on = (
         recognition_batches.simulated(_BATCHER, WHISPER[model], one, calls, seconds).device
         for one in (device, replace(device, least_kernel=0.0))

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from server.bench.recognition_costs import A10G, H200, WHISPER, Device, Whisper, cost, memory
+from server.bench.devices import DEVICES, Device
+from server.bench.recognition_costs import WHISPER, Whisper, cost, memory
 from server.workers.engines.utterance import SHORT_WINDOWS, WINDOWS
 from server.workers.fair_queue import Entry, FairQueue
 from tests.bench.markdown import table
 
-_DEVICES = {"A10G": A10G, "H200": H200}
 _SHAPES = ((4, 12), (15, 20), (30, 40))  # seconds of a window, tokens
 _BATCHES = (1, 4, 16)
 _MAX_BATCH = 16
@@ -153,14 +153,14 @@ def _cost_rows() -> Iterator[tuple[object, ...]]:
     for (name, model), (window, tokens) in itertools.product(WHISPER.items(), _SHAPES):
         cells = [
             f"{1e3 * taken.device:.1f}, {1e3 * taken.host:.1f}"
-            for device in _DEVICES.values()
+            for device in DEVICES.values()
             for taken in (cost(model, device, batch, window, tokens) for batch in _BATCHES)
         ]
         yield name, window, tokens, *cells, f"{memory(model, _BATCHES[-1], window) / 1e6:.0f}"
 
 
 def _policy_rows(model: str) -> Iterator[tuple[object, ...]]:
-    for (name, device), calls, policy in itertools.product(_DEVICES.items(), _CALLS, POLICIES):
+    for (name, device), calls, policy in itertools.product(DEVICES.items(), _CALLS, POLICIES):
         outcome = simulated(policy, WHISPER[model], device, calls)
         yield (name, calls, policy.name, f"{outcome.device:.0%}", f"{outcome.threads:.0%}", f"{outcome.batch:.1f}",
                f"{1e3 * outcome.p50:.0f}", f"{1e3 * outcome.p95:.0f}")  # fmt: skip
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=WHISPER, default="tiny.en", help="for the calls")
     options = parser.parse_args()
-    batches = [f"{device}, batch of {batch}" for device in _DEVICES for batch in _BATCHES]
+    batches = [f"{device}, batch of {batch}" for device in DEVICES for batch in _BATCHES]
     print("ms of the device and of the host, which go on side by side:\n")
     print(table(("model", "window s", "tokens", *batches, "MB, batch of 16"), _cost_rows()))
     columns = ("", "calls", options.model, "device busy", "threads busy", "batch", "transcript p50 ms", "p95 ms")

@@ -20,6 +20,7 @@ import numpy as np
 
 from server.audio.log_mel import SAMPLE_RATE, log_mel
 from server.bench.load_report import spread
+from server.bench.percentiles import percentile_ms
 from server.errors import VoicefleetError
 from server.workers.engines.cublas import load_cublas
 from server.workers.engines.utterance import LONGEST_WINDOW, decode, window_for
@@ -125,11 +126,6 @@ async def recognition_load(
         percentile_ms(waited, 95),
         whole.max if whole else 0.0,
     )
-
-
-def percentile_ms(seconds: Sequence[float], percent: float) -> float:
-    """In ms, a figure that occurred (nearest rank); 0 of nothing."""
-    return 1e3 * float(np.percentile(seconds, percent, method="inverted_cdf")) if len(seconds) else 0.0
 
 
 def batches(name: str, folder: Path, device: str, compute_type: str, sizes: Sequence[int]) -> list[Batch]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from server.bench.percentiles import percentile_ms
 from server.bench.tts_load import listen
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsError, TtsProcessor
@@ -30,7 +31,6 @@ from tests.bench.stt_throughput import (
     LATENCY_COLUMNS,
     Latency,
     latency_row,
-    percentile_ms,
     recognition_load,
     utterances,
 )

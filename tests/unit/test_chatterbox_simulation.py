@@ -9,9 +9,10 @@ from functools import cache
 
 import pytest
 
+from server.bench.devices import Gpu
 from server.bench.simulation import before
 from server.bench.simulation.comparison import most_calls
-from server.bench.simulation.costs import Form, Gpu, Parts, reckoned
+from server.bench.simulation.costs import Form, Parts, reckoned
 from server.bench.simulation.simulation import Figures, simulated
 from server.bench.simulation.traffic import Traffic
 

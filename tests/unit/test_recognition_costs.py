@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from server.bench.recognition_costs import A10G, H200, WHISPER, cost, memory
+from server.bench.devices import DEVICES
+from server.bench.recognition_costs import WHISPER, cost, memory
 from server.models.catalogue import load_catalogue
 from tests.bench.recognition_batches import Policy, simulated
 
+A10G, H200 = DEVICES["A10G"], DEVICES["H200"]
 _TINY, _SMALL = WHISPER["tiny.en"], WHISPER["small"]
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
+from server.bench.devices import Gpu
 from server.bench.simulation import before
-from server.bench.simulation.costs import PARTS, DeviceCosts, Form, Gpu, reckoned
+from server.bench.simulation.costs import PARTS, DeviceCosts, Form, reckoned
 from server.bench.simulation.simulation import ROWS, Figures, simulated
 from server.bench.simulation.traffic import Traffic
 

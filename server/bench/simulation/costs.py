@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from server.bench.devices import DEVICES, Gpu
 from server.workers.engines.chatterbox.costs import CLAUSE_TOKENS, HOPS_MEASURED, ROWS_MEASURED, Costs
 from server.workers.engines.chatterbox.stream import Stream
 
@@ -118,25 +119,13 @@ class Progress:
         return costs.hop_seconds(fresh, PROMPT_TOKENS + ready - first, window), audio
 
 
-Gpu = Literal["A10G", "H200"]
 Form = Literal["windowed", "chunked"]
 Parts = Literal["eager", "captured"]
-GPUS: Sequence[Gpu] = ("A10G", "H200")
+GPUS: Sequence[Gpu] = tuple(DEVICES)
 FORMS: Sequence[Form] = ("windowed", "chunked")
 PARTS: Sequence[Parts] = ("eager", "captured")
 
 
-@dataclass(frozen=True, slots=True)
-class _Gpu:
-    """What it is taken to reach: bytes a second, and FLOP a second of flow (half precision) and vocoder (float32)."""
-
-    bandwidth: float
-    flow_flops: float
-    vocoder_flops: float
-
-
-_GPUS: Mapping[Gpu, _Gpu] = {"A10G": _Gpu(480e9, 40e12, 14e12), "H200": _Gpu(3.6e12, 300e12, 80e12)}
-_LAUNCH = 5e-6
 _T3_NODES_SECONDS = 0.75e-3  # a captured step's 426 kernels, however small
 _T3_WEIGHTS_BYTES = 0.618e9
 _ROW_BYTES = 98304 * 768  # keys and values of a row, as far as a service's rows reach
@@ -148,7 +137,7 @@ _FRAME_FLOP, _FRAME_BYTES = 0.61e9, 22.5e6
 
 def reckoned(gpu: Gpu, form: Form, parts: Parts) -> DeviceCosts:
     """Of one of these devices, with the flow's form, eager as today or with flow and vocoder captured and compiled."""
-    device = _GPUS[gpu]
+    device = DEVICES[gpu]
     flow_launches = 2250 if form == "windowed" else 2800
     fused_flow, fused_vocoder = (0.5, 0.3) if parts == "captured" else (1.0, 1.0)
 
@@ -159,15 +148,15 @@ def reckoned(gpu: Gpu, form: Form, parts: Parts) -> DeviceCosts:
         step_row=_ROW_BYTES / device.bandwidth,
         swap=_SWAP_BYTES / device.bandwidth,
         join=1.2e-3,
-        join_host=500 * _LAUNCH,
+        join_host=500 * device.launch,
         step_host=0.15e-3,
-        flow_token=token_flop / device.flow_flops + fused_flow * _FLOW_BYTES / device.bandwidth,
-        flow_pair=pair_flop / device.flow_flops,
+        flow_token=token_flop / device.flops + fused_flow * _FLOW_BYTES / device.bandwidth,
+        flow_pair=pair_flop / device.flops,
         flow_read=chunked * fused_flow * _READ_BYTES / device.bandwidth,
         recomputes=not chunked,
-        vocoder_frame=_FRAME_FLOP / device.vocoder_flops + fused_vocoder * _FRAME_BYTES / device.bandwidth,
-        render_host=(flow_launches + 980 + 70) * _LAUNCH,
-        render_host_hop=40 * _LAUNCH,
+        vocoder_frame=_FRAME_FLOP / device.float32_flops + fused_vocoder * _FRAME_BYTES / device.bandwidth,
+        render_host=(flow_launches + 980 + 70) * device.launch,
+        render_host_hop=40 * device.launch,
     )
     if parts == "captured":
         return replace(costs, render_host=1.0e-3, render_host_hop=0.05e-3, waits=False)

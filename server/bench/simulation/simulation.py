@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from server.bench.percentiles import percentile_ms
 from server.bench.simulation.costs import DeviceCosts
 from server.bench.simulation.device import SimulatedDevice
 from server.bench.simulation.traffic import Calls, Traffic
@@ -70,8 +71,8 @@ def simulated(
     return Figures(
         calls=traffic.calls,
         streams=heard.played / seconds,
-        first_audio_p50_ms=_percentile(heard.first_audio, 50),
-        first_audio_p95_ms=_percentile(heard.first_audio, 95),
+        first_audio_p50_ms=percentile_ms(heard.first_audio, 50),
+        first_audio_p95_ms=percentile_ms(heard.first_audio, 95),
         ran_dry=heard.ran_dry,
         late_clauses=heard.late_clauses,
         chunks=heard.chunks,
@@ -83,9 +84,3 @@ def simulated(
         device_ms_per_audio_second=1e3 * device.busy / max(totals.audio_seconds, 1e-9),
         reasons=dict(reasons),
     )
-
-
-def _percentile(seconds: list[float], percent: int) -> float:
-    """In ms, a figure that occurred (nearest rank)."""
-    ordered = sorted(seconds)
-    return 1e3 * ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else 0.0
