@@ -1,0 +1,92 @@
+"""What a Network Load Balancer holds of one target: its state, and whether it gets and keeps connections.
+
+Pure: `now` is seconds on any clock that only goes forward. The states are those of the API's `TargetHealth`; where the
+words of AWS ("Target group health", "Edit target group attributes") can be read in two ways, the worse one for callers
+is taken: checks that pass before registration is complete count for nothing, connections still come for a while after
+deregistration, and a target that is deregistered while it is not healthy loses its connections at once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["initial", "healthy", "unhealthy.draining", "unhealthy", "draining", "unused"]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGroup:
+    """A target group's attributes, in seconds, with the defaults of AWS.
+
+    `registration` and `late_connections` are no attributes: how long AWS takes to begin with a target's checks, and how
+    long it goes on sending connections to one that has left.
+    """
+
+    check_interval: float = 30.0
+    healthy_threshold: int = 5
+    unhealthy_threshold: int = 2
+    unhealthy_termination: bool = True
+    unhealthy_draining_interval: float = 0.0
+    deregistration_delay: float = 300.0
+    deregistration_termination: bool = False
+    idle_timeout: float = 350.0
+    registration: float = 180.0
+    late_connections: float = 30.0
+
+
+class Target:
+    """One registered target, from its registration until it is unused."""
+
+    def __init__(self, group: TargetGroup, now: float) -> None:
+        """Register it."""
+        self._group = group
+        self._registered_at = now
+        self._healthy: bool | None = None
+        self._unhealthy_since = 0.0
+        self._in_a_row = 0
+        self._passing = False
+        self._left_at: float | None = None
+        self._left_healthy = False
+
+    def checked(self, passed: bool, now: float) -> None:
+        """A health check has passed or failed."""
+        if now < self._registered_at + self._group.registration or self._left_at is not None:
+            return
+        self._in_a_row = self._in_a_row + 1 if passed == self._passing else 1
+        self._passing = passed
+        if passed and self._in_a_row >= self._group.healthy_threshold:
+            self._healthy = True
+        elif not passed and self._in_a_row >= self._group.unhealthy_threshold and self._healthy is not False:
+            self._healthy, self._unhealthy_since = False, now
+
+    def deregister(self, now: float) -> None:
+        """It gets no more connections, soon."""
+        self._left_healthy = self._healthy is True
+        self._left_at = now
+
+    def state(self, now: float) -> State:
+        """What `DescribeTargetHealth` would say."""
+        if self._left_at is not None:
+            return "draining" if now < self._left_at + self._group.deregistration_delay else "unused"
+        if self._healthy is None:
+            return "initial"
+        if self._healthy:
+            return "healthy"
+        draining = now < self._unhealthy_since + self._group.unhealthy_draining_interval
+        return "unhealthy.draining" if draining and not self._group.unhealthy_termination else "unhealthy"
+
+    def offered(self, now: float) -> bool:
+        """Whether it may get new connections: healthy, or so lately gone that not all of the balancer knows."""
+        if self._left_at is not None:
+            return self._left_healthy and now < self._left_at + self._group.late_connections
+        return self.state(now) == "healthy"
+
+    def keeps(self, now: float) -> bool:
+        """Whether its connections go on."""
+        match self.state(now):
+            case "unhealthy":
+                return not (self._group.unhealthy_termination or self._group.unhealthy_draining_interval)
+            case "draining":
+                return self._left_healthy
+            case "unused":
+                return self._left_healthy and not self._group.deregistration_termination
+            case "initial" | "healthy" | "unhealthy.draining":
+                return True
