@@ -14,6 +14,7 @@ from websockets.protocol import Event
 from server.access.admission import Lease
 from server.access.auth import Principal
 from server.access.rate_limit import TokenBucket
+from server.access.tickets import Ticket
 from server.limits import Limits, Rate
 from server.observability import metrics
 
@@ -31,6 +32,8 @@ class Connection(ServerConnection):
         super().__init__(*args, **kwargs)
         self.lease: Lease | None = None
         self.principal: Principal | None = None
+        self.ticket: Ticket | None = None
+        """Of the call that goes on here, where the handshake named one."""
         frames, pings = limits.max_messages_per_second, limits.max_pings_per_second
         self._frames = TokenBucket(frames, _BURST_SECONDS * frames)
         self._pings = TokenBucket(pings, _BURST_SECONDS * pings)

@@ -14,6 +14,8 @@ import structlog
 
 from server.access.call_time import CallTime, EndReason, Expiring, Over, SayGoodbye
 from server.access.rate_limit import TokenBucket
+from server.access.ticket_errors import TicketRefused
+from server.access.tickets import Ticket
 from server.answer import Answer
 from server.audio.formats import Decoder
 from server.conversation.commands import (
@@ -34,7 +36,17 @@ from server.conversation.commands import (
 from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.events import ResponseDone, Transcribed, TranscriptionFailed
-from server.dialects.dialect import AudioReceived, Dialect, DialectOutput, FieldsIgnored, Reply, Told
+from server.conversation.resuming import Played
+from server.dialects.dialect import (
+    AudioReceived,
+    Dialect,
+    DialectOutput,
+    FieldsIgnored,
+    Reply,
+    TicketShown,
+    TicketWanted,
+    Told,
+)
 from server.errors import VoicefleetError
 from server.held_answer import HeldAnswer
 from server.llm.interface import ChatRequest
@@ -42,6 +54,7 @@ from server.llm_processor import LlmProcessor
 from server.observability import metrics
 from server.observability.waterfall import Waterfall
 from server.outbox import Outbox, SlowClient
+from server.resumption import Resumption
 from server.settings.settings import Settings
 from server.smart_turn_processor import SmartTurnProcessor
 from server.stt_processor import SttError, SttProcessor
@@ -91,6 +104,7 @@ class Session:
         dialect: Dialect,
         send: Callable[[bytes], Awaitable[None]],
         call_time: CallTime,
+        resumption: Resumption,
     ) -> None:
         self._parts = parts
         self._settings = settings
@@ -98,6 +112,7 @@ class Session:
         self._dialect = dialect
         self._send = send
         self._call_time = call_time
+        self._resumption = resumption
         self._outbox = Outbox()
         self._loop_share = TokenBucket(settings.max_loop_share, _LOOP_BURST_SECONDS)
         self._worked = 0.0  # since others had their turn
@@ -115,12 +130,18 @@ class Session:
         self._line = asyncio.Lock()  # of the answers that are spoken, one is heard at a time
         self._waterfall: Waterfall | None = None
 
-    async def run(self, messages: AsyncIterator[str | bytes]) -> None:
-        """Serve the call until `messages` ends. Raises an exception group, perhaps of `SlowClient` or `CallOver`."""
+    async def run(self, messages: AsyncIterator[str | bytes], ticket: Ticket | None = None) -> None:
+        """Serve the call, or go on with the one that `ticket` is of, until `messages` ends.
+
+        Raises an exception group, perhaps of `SlowClient` or `CallOver`.
+        """
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                works = (self._write(), self._take_turns(), self._keep_time())
+                tickets = self._resumption.keep(self._dialect, self._conversation, self._tell)
+                works = (self._write(), self._take_turns(), self._keep_time(), tickets)
                 ending = [self._tasks.create_task(work) for work in works]
+                if ticket:
+                    await self._show(ticket)
                 self._perform(self._dialect.greet())
                 async for message in messages:
                     await self._act(message)
@@ -140,7 +161,7 @@ class Session:
         """Do what the client says, and make room for the others and for what it is answered before it says more."""
         started = time.monotonic()
         outputs = self._dialect.receive(message, started)
-        self._perform(output for output in outputs if not isinstance(output, AudioReceived))
+        self._perform(output for output in outputs if not isinstance(output, AudioReceived | TicketShown))
         now = time.monotonic()
         if not all(isinstance(output, AudioReceived) for output in outputs):
             self._call_time.active(now)
@@ -149,6 +170,8 @@ class Session:
         for output in outputs:
             if isinstance(output, AudioReceived):
                 await self._hear(output)
+            elif isinstance(output, TicketShown):
+                await self._show(output.ticket, output.played)
         if wait:
             self._note_limit("max_loop_share")
             await asyncio.sleep(wait)
@@ -156,6 +179,24 @@ class Session:
             self._worked = 0.0
             await asyncio.sleep(0)
         await self._outbox.half_empty()
+
+    async def _show(self, ticket: Ticket | str, played: Played | None = None) -> None:
+        try:
+            opened = ticket if isinstance(ticket, Ticket) else self._resumption.open(ticket)
+            await self._go_on_from(opened, played)
+        except TicketRefused as error:
+            metrics.tickets_refused.labels(error.reason).inc()
+            self._tell(self._dialect.refuse(error))
+
+    async def _go_on_from(self, ticket: Ticket, played: Played | None) -> None:
+        """Raises `TicketRefused`."""
+        now = time.monotonic()
+        outputs = self._dialect.resume(bytes(ticket.state), played, now)
+        self._resumption.take_over(ticket)
+        self._call_time.has_lasted(ticket.lasted, now)
+        for output in outputs:  # a long conversation has more items than the client can be sent at once
+            self._perform([output])
+            await self._outbox.half_empty()
 
     # --- the caller's voice
 
@@ -190,6 +231,8 @@ class Session:
             self._keep_to_time(now)
 
     def _keep_to_time(self, now: float) -> None:
+        if self._resumption.superseded:
+            raise CallOver("resumed")
         if self._conversation.engaged(now):
             self._call_time.active(now)
         match self._call_time.due(now, self._conversation.at_rest(now)):
@@ -265,8 +308,10 @@ class Session:
                     _note_turn_end(output)
                 case PlayoutRanDry() | ItemsLeftOut() | VoiceJudged() | FieldsIgnored():
                     _note(output)
-                case AudioReceived():
-                    raise AssertionError("audio is heard, not performed")
+                case TicketWanted():
+                    self._resumption.note(output)
+                case AudioReceived() | TicketShown():
+                    raise AssertionError("what takes time is not performed")
                 case _:
                     self._tell(output)
 
@@ -285,6 +330,7 @@ class Session:
                 metrics.client_errors.labels(code).inc()
                 if limit:
                     self._note_limit(limit)
+        self._resumption.note(output)
         for message in self._dialect.encode(output):
             try:
                 self._outbox.put(message)

@@ -21,6 +21,8 @@ from websockets.protocol import State
 from server.access.admission import Admission, AdmissionRefused, CallerAtCapacity
 from server.access.auth import CLOCK_SKEW_SECONDS, Authenticator, InvalidCredentials, Principal, credential_from
 from server.access.call_time import CallTime
+from server.access.ticket_errors import TicketRefused
+from server.access.tickets import TicketKeys
 from server.addresses import is_loopback
 from server.connection import Connection
 from server.conversation.conversation import Conversation
@@ -31,6 +33,7 @@ from server.limits import Limits
 from server.observability import metrics
 from server.outbox import SlowClient
 from server.pipeline import CallOver, Parts, Session
+from server.resumption import Resumption, TicketOffice
 from server.settings.loading import SettingsError
 from server.settings.settings import Settings
 
@@ -45,6 +48,8 @@ _HANDSHAKE_SECONDS = 10.0
 # Bytes that wait in the process before a session's writer has to; about one second of audio as base64.
 _WRITE_LIMIT_BYTES = 65_536
 _DEFAULT_MODEL = "voicefleet"
+# The client closed the connection, with the code of a call that is over or without any. A page that is left says 1001.
+_HUNG_UP = (1000, 1005)
 
 
 class Gateway:
@@ -59,12 +64,16 @@ class Gateway:
         self._parts = parts
         self._admission = admission
         self._calls: dict[CallTime, Principal | None] = {}
+        # Without a secret of the fleet's, nobody but this process opens its tickets.
+        self._own_secret = secrets.token_hex(32)
+        self._tickets = TicketOffice([self._own_secret], settings.resume_seconds, settings.max_message_bytes // 2)
         self.take_keys(settings)
 
     def take_keys(self, settings: Settings) -> None:
-        """From now on callers are let in by the keys and the token secret of these settings; calls by others end."""
-        secret = settings.token_secret.get_secret_value() if settings.token_secret else None
-        self._authenticator = Authenticator(settings.api_keys, secret) if settings.needs_auth else None
+        """From now on callers are let in by the keys and the token secrets of these settings; calls by others end."""
+        held = settings.token_secrets
+        self._authenticator = Authenticator(settings.api_keys, *held) if settings.needs_auth else None
+        self._tickets.keys = TicketKeys(held or [self._own_secret])
         for call_time, principal in self._calls.items():
             self._end_if_withdrawn(call_time, principal)
 
@@ -128,6 +137,12 @@ class Gateway:
                 response = self._refuse(connection, HTTPStatus.UNAUTHORIZED, "credentials", str(error))
                 response.headers["WWW-Authenticate"] = "Bearer"
                 return response
+        if text := _in_query(request, "resume"):
+            try:
+                _ours(connection).ticket = self._tickets.open(text, _ours(connection).principal)
+            except TicketRefused as error:
+                metrics.tickets_refused.labels(error.reason).inc()
+                return self._refuse(connection, HTTPStatus.BAD_REQUEST, "ticket", f"{error.code}: {error}")
         return None
 
     def _admit(self, connection: ServerConnection, request: Request, response: Response) -> Response | None:
@@ -135,6 +150,8 @@ class Gateway:
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return None
         if connection.state is not State.CONNECTING:  # the caller hung up on its own handshake: no place to give back
+            return None
+        if self._takes_over_place(_ours(connection)):
             return None
         try:
             _ours(connection).lease = self._admission.admit(_ours(connection).principal)
@@ -145,6 +162,14 @@ class Gateway:
             refused.headers["Retry-After"] = str(refusal.retry_after)
             return refused
         return None
+
+    def _takes_over_place(self, connection: Connection) -> bool:
+        """Whether it resumes a call whose older connection, which may be half-open, still holds a place here."""
+        if connection.ticket is None or self._admission.draining:
+            return False
+        older = self._tickets.call(connection.ticket.call_id)
+        connection.lease = older.lease.hand_over() if older else None
+        return connection.lease is not None
 
     def _refuse(self, connection: ServerConnection, status: HTTPStatus, reason: str, text: str) -> Response:
         metrics.handshakes_refused.labels(reason).inc()
@@ -161,19 +186,24 @@ class Gateway:
     async def _handle(self, connection: ServerConnection) -> None:
         session_id = f"sess_{secrets.token_hex(8)}"
         structlog.contextvars.bind_contextvars(session_id=session_id)
-        principal = _ours(connection).principal
+        principal, lease = _ours(connection).principal, _ours(connection).lease
+        assert lease, "who is let in has a place"
         log.info("session_started", principal=principal.id if principal else "local")
         started = time.monotonic()
         call_time = self._call_time(principal, started)
         self._calls[call_time] = principal
         self._end_if_withdrawn(call_time, principal)  # the keys may have changed during the handshake
-        session = self._session(session_id, connection, call_time)
+        resumption = Resumption(self._tickets, self._admission, lease, principal, session_id)
+        session = self._session(session_id, connection, call_time, resumption)
+        in_order = False
         try:
-            await session.run(_messages(connection))
+            await session.run(_messages(connection), _ours(connection).ticket)
+            in_order = connection.close_code in _HUNG_UP
         except* SlowClient:
             log.warning("session_cut", reason="slow_client")
             await _close(connection, 1008, "the client reads too slowly")
         except* CallOver as over:
+            in_order = True
             [ended] = [error for error in over.exceptions if isinstance(error, CallOver)]
             metrics.calls_ended.labels(ended.reason).inc()
             log.info("session_limited", reason=ended.reason)
@@ -185,6 +215,7 @@ class Gateway:
             await _close(connection, 1011, "internal error")
         finally:
             del self._calls[call_time]
+            resumption.leave(in_order)
             seconds = time.monotonic() - started
             metrics.session_seconds.observe(seconds)
             log.info("session_ended", seconds=round(seconds, 3), close_code=connection.close_code)
@@ -197,9 +228,11 @@ class Gateway:
             expires = now + (left if left > 0 else left + CLOCK_SKEW_SECONDS)
         return CallTime(now, self._settings.max_call_seconds, self._settings.max_idle_seconds, expires)
 
-    def _session(self, session_id: str, connection: ServerConnection, call_time: CallTime) -> Session:
+    def _session(
+        self, session_id: str, connection: ServerConnection, call_time: CallTime, resumption: Resumption
+    ) -> Session:
         assert connection.request is not None, "a call begins after the handshake"
-        model = parse_qs(connection.request.path.partition("?")[2]).get("model", [_DEFAULT_MODEL])[0]
+        model = _in_query(connection.request, "model") or _DEFAULT_MODEL
         wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
         tokens, speculation = self._settings.llm_context_tokens, self._settings.effective_speculation
         conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation)
@@ -212,7 +245,7 @@ class Gateway:
         async def send(message: bytes) -> None:
             await connection.send(message, text=True)
 
-        return Session(self._parts, self._settings, conversation, dialect, send, call_time)
+        return Session(self._parts, self._settings, conversation, dialect, send, call_time, resumption)
 
 
 def _ours(connection: ServerConnection) -> Connection:
@@ -246,6 +279,11 @@ def _is_local_page(origin: str) -> bool:
         return is_loopback(urlsplit(origin).hostname or "")
     except ValueError:  # no URL at all
         return False
+
+
+def _in_query(request: Request, name: str) -> str:
+    """The value of a parameter of the URL; empty if it has none."""
+    return parse_qs(request.path.partition("?")[2]).get(name, [""])[0]
 
 
 def _offered_subprotocols(request: Request) -> list[str]:

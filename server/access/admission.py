@@ -5,6 +5,7 @@ those are. The metrics of sessions are written here and nowhere else.
 """
 
 import asyncio
+import math
 from collections import Counter
 from typing import Literal, Self
 
@@ -66,6 +67,11 @@ class Lease:
             self._admission._give_back(self._caller)
             self._admission = None
 
+    def hand_over(self) -> "Lease | None":
+        """The same place for another holder, this one having it no more; None if it has been given back."""
+        admission, self._admission = self._admission, None
+        return Lease(admission, self._caller) if admission else None
+
     def __enter__(self) -> Self:
         return self
 
@@ -85,6 +91,8 @@ class Admission:
         self.retry_after = retry_after
         self.active = 0
         self.draining = False
+        self.drains_until = math.inf
+        """When the calls that there still are will be closed, in monotonic seconds; only while draining."""
         self._most = {"key": per_key, "token": per_token}
         self._held: Counter[Principal | None] = Counter()
         self._empty = asyncio.Event()
@@ -128,9 +136,10 @@ class Admission:
         self.limit = limit
         self._changed()
 
-    def start_draining(self) -> None:
-        """Take no more calls; those there are go on. There is no way back."""
+    def start_draining(self, until: float = math.inf) -> None:
+        """Take no more calls; those there are go on `until` then at most. There is no way back."""
         self.draining = True
+        self.drains_until = until
         self._changed()
 
     async def all_ended(self) -> None:

@@ -66,18 +66,18 @@ class Principal:
 
 
 class Authenticator:
-    """Checks credentials against `api_key_hashes` (as `hash_api_key` makes them) and the secret that signs tokens.
+    """Checks credentials against `api_key_hashes` (as `hash_api_key` makes them) and the secrets that sign tokens.
 
     With neither of them everyone is let in as the principal "local": `Settings` allows that on loopback only.
     """
 
-    def __init__(self, api_key_hashes: frozenset[str], token_secret: str | None) -> None:
+    def __init__(self, api_key_hashes: frozenset[str], *token_secrets: str) -> None:
         self._hashes = api_key_hashes
-        self._secret = token_secret
+        self._secrets = token_secrets
 
     def authenticate(self, credential: str | None) -> Principal:
         """The principal that `credential` (an API key or a token) stands for. Raises `InvalidCredentials`."""
-        if not self._hashes and self._secret is None:
+        if not self._hashes and not self._secrets:
             return Principal("local", "local")
         if not credential:
             raise InvalidCredentials("missing")
@@ -86,15 +86,13 @@ class Authenticator:
         digest = hash_api_key(credential)
         if any(hmac.compare_digest(digest, known) for known in self._hashes):
             return Principal(_key_id(credential, digest), "key", hash=digest)
-        if self._secret is not None and credential.count(".") == 2:
-            return _verified_token(credential, self._secret)
+        if self._secrets and credential.count(".") == 2:
+            return _verified_token(credential, self._secrets)
         raise InvalidCredentials("unknown_key")
 
     def still_accepts(self, principal: Principal) -> bool:
         """Whether the key, or the secret that signed the token, of someone let in before would still be accepted."""
-        return principal.hash in self._hashes or (
-            self._secret is not None and principal.hash == hash_api_key(self._secret)
-        )
+        return principal.hash in self._hashes.union(map(hash_api_key, self._secrets))
 
 
 def credential_from(headers: Mapping[str, str], subprotocols: Sequence[str]) -> str | None:
@@ -143,7 +141,8 @@ def _key_id(key: str, digest: str) -> str:
     return name if name and dot else digest.removeprefix("sha256:")[:8]
 
 
-def _verified_token(token: str, secret: str) -> Principal:
+def _verified_token(token: str, secrets: Sequence[str]) -> Principal:
+    secret, *others = secrets
     try:
         claims = jwt.decode(
             token,
@@ -158,6 +157,8 @@ def _verified_token(token: str, secret: str) -> Principal:
     except jwt.InvalidAudienceError:
         raise InvalidCredentials("wrong_audience") from None
     except jwt.InvalidSignatureError:
+        if others:
+            return _verified_token(token, others)
         raise InvalidCredentials("bad_signature") from None
     except jwt.PyJWTError:
         raise InvalidCredentials("malformed") from None

@@ -6,7 +6,7 @@ Pure: `now` is monotonic seconds and comes with each question. It ends nothing i
 from dataclasses import dataclass
 from typing import Literal
 
-EndReason = Literal["idle", "longest_call", "credential_expired", "credential_revoked"]
+EndReason = Literal["idle", "longest_call", "credential_expired", "credential_revoked", "resumed"]
 
 WARNING_SECONDS = 60.0
 """How long before the end the warning comes; half of what there is, where that is less."""
@@ -46,6 +46,7 @@ class CallTime:
             self._limit("longest_call", longest, now)
         if expires is not None:
             self._limit("credential_expired", expires - now, now)
+        self._longest = longest
         self._idle = idle
         self._warned_of = 0.0
         self._goodbye_since: float | None = None
@@ -55,6 +56,11 @@ class CallTime:
         """The caller spoke or was being answered, or the client did something: the call is not idle."""
         if self._idle:
             self._limit("idle", self._idle, now)
+
+    def has_lasted(self, seconds: float, now: float) -> None:
+        """The call began so long ago, on another connection."""
+        if self._longest:
+            self._limit("longest_call", self._longest - seconds, now)
 
     def revoke(self, now: float) -> None:
         """The credential is accepted no more."""

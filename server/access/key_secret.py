@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 def with_keys(settings: Settings) -> Settings:
     """The settings with the secret ones as the secret VOICE_KEYS_SECRET has them now; without one, as they are.
 
-    `api_keys` and `token_secret` are the secret's alone: what it lacks of them, there is not. Another secret setting
+    `api_keys` and the token secrets are the secret's alone: what it lacks of them, there is not. Another secret setting
     that it lacks stays as it was given. Blocks for up to some seconds. Raises `SettingsError`; what the secret holds is
     in no message.
     """
@@ -39,7 +39,7 @@ def with_keys(settings: Settings) -> Settings:
         raise _wrong(settings.keys_secret, f"holds {', '.join(unknown)}")
     if held.keys().isdisjoint(("api_keys", "token_secret")):
         raise _wrong(settings.keys_secret, "holds neither api_keys nor a token_secret")
-    keys = {"api_keys": frozenset(), "token_secret": None} | held
+    keys = {"api_keys": frozenset(), "token_secret": None, "other_token_secret": None} | held
     try:
         return Settings.model_validate(settings.model_dump() | keys)
     except ValidationError as error:

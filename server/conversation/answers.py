@@ -56,6 +56,8 @@ class Answers:
         self._under_way: dict[str, UnderWay] = {}
         self.aloud: UnderWay | None = None
         """Whose audio was sent last; it may have ended."""
+        self.usage = Usage()
+        """Of all that have ended."""
 
     def __iter__(self) -> Iterator[UnderWay]:
         return iter(list(self._under_way.values()))
@@ -108,6 +110,7 @@ class Answers:
         if broken_off:
             yield StopGenerating(answer.response.id, may_go_on)
         yield from answer.writer.finish(status, usage or Usage(), reason, failure)
+        self.usage += answer.response.usage
         if message:
             self._spoken.end(message, broken_off)
         self._spoken.forget(answer.response.output)

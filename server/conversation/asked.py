@@ -11,8 +11,8 @@ from server.llm.interface import ChatMessage, SystemText
 STILL_THERE = SystemText("The caller has been silent for a while. Ask briefly whether they are still there.")
 GOODBYE = SystemText("The call ends now. Say a short goodbye to the caller, and ask nothing.")
 _GO_ON = SystemText(
-    "A noise cut off your last answer, and the caller heard it just as far as it stands here. Say the rest of it: "
-    "go on with the next word. Repeat nothing, and say nothing about the noise."
+    "Your last answer was cut off by accident, and the caller heard it just as far as it stands here. Say the rest of "
+    "it: go on with the next word. Repeat nothing, and say nothing about the accident."
 )
 
 

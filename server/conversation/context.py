@@ -117,8 +117,12 @@ class Context:
         self._gone.update(item.item_id for item in left_out)
         requested.estimate -= sum(item.size for item in left_out)
 
+    def shows(self, item: Item) -> bool:
+        """Whether the item is among those that have not been left out for good."""
+        return item.id not in self._gone
+
     def _all_shown(self, history: History) -> "list[_Shown]":
-        shown = [known for item in history if item.id not in self._gone and (known := self._shown(item))]
+        shown = [known for item in history if self.shows(item) and (known := self._shown(item))]
         self._gone = {item_id for item_id in self._gone if item_id in history}
         self._known = {item.item_id: item for item in shown}  # of what was deleted nothing is kept
         return shown

@@ -18,6 +18,8 @@ from server.conversation.outputs import Output
 from server.conversation.playback import Playback
 from server.conversation.recognition import Recognition
 from server.conversation.response import STATUS_OF, Failure, Response
+from server.conversation.resuming import Played, put_back, take_snapshot
+from server.conversation.snapshot import Snapshot
 from server.conversation.turn_taking import TurnTaking
 from server.conversation.utterances import Utterances
 from server.limits import Limits
@@ -73,6 +75,11 @@ class Conversation:
         return self._turns.config
 
     @property
+    def usage(self) -> Usage:
+        """That of all answers that have ended."""
+        return self._answers.usage
+
+    @property
     def active_response(self) -> Response | None:
         """The conversation's answer that is being given."""
         return self._answers.main.response if self._answers.main else None
@@ -91,6 +98,24 @@ class Conversation:
         self._turns.config = config
         self._utterances.configure(config.turn_detection, config.language)
         return list(self._turns.go_on())
+
+    def snapshot(self, now: float) -> Snapshot:
+        """What another node has to know to go on with it."""
+        turns = self._turns
+        return take_snapshot(self.history, turns.context, self.playback, self.usage, turns.answering, now)
+
+    def restore(self, saved: Snapshot, played: Played | None, now: float) -> list[Output]:
+        """Go on with a conversation that was cut off, where nothing has been said yet; `played` is the client's word.
+
+        Its items are told again, and the answer that is owed is given, or the rest of it that was not heard.
+        """
+        missed = put_back(saved, self.history, self.playback, self._turns.spoken, played, now)
+        self._answers.usage = saved.usage
+        outputs: list[Output] = []
+        for item in self.history:
+            previous = self.history.previous_id(item.id)
+            outputs += [e.ItemAdded(snapshot(item), previous), e.ItemDone(snapshot(item), previous)]
+        return [*outputs, *self._turns.resume(saved.answering, missed, now)]
 
     # --- the caller's voice
 

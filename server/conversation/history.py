@@ -147,6 +147,11 @@ class History:
             item_id = self._before[item_id]
         return ""
 
+    def ends_with(self, role: Role) -> bool:
+        """Whether the last item is a message of `role`."""
+        last = self._items.get(self._before[None] or "")
+        return isinstance(last, Message) and last.role == role
+
     def after(self, item_id: str) -> Iterator[Item]:
         """The items behind `item_id`. Raises `ItemNotFound`."""
         self._check(item_id)

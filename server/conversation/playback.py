@@ -4,7 +4,7 @@ Pure. A client plays audio in the order and at the rate it was made, so what it 
 sent and when; a client that knows better says so with `conversation.item.truncate`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 # A clause broken off in the middle: how long the rest would have been follows from an English voice's usual pace.
@@ -173,6 +173,18 @@ class Playback:
             clause.text, clause.sent, clause.played, clause.whole = text, seconds, seconds, True
             kept.append(clause)
         self._items[item_id] = kept
+
+    def clauses(self, item_id: str) -> tuple[tuple[str, float], ...]:
+        """The item's clauses, each with the seconds that all of it takes to say."""
+        return tuple((clause.text, clause.seconds) for clause in self._items[item_id])
+
+    def latest(self, now: float) -> list[str]:
+        """The items that the client may be playing, or was playing last."""
+        return self.unfinished(now) or list(self._items)[-1:]
+
+    def restore(self, item_id: str, clauses: Iterable[tuple[str, float]]) -> None:
+        """The item was spoken, in such clauses, on a connection that is gone."""
+        self._items[item_id] = [_Clause(text, seconds, whole=True, played=seconds) for text, seconds in clauses]
 
     def cut(self, now: float) -> None:
         """The client stops playing: what it has not played by `now` it never will."""

@@ -14,12 +14,14 @@ from server.conversation.candidates import Floor
 from server.conversation.config import SessionConfig
 from server.conversation.context import Context, Requested
 from server.conversation.endpointing import TurnDetection
-from server.conversation.history import History, Message, Part, chat_messages, text_bytes
+from server.conversation.history import History, Item, Message, Part, chat_messages, text_bytes
 from server.conversation.outputs import Output
 from server.conversation.playback import Playback
 from server.conversation.recognition import Recognition
-from server.conversation.response import EndReason, Failure, ResponseStatus
+from server.conversation.response import EndReason, Failure, Response, ResponseStatus
+from server.conversation.resuming import open_calls
 from server.conversation.silence import Silence
+from server.conversation.snapshot import Answering
 from server.conversation.speculation import SpeculationGate
 from server.conversation.spoken import Spoken
 from server.conversation.utterance import commit_item
@@ -178,6 +180,27 @@ class TurnTaking:
         yield from answer.writer.start()
         yield from self._ask_if_heard()
 
+    @property
+    def answering(self) -> Answering:
+        """Whether the caller is owed an answer. What is said of our own accord is none."""
+        main = self.answers.main
+        if main and not (main.asked.words or main.asked.unasked):
+            return "begun" if main.response.output else "due"
+        if self._owed:
+            return "begun"
+        return "due" if any(map(self._has_words, self._unanswered)) else "no"
+
+    def resume(self, answering: Answering, missed: bool, now: float) -> Iterator[Output]:
+        """Go on with a conversation that was cut off; `missed`: the caller did not hear all that was said to them."""
+        calls: list[Item] = [*open_calls(self._history)]
+        self._silence.answer_ends(Response("", self.config.response, "completed", output=calls), now)
+        if calls or (answering == "no" and not missed):
+            return
+        config = self.config.response if answering != "no" else replace(self.config.response, tool_choice="none")
+        asked = Asked(config, self._history)
+        begun = answering != "due" and self._history.ends_with("assistant")
+        yield from self.respond(asked.going_on() if begun else asked)
+
     def go_on(self) -> Iterator[Output]:
         """Do what has waited for the caller's words, for the end of their turn or for that of an answer."""
         yield from self._ask_if_heard()
@@ -203,12 +226,15 @@ class TurnTaking:
             return
         turns, self._unanswered = self._unanswered, []
         owed, self._owed = self._owed, None
-        # Noise that was taken for speech has no words, and wants no answer.
-        if any(item_id in self._history and chat_messages([self._history.get(item_id)]) for item_id in turns):
+        if any(map(self._has_words, turns)):
             yield from self.respond(Asked(self.config.response, self._history))
         elif owed:
             yield c.VoiceJudged("false")
             yield from self.respond(owed)
+
+    def _has_words(self, item_id: str) -> bool:
+        """Noise that was taken for speech has none, and wants no answer."""
+        return item_id in self._history and bool(chat_messages([self._history.get(item_id)]))
 
     def _ask_if_heard(self) -> Iterator[Output]:
         """The model is asked once the words of everything that was said are known.

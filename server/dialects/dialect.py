@@ -12,6 +12,9 @@ from server.access.call_time import Expiring
 from server.audio.formats import AudioFormat
 from server.conversation.events import Event
 from server.conversation.outputs import Output
+from server.conversation.resuming import Played
+from server.errors import VoicefleetError
+from server.llm.interface import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,38 @@ class FieldsIgnored:
     names: tuple[str, ...]
 
 
-Told = Event | Reply | TurnTimings | Expiring
-DialectOutput = Output | AudioReceived | Reply | TurnTimings | Expiring | FieldsIgnored
+@dataclass(frozen=True, slots=True)
+class TicketWanted:
+    """The client is to have a ticket of the call as it stands now."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketShown:
+    """The client wants to go on with the call that the ticket is of; `played` is what it says that the caller heard."""
+
+    ticket: str
+    played: Played | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TicketIssued:
+    """A ticket for the client, good for so many seconds; `usage` is that of the call so far."""
+
+    ticket: str
+    valid_seconds: float
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The client is to go on elsewhere with this ticket: the node keeps the call for so many more seconds at most."""
+
+    ticket: str
+    seconds_left: float
+
+
+Told = Event | Reply | TurnTimings | Expiring | TicketIssued | Move
+DialectOutput = Output | AudioReceived | FieldsIgnored | TicketWanted | TicketShown | Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +102,28 @@ class Dialect(Protocol):
     output_format: AudioFormat
 
     def greet(self) -> Sequence[DialectOutput]:
-        """What the client is told before it says anything."""
+        """What the client is told before it says anything; nothing if it has been."""
         ...
 
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
         """Act on a client's message; a bad one gives the client's own kind of error among the outputs."""
+        ...
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the client knows what to do with a ticket."""
+        ...
+
+    def state(self, now: float, most_bytes: int) -> bytes:
+        """The call as a ticket keeps it, in at most so many bytes. Raises `TicketTooLarge`."""
+        ...
+
+    def resume(self, state: bytes, played: Played | None, now: float) -> Sequence[DialectOutput]:
+        """Go on with the call that `state` is of; nothing has been said on this one yet. Raises `TicketRefused`."""
+        ...
+
+    def refuse(self, error: VoicefleetError) -> Reply:
+        """The client's own kind of error."""
         ...
 
     def encode(self, output: Told) -> list[bytes]:

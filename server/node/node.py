@@ -145,7 +145,7 @@ class Node:
     def start_draining(self, reason: str) -> None:
         """Take no more calls."""
         log.info("node_draining", reason=reason, sessions=self.admission.active)
-        self.admission.start_draining()
+        self.admission.start_draining(time.monotonic() + self._settings.drain_seconds)
 
     async def cut_calls(self) -> None:
         """Close every call there still is with 1001 (going away), and the port."""

@@ -51,10 +51,28 @@ handshakes_refused = _counter(
     "voice_handshakes_refused",
     "Handshakes refused, by reason; caller_full: the key or token holds all the calls that it may.",
     "reason",
-    ("full", "draining", "caller_full", "credentials", "origin", "path", "subprotocol"),
+    ("full", "draining", "caller_full", "credentials", "origin", "path", "subprotocol", "ticket"),
 )
 draining = Gauge("voice_draining", "1 while the node takes no new calls and lets its own finish.", registry=REGISTRY)
 drain_cut_calls = Counter("voice_drain_cut_calls", "Calls closed because they outlasted the drain.", registry=REGISTRY)
+
+calls_told_to_move = Counter(
+    "voice_calls_told_to_move",
+    "Times that a draining node told a client which can resume to go on with its call at another node.",
+    registry=REGISTRY,
+)
+tickets_issued = Counter(
+    "voice_tickets_issued", "Session tickets given to clients that can resume their calls.", registry=REGISTRY
+)
+calls_resumed = Counter(
+    "voice_calls_resumed", "Calls that went on here from a ticket, from whatever node.", registry=REGISTRY
+)
+tickets_refused = _counter(
+    "voice_tickets_refused",
+    "Tickets that opened no call, by reason (docs/protocol.md).",
+    "reason",
+    ("damaged", "unknown_version", "unknown_key", "foreign", "stale", "used"),
+)
 
 turn_stage_seconds = Histogram(
     "voice_turn_stage_seconds",
@@ -66,9 +84,9 @@ turn_stage_seconds = Histogram(
 )
 calls_ended = _counter(
     "voice_calls_ended",
-    "Calls that the node ended because of a limit, by limit.",
+    "Calls that the node ended because of a limit, by limit; resumed: connections whose call went on at another one.",
     "reason",
-    ("idle", "longest_call", "credential_expired", "credential_revoked"),
+    ("idle", "longest_call", "credential_expired", "credential_revoked", "resumed"),
 )
 speculations = _counter(
     "voice_speculations",

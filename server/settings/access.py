@@ -49,6 +49,11 @@ class AccessSettings(BaseModel):
     token_secret: LongSecret | None = Field(
         None, description="Secret (at least 32 bytes) that signs short-lived client tokens (JWT, HS256)."
     )
+    other_token_secret: LongSecret | None = Field(
+        None,
+        description="Another secret by which tokens and session tickets are accepted, while VOICE_TOKEN_SECRET is "
+        "being replaced. Nothing is sealed with it.",
+    )
     allowed_origins: CommaSeparated = Field(
         frozenset(),
         description="Web origins whose pages may call, comma-separated. A caller that sends no Origin is no page.",
@@ -92,4 +97,11 @@ class AccessSettings(BaseModel):
         3600.0,
         ge=0.0,
         description="After SIGTERM, or when the fleet takes the node out: how long live calls may go on at most.",
+    )
+    resume_seconds: float = Field(
+        120.0,
+        ge=10.0,
+        le=3600.0,
+        description="How long after the end of its connection a call can be resumed with its ticket (`x_resume`), on "
+        "any node with the same VOICE_TOKEN_SECRET; without one, on the same node.",
     )

@@ -59,9 +59,15 @@ class Settings(NodeSettings, SpeechSettings, AnswerSettings, CallLimitSettings, 
         return "stt" if cramped else "full"
 
     @property
+    def token_secrets(self) -> tuple[str, ...]:
+        """The secrets by which tokens and tickets are accepted; the first one seals tickets."""
+        secrets = (self.token_secret, self.other_token_secret)
+        return tuple(secret.get_secret_value() for secret in secrets if secret)
+
+    @property
     def needs_auth(self) -> bool:
         """Whether a caller has to show a key or a token."""
-        return bool(self.api_keys or self.keys_secret) or self.token_secret is not None
+        return bool(self.api_keys or self.keys_secret or self.token_secrets)
 
     @classmethod
     def settings_customise_sources(

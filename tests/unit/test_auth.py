@@ -110,13 +110,13 @@ def test_refuses_the_others_and_says_why_without_the_credential(make: Callable[[
 
 def test_without_a_signing_secret_a_token_is_just_an_unknown_key() -> None:
     with pytest.raises(InvalidCredentials) as refused:
-        Authenticator(HASHES, None).authenticate(token())
+        Authenticator(HASHES).authenticate(token())
     assert refused.value.reason == "unknown_key"
 
 
 @pytest.mark.parametrize("credential", [None, "", "anything"])
 def test_a_node_that_asks_for_nothing_calls_everyone_local(credential: str | None) -> None:
-    assert Authenticator(frozenset(), None).authenticate(credential) == Principal("local", "local")
+    assert Authenticator(frozenset()).authenticate(credential) == Principal("local", "local")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_new_key_works_is_long_enough_and_is_never_the_same() -> None:
     name, secret = key.split(".")
     assert name.startswith("vf_")
     assert len(base64.urlsafe_b64decode(secret + "=")) == 32
-    assert Authenticator(frozenset({hashed}), None).authenticate(key) == Principal(name, "key")
+    assert Authenticator(frozenset({hashed})).authenticate(key) == Principal(name, "key")
     assert new_api_key()[0] != key
 
 
@@ -198,4 +198,4 @@ def test_a_withdrawn_key_or_secret_is_not_accepted_any_more() -> None:
     other_secret = Authenticator(HASHES, SECRET[::-1])
     assert other_secret.still_accepts(by_key)
     assert not other_secret.still_accepts(by_token)
-    assert not Authenticator(HASHES, None).still_accepts(by_token)
+    assert not Authenticator(HASHES).still_accepts(by_token)

@@ -49,10 +49,9 @@ def test_an_error_that_the_session_found_is_told_in_the_clients_words() -> None:
 
 
 def test_the_session_is_told_first() -> None:
-    dialect = Call().dialect
-    [greeting] = dialect.greet()
-    assert isinstance(greeting, Reply)
-    event = json.loads(dialect.encode(greeting)[0])
+    call = Call()
+    assert call.dialect.greet() == [], "and once"
+    event = call.client.received[0]
     assert event["type"] == "session.created"
     assert event["session"]["audio"]["input"]["turn_detection"] == {
         "type": "server_vad",

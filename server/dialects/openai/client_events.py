@@ -1,4 +1,4 @@
-"""The eleven client events of the OpenAI Realtime API (GA), as types.
+"""The eleven client events of the OpenAI Realtime API (GA), and two of our own, as types.
 
 Fields that this server has no use for are accepted and passed over, as clients of every age send some; a wrong type in
 a field that matters is refused with its path. Source: PyPI `openai`, `openai/types/realtime`.
@@ -163,6 +163,24 @@ class CancelResponse(_Event, tag="response.cancel"):
     response_id: str | None = None
 
 
+class Played(Struct):
+    """The client has played the first `audio_end_ms` of the item."""
+
+    item_id: str
+    audio_end_ms: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+class ResumeSession(_Event, tag="x_session.resume"):
+    """Go on with the call that the ticket is of; the first event on a connection."""
+
+    ticket: str
+    played: Played | None = None
+
+
+class RetrieveTicket(_Event, tag="x_session.ticket.retrieve"):
+    """Send a ticket of the call as it stands."""
+
+
 ClientEvent = (
     SessionUpdate
     | AppendAudio
@@ -175,6 +193,8 @@ ClientEvent = (
     | DeleteItem
     | CreateResponse
     | CancelResponse
+    | ResumeSession
+    | RetrieveTicket
 )
 
 _EVENTS: dict[str, type[_Event]] = {str(event.__struct_config__.tag): event for event in ClientEvent.__args__}

@@ -20,19 +20,24 @@ from server.conversation.conversation import Conversation
 from server.conversation.errors import ConversationError, ItemNotFound
 from server.conversation.events import Transcribed, TranscriptionFailed, WordsHeard
 from server.conversation.history import Item
+from server.conversation.resuming import Played
 from server.dialects.dialect import (
     Abilities,
     AudioReceived,
     DialectOutput,
     FieldsIgnored,
     Reply,
+    TicketShown,
+    TicketWanted,
     Told,
     TurnTimings,
 )
 from server.dialects.openai import client_events as c
+from server.dialects.openai import saved_call
 from server.dialects.openai.accepted import accepted_values, unknown_fields
 from server.dialects.openai.beta import in_ga_names
 from server.dialects.openai.items import read_item
+from server.dialects.openai.saved_call import SavedCall
 from server.dialects.openai.server_events import write_events
 from server.dialects.openai.session import (
     McpTool,
@@ -86,11 +91,33 @@ class OpenAiDialect:
         self._new_id = new_id
         self._event_prefix = new_id("event")
         self._event_numbers = itertools.count(1)
+        self._greeted = False
+        self._untouched = True  # by the client
         self._configure(session)
 
     def greet(self) -> Sequence[DialectOutput]:
         """session.created, before anything else."""
+        if self._greeted:
+            return []
+        self._greeted = True
         return [_session_event("session.created", msgspec.json.encode(self._session))]
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the client knows what to do with a ticket."""
+        return self._session.x_resume
+
+    def state(self, now: float, most_bytes: int) -> bytes:
+        """The call as a ticket keeps it, in at most so many bytes. Raises `TicketTooLarge`."""
+        return saved_call.encode(SavedCall(self._session, self._conversation.snapshot(now)), most_bytes)
+
+    def resume(self, state: bytes, played: Played | None, now: float) -> Sequence[DialectOutput]:
+        """Go on with the call that `state` is of: its session, its items, and what is still to be said."""
+        call = saved_call.decode(state)
+        self._untouched = False
+        outputs = self._configure(call.session)
+        told = self.greet() or [_session_event("session.updated", msgspec.json.encode(call.session))]
+        return [*told, *outputs, *self._conversation.restore(call.conversation, played, now)]
 
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
         """Act on one message of the client's."""
@@ -148,6 +175,7 @@ class OpenAiDialect:
 
     def _act(self, event: c.ClientEvent, now: float) -> Sequence[DialectOutput]:
         conversation = self._conversation
+        untouched, self._untouched = self._untouched, False
         match event:
             case c.AppendAudio(audio=audio):
                 self._allowance.take(self.input_format.duration(len(audio)), now)
@@ -158,8 +186,8 @@ class OpenAiDialect:
                 return conversation.clear_audio()
             case c.ClearOutputAudio():
                 return conversation.clear_playback(now)
-            case c.SessionUpdate(session=patch):
-                return self._update_session(patch)
+            case c.SessionUpdate() | c.ResumeSession() | c.RetrieveTicket():
+                return self._act_on_session(event, untouched)
             case c.CreateItem(item=wire, previous_item_id=after):
                 item, audio = self._read(wire, "item")
                 return conversation.add_item(item, after, self._decode(audio, now))
@@ -173,6 +201,22 @@ class OpenAiDialect:
                 return self._create_response(params or {}, now)
             case c.CancelResponse(response_id=response_id):
                 return conversation.cancel_response(response_id, now)
+
+    def _act_on_session(
+        self, event: c.SessionUpdate | c.ResumeSession | c.RetrieveTicket, untouched: bool
+    ) -> Sequence[DialectOutput]:
+        """`untouched`: the client has sent nothing before."""
+        match event:
+            case c.SessionUpdate(session=patch):
+                return self._update_session(patch)
+            case c.ResumeSession(ticket=ticket, played=played):
+                if not untouched:
+                    raise ClientError("resume_not_first", "x_session.resume: takes no event before it", "type")
+                return [TicketShown(ticket, Played(played.item_id, played.audio_end_ms / 1000) if played else None)]
+            case c.RetrieveTicket():
+                if not self.can_resume:
+                    raise ClientError("invalid_value", "x_session.ticket.retrieve: takes a session with x_resume: true")
+                return [TicketWanted()]
 
     def _decode(self, audio: bytes, now: float) -> bytes:
         """A whole item's audio as 16 kHz PCM. It is decoded in one go, on the event loop, and so kept short."""
@@ -209,7 +253,8 @@ class OpenAiDialect:
                     "session.audio.input.transcription.language",
                 )
         outputs = self._configure(session)
-        return [*_ignored(Session, patch), _session_event("session.updated", encoded), *outputs]
+        wanted = [TicketWanted()] if self.can_resume else []
+        return [*_ignored(Session, patch), _session_event("session.updated", encoded), *outputs, *wanted]
 
     def _configure(self, session: Session) -> Sequence[DialectOutput]:
         self._session = session

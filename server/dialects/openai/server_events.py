@@ -12,7 +12,7 @@ from server.conversation import events as e
 from server.conversation.config import Modality
 from server.conversation.history import PartKind
 from server.conversation.response import Response
-from server.dialects.dialect import TurnTimings
+from server.dialects.dialect import Move, TicketIssued, TurnTimings
 from server.dialects.openai.items import write_item
 
 # What clients call the parts of an answer inside a response; in items they are output_text and output_audio.
@@ -200,9 +200,23 @@ _WRITERS: dict[type, Callable[[Any], list[dict[str, Any]]]] = {
     e.PlaybackCleared: lambda v: [{"type": "output_audio_buffer.cleared", "response_id": v.response_id}],
     TurnTimings: lambda v: [{"type": "x_turn.timings", "response_id": v.response_id, "stages_ms": v.stages_ms}],
     Expiring: lambda v: [{"type": "x_session.expiring", "reason": v.reason, "seconds_left": round(v.seconds_left, 1)}],
+    TicketIssued: lambda v: [
+        {
+            "type": "x_session.ticket",
+            "ticket": v.ticket,
+            "valid_seconds": v.valid_seconds,
+            "usage": {
+                "total_tokens": v.usage.input_tokens + v.usage.output_tokens,
+                "input_tokens": v.usage.input_tokens,
+                "output_tokens": v.usage.output_tokens,
+                "input_token_details": {"cached_tokens": v.usage.cached_tokens},
+            },
+        }
+    ],
+    Move: lambda v: [{"type": "x_session.move", "ticket": v.ticket, "seconds_left": round(v.seconds_left, 1)}],
 }
 
 
-def write_events(event: e.Event | TurnTimings | Expiring) -> list[dict[str, Any]]:
+def write_events(event: e.Event | TurnTimings | Expiring | TicketIssued | Move) -> list[dict[str, Any]]:
     """The server events that tell `event`, without their ids."""
     return _WRITERS[type(event)](event)

@@ -179,6 +179,7 @@ class Session(Struct, kw_only=True):
     x_tool_filler: WireToolFiller | None = None
     x_turn_timings: bool = False
     x_session_expiring: bool = False
+    x_resume: bool = False
 
     def updated(self, patch: dict[str, Any]) -> "Session":
         """This session with a client's partial settings laid over it; a setting given as null is its default again.
