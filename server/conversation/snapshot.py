@@ -7,7 +7,7 @@ known yet and a function call whose arguments are not complete are left out.
 from collections.abc import Iterable
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, json
 from msgspec.structs import replace
 
 from server.conversation.history import (
@@ -20,7 +20,6 @@ from server.conversation.history import (
     PartKind,
     Role,
     chat_message,
-    text_bytes,
 )
 from server.llm.interface import Usage
 from server.llm.shortening import left_out
@@ -81,9 +80,9 @@ class Snapshot(Struct, frozen=True, array_like=True):
     answering: Answering = "no"
 
     def shortened(self, surplus: float) -> "Snapshot":
-        """Without its oldest items, until those make up `surplus` bytes of text; `left_out` says what has to stay."""
-        shown = [(item, message) for item in map(restored, self.items) if (message := chat_message(item))]
-        sizes = {id(message): text_bytes(item) for item, message in shown}
+        """Without its oldest items, until those make up `surplus` bytes of JSON; `left_out` says what has to stay."""
+        shown = [(item, message) for item in self.items if (message := chat_message(restored(item)))]
+        sizes = {id(message): len(json.encode(item)) for item, message in shown}
         gone = left_out([message for _, message in shown], surplus, lambda message: sizes[id(message)])
         ids = {shown[index][0].id for index in gone}
         return replace(

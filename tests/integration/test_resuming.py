@@ -1,7 +1,5 @@
 """Calls that outlive their connection and their node: real gateways and sockets, stand-ins for speech and model."""
 
-import asyncio
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import pytest
 
 from server.access.auth import mint_token
-from tests.support.live_call import Event, LiveCall, answer_text, live_call, refusal
+from tests.support.live_call import LiveCall, answer_text, live_call
 from tests.support.node import NodeProcess, running_node
 from tests.support.openai_llm_standin import OpenAiStandin
 

@@ -8,6 +8,7 @@ audio holds its own words (see `_Recogniser`), and a bot says what the test make
 import itertools
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,8 @@ from server.conversation.config import Speculation
 from server.conversation.conversation import Conversation
 from server.conversation.history import Message
 from server.conversation.response import Failure
-from server.dialects.dialect import AudioReceived, DialectOutput, FieldsIgnored
+from server.conversation.resuming import Played
+from server.dialects.dialect import AudioReceived, DialectOutput, FieldsIgnored, TicketShown, TicketWanted
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session
 from server.limits import Limits
@@ -41,7 +43,7 @@ def server_vad(**settings: Any) -> dict[str, Any]:
     return {"input": {"turn_detection": {"type": "server_vad", **settings}}}
 
 
-_UNSEEN = (c.StopGenerating, c.TurnEnded, c.PlayoutRanDry, c.ItemsLeftOut, FieldsIgnored)
+_UNSEEN = (c.StopGenerating, c.TurnEnded, c.PlayoutRanDry, c.ItemsLeftOut, FieldsIgnored, TicketWanted, TicketShown)
 """What only the pipeline does something with."""
 
 
@@ -87,6 +89,7 @@ class Call:
         recognition_seconds: float = 0.1,
         limits: Limits | None = None,
         speculation: Speculation = "full",
+        ids: Iterator[int] | None = None,
         **session: Any,
     ) -> None:
         self.now = 1000.0
@@ -108,7 +111,7 @@ class Call:
         self._audio = 0
         self._recogniser = _Recogniser()
         self._recognitions: list[_Recognition] = []
-        ids = itertools.count(1)
+        self._ids = ids = ids or itertools.count(1)
         wire = Session(id="sess_1", model="voicefleet", instructions="Be brief.")
         self.conversation = Conversation(
             wire.config(), lambda prefix: f"{prefix}_{next(ids)}", limits=limits, speculation=speculation
@@ -120,6 +123,13 @@ class Call:
         self._seen = len(self.client.received)
 
     # --- what happens
+
+    def resumed(self, played: Played | None = None, seconds: float = 1.0) -> "Call":
+        """The call as it goes on elsewhere, so many seconds after its connection was lost."""
+        other = Call(self.recognition_seconds, ids=self._ids)
+        other.now = self.now + seconds
+        other._perform(other.dialect.resume(self.dialect.state(self.now, 1 << 20), played, other.now))
+        return other
 
     def caller_says(self, text: str, seconds: float = 1.0, sound: Sound = "voice") -> None:
         """The caller speaks, or does so 12 dB more softly (`soft`); others in the room are 21 dB below (`far`)."""

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from server.access.admission import Admission
 from server.access.call_time import CallTime
 from server.conversation.conversation import Conversation
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session as OpenAiSession
 from server.pipeline import Session
+from server.resumption import Resumption, TicketOffice
 from server.settings.settings import Settings
 
 
@@ -51,7 +53,9 @@ async def test_what_a_call_held_is_freed_as_it_ends(ending: str) -> None:
         if ending == "breaks":
             raise ConnectionResetError
 
-    session = Session(parts, Settings(), conversation, dialect, send, CallTime(0.0, 0.0, 0.0))
+    admission = Admission(1, 1)
+    resumption = Resumption(TicketOffice(["secret"], 60.0, 1000), admission, admission.admit(), None, "sess")
+    session = Session(parts, Settings(), conversation, dialect, send, CallTime(0.0, 0.0, 0.0), resumption)
     held: list[weakref.ref[Any]] = [weakref.ref(conversation.history), weakref.ref(conversation.playback)]
     gc.disable()
     try:

@@ -15,7 +15,7 @@ from server.llm.interface import LlmFailure
 
 EXPECTED = {
     "voice_handshakes_refused_total": {AtCapacity.reason, CallerAtCapacity.reason, Draining.reason}
-    | {"credentials", "origin", "path", "subprotocol"},
+    | {"credentials", "origin", "path", "subprotocol", "ticket"},
     "voice_calls_ended_total": set(get_args(EndReason)),
     "voice_speculations_total": set(get_args(Outcome)),
     "voice_speculation_wasted_seconds_total": {"model", "speech"},

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from server.audio.formats import AudioFormatError
-from server.dialects.dialect import AudioReceived, Reply, TurnTimings
+from server.dialects.dialect import AudioReceived, TurnTimings
 from tests.support.call import Call
 
 _TEXT = [{"type": "input_text", "text": "hello"}]
