@@ -146,7 +146,7 @@ class FleetConfig(_Part):
         900, ge=120, le=7200, description="How long a new node may take to join before it is replaced."
     )
     drain_seconds: int = Field(
-        7200, ge=60, le=48 * 3600, description="How long live calls may go on when a node is taken out; 104 min is p99."
+        7200, ge=60, le=48 * 3600, description="How long live calls may go on when a node is taken out; 96 min is p99."
     )
     drain_heartbeat_seconds: int = Field(
         300, ge=3 * HEARTBEAT_SECONDS, le=7200, description="A draining node silent for so long is given up."

@@ -11,7 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from server.bench.load_report import LoadResult, TurnFigures
-from server.client.caller import Caller, CallFailed, CallRefused, Speech
+from server.client.caller import Caller, Speech
+from server.client.errors import CallFailed, CallRefused
 from server.client.transcripts import word_errors, words
 
 # Callers start this far apart in all, beside the length of what they say: about as long as a short answer.

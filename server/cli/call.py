@@ -64,7 +64,7 @@ async def _converse(
     console: Console,
 ) -> list[Turn]:
     turns = []
-    async with place_call(url, key, session=session, tls=tls) as caller:
+    async with place_call(url, key, session=session, tls=tls, resumes=True) as caller:
         for utterance in speech:
             with console.status("on the line"):
                 turns.append(await caller.say(utterance))

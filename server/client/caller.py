@@ -14,31 +14,25 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
-from websockets import ConnectionClosed, InvalidHandshake, InvalidHeaderValue, InvalidStatus, InvalidURI
+from websockets import InvalidHandshake, InvalidHeaderValue, InvalidStatus, InvalidURI
 from websockets.asyncio.client import ClientConnection, connect
 
 from server.audio import Samples
 from server.audio.resampling import Resampler
 from server.audio.wav import read_wav
+from server.client.errors import CallFailed, CallRefused
+from server.client.line import Line, when_there_is_room
 from server.client.playout import Playout, first_audible, last_audible
-from server.errors import VoicefleetError, first_of
+from server.errors import first_of
 
 WIRE_RATE = 24_000
 FRAME_SECONDS = 0.02
 _FRAME_SAMPLES = round(WIRE_RATE * FRAME_SECONDS)
-
-
-class CallFailed(VoicefleetError):
-    """The node could not be reached, refused the call, or broke it off."""
-
-
-class CallRefused(CallFailed):
-    """The node answered the handshake with an HTTP status that is no call."""
 
 
 class Speech:
@@ -92,8 +86,8 @@ class Caller:
     seconds of it end a turn on this call, as the node says; None where turns are ended otherwise.
     """
 
-    def __init__(self, connection: ClientConnection, on_event: Callable[[dict[str, Any]], None] | None = None) -> None:
-        self._connection = connection
+    def __init__(self, line: Line, on_event: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self._line = line
         self._on_event = on_event or (lambda _: None)
         self._speech: asyncio.Queue[tuple[Speech, asyncio.Future[float]]] = asyncio.Queue()
         self._turn = Turn()
@@ -124,19 +118,16 @@ class Caller:
     async def send(self, event: dict[str, Any]) -> None:
         """Send an event of the client's, such as `response.create`, once the session is set up."""
         await self._ready.wait()
-        await self._connection.send(json.dumps(event))
+        await self._line.send(json.dumps(event))
 
     async def run(self, session: dict[str, Any]) -> None:
         """Keep the line open: frames out, events in. Raises `CallFailed` when the node hangs up."""
-        try:
-            with first_of(ConnectionClosed):
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._listen())
-                    await self._connection.send(json.dumps({"type": "session.update", "session": session}))
-                    await self._ready.wait()
-                    tasks.create_task(self._speak())
-        except ConnectionClosed as closed:
-            raise CallFailed(f"the node hung up: {closed}") from None
+        with first_of(CallFailed):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen())
+                await self._line.send(json.dumps({"type": "session.update", "session": session}))
+                await self._ready.wait()
+                tasks.create_task(self._speak())
 
     async def _speak(self) -> None:
         """A frame every 20 ms, on absolute deadlines: speech while there is some, silence otherwise."""
@@ -154,14 +145,12 @@ class Caller:
             # A frame can leave only once its last sample has been spoken.
             await asyncio.sleep(max(0.0, deadline - time.monotonic()))
             self.lateness.append(time.monotonic() - deadline)
-            await self._connection.send(message or _SILENCE)
+            await self._line.send(message or _SILENCE)
 
     async def _listen(self) -> None:
-        async for message in self._connection:
-            event = msgspec.json.decode(message)
+        async for event in self._line.events():
             self._hear(event, time.monotonic())
             self._on_event(event)
-        raise CallFailed("the node hung up")
 
     def _hear(self, event: dict[str, Any], now: float) -> None:
         turn = self._turn
@@ -200,28 +189,36 @@ async def call(
     turn_detection: dict[str, Any] | None = None,
     tls: ssl.SSLContext | None = None,
     on_event: Callable[[dict[str, Any]], None] | None = None,
+    resumes: bool = False,
 ) -> AsyncIterator[Caller]:
     """Place a call to `url` (ws:// or wss://, with path). Raises `CallFailed`.
 
+    One that `resumes` calls again when the node is full, and goes on elsewhere when it loses its node.
     `session` holds further settings, `turn_detection` how turns are found, by default as the node does it unasked.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     settings = {
         "type": "realtime",
         "x_turn_timings": True,
+        "x_resume": resumes,
         "audio": {
             "input": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}, "transcription": {"model": "default"}}
             | ({"turn_detection": turn_detection} if turn_detection else {}),
             "output": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}},
         },
     } | (session or {})
-    async with await _connect(url, headers, tls) as connection:
-        caller = Caller(connection, on_event)
+    connect_once = partial(_connect, url, headers, tls)
+    dial = partial(when_there_is_room, connect_once) if resumes else connect_once
+    line = Line(await dial(), dial, 2 * WIRE_RATE)
+    caller = Caller(line, on_event)
+    try:
         with first_of(CallFailed):
             async with asyncio.TaskGroup() as tasks:
-                line = tasks.create_task(caller.run(settings))
+                running = tasks.create_task(caller.run(settings))
                 yield caller
-                line.cancel()
+                running.cancel()
+    finally:
+        await line.hang_up()
 
 
 async def _connect(url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> ClientConnection:
@@ -229,7 +226,8 @@ async def _connect(url: str, headers: dict[str, str], tls: ssl.SSLContext | None
         return await connect(url, additional_headers=headers, compression=None, ssl=tls, max_size=None)
     except InvalidStatus as error:
         body = (error.response.body or b"").decode(errors="replace").strip()
-        raise CallRefused(f"{url} refused the call with HTTP {error.response.status_code}: {body}") from None
+        status, retry_after = error.response.status_code, error.response.headers.get("Retry-After", "1")
+        raise CallRefused(f"{url} refused the call with HTTP {status}: {body}", status, float(retry_after)) from None
     except InvalidHeaderValue:  # which quotes it
         raise CallFailed("the key holds characters that no header can hold") from None
     except (OSError, ValueError, InvalidHandshake, InvalidURI) as error:  # ValueError: an address that is none

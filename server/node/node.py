@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 _VAD_MODEL = ("silero-vad", "silero_vad.onnx")
 _SMART_TURN_MODEL = ("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx")
 
+_SPOT_SECONDS = 120.0  # between EC2's notice and the end of the instance
+
 
 class CannotListen(VoicefleetError):
     """A port of the node's can't be had."""
@@ -145,7 +147,10 @@ class Node:
     def start_draining(self, reason: str) -> None:
         """Take no more calls."""
         log.info("node_draining", reason=reason, sessions=self.admission.active)
-        self.admission.start_draining(time.monotonic() + self._settings.drain_seconds)
+        seconds = self._settings.drain_seconds
+        if reason == "spot_interruption":
+            seconds = min(seconds, _SPOT_SECONDS)
+        self.admission.start_draining(time.monotonic() + seconds)
 
     async def cut_calls(self) -> None:
         """Close every call there still is with 1001 (going away), and the port."""

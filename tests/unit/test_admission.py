@@ -135,3 +135,15 @@ def test_without_a_share_a_caller_may_hold_every_call(caller: Principal | None) 
     admission.admit(caller), admission.admit(caller)
     with pytest.raises(AtCapacity):
         admission.admit(caller)
+
+
+def test_a_place_that_is_handed_over_is_given_back_once_by_its_new_holder() -> None:
+    admission = Admission(limit=1, retry_after=1)
+    older = admission.admit()
+    newer = older.hand_over()
+    assert newer
+    assert older.hand_over() is None
+    older.release()
+    assert admission.active == 1
+    newer.release()
+    assert admission.active == 0

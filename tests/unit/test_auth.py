@@ -199,3 +199,11 @@ def test_a_withdrawn_key_or_secret_is_not_accepted_any_more() -> None:
     assert other_secret.still_accepts(by_key)
     assert not other_secret.still_accepts(by_token)
     assert not Authenticator(HASHES).still_accepts(by_token)
+
+
+def test_tokens_of_two_secrets_are_accepted_while_one_replaces_the_other() -> None:
+    both = Authenticator(HASHES, SECRET[::-1], SECRET)
+    assert both.authenticate(token()) == AUTH.authenticate(token())
+    assert both.still_accepts(AUTH.authenticate(token()))
+    with pytest.raises(InvalidCredentials, match="not signed with"):
+        Authenticator(HASHES, SECRET[::-1], SECRET.swapcase()).authenticate(token())

@@ -87,3 +87,13 @@ def test_a_revoked_credential_ends_the_call_at_once_with_a_goodbye() -> None:
     assert limits.due(START + 10, at_rest=True) == SayGoodbye("credential_revoked")
     limits.revoke(START + 15)  # a second look at the keys changes nothing
     assert limits.due(START + 10 + GOODBYE_SECONDS, at_rest=False) == Over("credential_revoked")
+
+
+def test_a_call_that_began_on_another_connection_has_lasted_longer() -> None:
+    limits = longest_call()
+    limits.has_lasted(HOUR - 200, START)
+    assert limits.due(START + 200 - WARNING_SECONDS, at_rest=True) == Expiring("longest_call", WARNING_SECONDS)
+    assert limits.due(START + 200, at_rest=True) == SayGoodbye("longest_call")
+    endless = CallTime(START, longest=0.0, idle=0.0)
+    endless.has_lasted(HOUR, START)
+    assert endless.due(START + 1_000_000, at_rest=True) is None

@@ -148,6 +148,7 @@ def test_each_wrong_value_is_told_in_one_line(options: dict[str, Any], wrong: li
 SECRETS = {
     "VOICE_API_KEYS": "hush",
     "VOICE_TOKEN_SECRET": "hush" * 16,
+    "VOICE_OTHER_TOKEN_SECRET": "hush" * 16,
     "VOICE_WORKER_TOKEN": "hush" * 16,
     "VOICE_LLM_API_KEY": "hush",
 }

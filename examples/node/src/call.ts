@@ -1,17 +1,9 @@
 // One call to Voicefleet, as an application that bridges the telephone holds it: every 20 ms the caller's frame goes
 // in and the frame to be played to them comes out. Frames are 16-bit little-endian mono PCM.
 import { EventEmitter } from "node:events";
-import type { IncomingMessage } from "node:http";
-import { text } from "node:stream/consumers";
-import { setTimeout as sleep } from "node:timers/promises";
-import { WebSocket } from "ws";
+import { Line, type LineEvent } from "./line.js";
 
 export const FRAME_MS = 20;
-const RETRIES = 4;
-const LONGEST_RETRY_AFTER_S = 10; // a caller does not wait longer for a place
-const HANDSHAKE_MS = 10_000;
-const HANG_UP_MS = 2_000; // how long the node may take to close the call in order
-const MOST_UNSENT_BYTES = 1 << 20; // a network that takes nothing for so long has lost the call
 
 export interface CallOptions {
   url: string;
@@ -30,6 +22,7 @@ interface CallEvents {
   heard: [text: string]; // what the caller said
   answered: [Answer];
   refused: [message: string]; // the node did not take an event of ours; the call goes on
+  resumed: []; // the call went on on another connection
   ended: [code: number, reason: string];
 }
 
@@ -53,24 +46,27 @@ interface Spoken {
 }
 
 export class VoiceCall extends EventEmitter<CallEvents> {
-  readonly #socket: WebSocket;
+  readonly #line: Line;
   readonly #bytesPerMs: number;
   #spoken: Spoken[] = []; // what is being played, and what comes after it
 
-  /** Place a call. Fails with `CallRefused` when the node does not take it. */
+  /** Place a call. Fails with `CallRefused` when no node takes it. */
   static async connect(options: CallOptions): Promise<VoiceCall> {
-    return new VoiceCall(await open(options), options);
+    const { url, apiKey, rate } = options;
+    const line = await Line.connect({ url, bytesPerMs: (2 * rate) / 1000, ...(apiKey && { apiKey }) });
+    return new VoiceCall(line, options);
   }
 
-  private constructor(socket: WebSocket, { rate, instructions }: CallOptions) {
+  private constructor(line: Line, { rate, instructions }: CallOptions) {
     super();
-    this.#socket = socket;
+    this.#line = line;
     this.#bytesPerMs = (2 * rate) / 1000;
-    socket.on("message", (data) => this.#receive(JSON.parse(String(data)) as ServerEvent));
-    socket.on("close", (code, reason) => this.emit("ended", code, String(reason)));
+    line.on("event", (event: LineEvent) => this.#receive(event as ServerEvent));
+    line.on("resumed", () => this.emit("resumed"));
+    line.on("ended", (code, reason) => this.emit("ended", code, reason));
     const format = { type: "audio/pcm", rate };
     const audio = { input: { format, transcription: {} }, output: { format } };
-    this.#send({ type: "session.update", session: { type: "realtime", instructions, audio } });
+    line.send({ type: "session.update", session: { type: "realtime", instructions, audio, x_resume: true } });
   }
 
   /** Whether there is audio that the caller has not heard yet. */
@@ -80,7 +76,7 @@ export class VoiceCall extends EventEmitter<CallEvents> {
 
   /** To be called every 20 ms: takes what the caller said, silence included, and gives what to play to them. */
   exchange(frame: Buffer): Buffer {
-    this.#send({ type: "input_audio_buffer.append", audio: frame.toString("base64") });
+    this.#line.send({ type: "input_audio_buffer.append", audio: frame.toString("base64") });
     const played = Buffer.alloc(FRAME_MS * this.#bytesPerMs);
     if (this.#spoken.length > 1 && this.#spoken[0]?.unplayed.length === 0) this.#spoken.shift();
     const item = this.#spoken[0];
@@ -93,13 +89,8 @@ export class VoiceCall extends EventEmitter<CallEvents> {
   }
 
   /** End the call; done when the connection is closed. */
-  async hangUp(): Promise<void> {
-    if (this.#socket.readyState === WebSocket.CLOSED) return;
-    const closed = new Promise((resolve) => this.#socket.once("close", resolve));
-    const impatience = setTimeout(() => this.#socket.terminate(), HANG_UP_MS);
-    this.#socket.close(1000);
-    await closed;
-    clearTimeout(impatience);
+  hangUp(): Promise<void> {
+    return this.#line.hangUp();
   }
 
   #receive(event: ServerEvent): void {
@@ -130,14 +121,8 @@ export class VoiceCall extends EventEmitter<CallEvents> {
     for (const { itemId, unplayed, playedBytes } of this.#spoken.splice(0)) {
       if (unplayed.length === 0) continue;
       const heardMs = Math.round(playedBytes / this.#bytesPerMs);
-      this.#send({ type: "conversation.item.truncate", item_id: itemId, content_index: 0, audio_end_ms: heardMs });
+      this.#line.send({ type: "conversation.item.truncate", item_id: itemId, content_index: 0, audio_end_ms: heardMs });
     }
-  }
-
-  #send(event: object): void {
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    if (this.#socket.bufferedAmount > MOST_UNSENT_BYTES) return this.#socket.terminate();
-    this.#socket.send(JSON.stringify(event));
   }
 }
 
@@ -145,33 +130,4 @@ function answerOf({ status, status_details, output }: Response): Answer {
   const transcripts = output.flatMap((item) => item.content ?? []).map((part) => part.transcript ?? "");
   const { error, reason = error && `${error.code}: ${error.message}` } = status_details ?? {};
   return { text: transcripts.join(" "), status, ...(reason && { reason }) };
-}
-
-/** The node's answer to the handshake is not a call. `status` is its HTTP status, the message holds what it said. */
-export class CallRefused extends Error {
-  constructor(
-    readonly status: number,
-    body: string,
-  ) {
-    super(`call refused: HTTP ${status}${body && `: ${body}`}`);
-  }
-}
-
-/** A full node answers 503; the next connection may reach another one behind the load balancer. */
-async function open({ url, apiKey }: CallOptions): Promise<WebSocket> {
-  const headers = apiKey ? { Authorization: `Bearer ${apiKey}` } : {};
-  for (let retries = RETRIES; ; retries--) {
-    const socket = new WebSocket(url, { headers, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS });
-    const refusal = await new Promise<IncomingMessage | null>((resolve, reject) => {
-      socket.once("open", () => resolve(null));
-      socket.once("unexpected-response", (_request, response) => resolve(response));
-      socket.on("error", reject); // after the promise is settled, `close` says all there is to know
-    });
-    if (!refusal) return socket;
-    const status = refusal.statusCode ?? 0;
-    const body = (await text(refusal)).trim();
-    socket.terminate();
-    if (status !== 503 || retries === 0) throw new CallRefused(status, body);
-    await sleep(1000 * Math.min(Number(refusal.headers["retry-after"]) || 1, LONGEST_RETRY_AFTER_S));
-  }
 }

@@ -25,6 +25,7 @@ async function main(url: string, spokenPath: string, heardPath: string): Promise
     if (status === "failed") process.exitCode = 1;
   });
   call.on("refused", (message) => console.error(`refused:   ${message}`));
+  call.on("resumed", () => console.log("the call goes on on another connection"));
   call.on("ended", (code, reason) => {
     if (!open) return;
     console.error(`the node hung up with code ${code} ${reason}`);

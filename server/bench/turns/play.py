@@ -15,7 +15,8 @@ from server.bench.turns.cases import LATER, TURNS, Case
 from server.bench.turns.report import Played
 from server.bench.turns.timeline import Timeline
 from server.bench.turns.verdicts import Outcome, SoundVerdict, TurnVerdict, judge_sound, judge_turn
-from server.client.caller import Caller, CallFailed, Speech
+from server.client.caller import Caller, Speech
+from server.client.errors import CallFailed
 
 _PATIENCE_SECONDS = 10.0
 _QUIET_SECONDS = 0.8  # between two cases; with less, the end of one could be taken for the next

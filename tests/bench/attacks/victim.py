@@ -7,7 +7,8 @@ from typing import Any
 
 from websockets import WebSocketException
 
-from server.client.caller import CallFailed, Speech, Turn, call
+from server.client.caller import Speech, Turn, call
+from server.client.errors import CallFailed
 from tests.support.live_call import live_call
 
 _PATIENCE_SECONDS = 20.0

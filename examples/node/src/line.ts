@@ -1,0 +1,188 @@
+// A call's line to a fleet of nodes: one call, on as many connections as it takes. It calls again when a node is full,
+// keeps the newest ticket, moves when a node asks for it, and resumes when a connection is lost. See "Resuming a call"
+// in docs/protocol.md. Copy this file: it knows nothing of the rest of the example.
+import { EventEmitter } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { WebSocket } from "ws";
+
+const RETRIES = 4;
+const LONGEST_RETRY_AFTER_S = 10; // a caller does not wait longer for a place
+const HANDSHAKE_MS = 10_000;
+const HANG_UP_MS = 2_000; // how long the node may take to close the call in order
+const RESUME_MS = 30_000; // no caller listens longer to nothing
+const AGAIN_MS = 200;
+const MOST_UNSENT = 512; // ten seconds of frames
+const MOST_UNSENT_BYTES = 1 << 20; // a network that takes nothing for so long has lost the connection
+
+export interface LineOptions {
+  url: string;
+  apiKey?: string;
+  bytesPerMs: number; // of the audio that the session's output format has
+}
+
+export type LineEvent = { type: string } & Record<string, unknown>;
+
+interface LineEvents {
+  event: [LineEvent];
+  resumed: []; // the call goes on on another connection; what was received before is still to be played
+  ended: [code: number, reason: string];
+}
+
+/** The node's answer to the handshake is not a call. `status` is its HTTP status, the message holds what it said. */
+export class CallRefused extends Error {
+  constructor(
+    readonly status: number,
+    body: string,
+  ) {
+    super(`call refused: HTTP ${status}${body && `: ${body}`}`);
+  }
+}
+
+export class Line extends EventEmitter<LineEvents> {
+  readonly #options: LineOptions;
+  #socket: WebSocket;
+  #ticket = "";
+  #between = false; // two connections
+  #hungUp = false;
+  #unsent: string[] = [];
+  #received: { itemId: string; bytes: number } | undefined; // of the spoken item that came last
+
+  /** Place a call. Fails with `CallRefused` when no node takes it. */
+  static async connect(options: LineOptions): Promise<Line> {
+    return new Line(await open(options), options);
+  }
+
+  private constructor(socket: WebSocket, options: LineOptions) {
+    super();
+    this.#options = options;
+    this.#socket = socket;
+    this.#listenTo(socket);
+  }
+
+  /** Send an event, or keep it while there is no connection. */
+  send(event: object): void {
+    const message = JSON.stringify(event);
+    if (!this.#between && this.#socket.readyState === WebSocket.OPEN) {
+      if (this.#socket.bufferedAmount > MOST_UNSENT_BYTES) return this.#socket.terminate();
+      return this.#socket.send(message);
+    }
+    this.#unsent.push(message);
+    if (this.#unsent.length > MOST_UNSENT) this.#unsent.shift();
+  }
+
+  /** End the call; done when the connection is closed. */
+  async hangUp(): Promise<void> {
+    this.#hungUp = true;
+    await close(this.#socket);
+  }
+
+  #listenTo(socket: WebSocket): void {
+    socket.on("message", (data) => {
+      if (socket === this.#socket) this.#receive(JSON.parse(String(data)) as LineEvent);
+    });
+    socket.on("close", (code, reason) => {
+      if (socket === this.#socket) void this.#lost(code, String(reason));
+    });
+  }
+
+  #receive(event: LineEvent): void {
+    switch (event.type) {
+      case "x_session.ticket":
+        this.#ticket = String(event["ticket"]);
+        return;
+      case "x_session.move":
+        this.#ticket = String(event["ticket"]);
+        void this.#move();
+        return;
+      case "response.output_audio.delta": {
+        const itemId = String(event["item_id"]);
+        const before = this.#received?.itemId === itemId ? this.#received.bytes : 0;
+        this.#received = { itemId, bytes: before + Buffer.byteLength(String(event["delta"]), "base64") };
+        break;
+      }
+      case "conversation.item.truncated": {
+        const bytes = Number(event["audio_end_ms"]) * this.#options.bytesPerMs;
+        if (this.#received?.itemId === event["item_id"]) this.#received = { itemId: String(event["item_id"]), bytes };
+        break;
+      }
+      case "error":
+        // The ticket is refused, and would be again: the call is over.
+        if (String((event["error"] as LineEvent)["code"]).startsWith("ticket_")) void this.hangUp();
+    }
+    this.emit("event", event);
+  }
+
+  /** To another node; where none takes the call, it stays. */
+  async #move(): Promise<void> {
+    const old = this.#socket;
+    this.#between = true;
+    try {
+      await this.#goOn();
+      await close(old);
+    } catch {
+      if (this.#socket.readyState === WebSocket.OPEN) this.#flush();
+      else await this.#lost(this.#socket.readyState, "lost while it moved");
+    }
+  }
+
+  async #lost(code: number, reason: string): Promise<void> {
+    if (this.#between) return; // who moves or resumes finds out
+    this.#between = true;
+    const until = performance.now() + RESUME_MS;
+    while (!this.#hungUp && this.#ticket && code !== 1000 && performance.now() < until) {
+      try {
+        return await this.#goOn();
+      } catch {
+        await sleep(AGAIN_MS * (1 + Math.random())); // a whole node's calls come at once
+      }
+    }
+    this.emit("ended", code, reason);
+  }
+
+  async #goOn(): Promise<void> {
+    const socket = await open(this.#options);
+    // What was received is played, whatever becomes of the connection that it came over.
+    const { itemId, bytes } = this.#received ?? {};
+    const played = itemId && { item_id: itemId, audio_end_ms: Math.round((bytes ?? 0) / this.#options.bytesPerMs) };
+    socket.send(JSON.stringify({ type: "x_session.resume", ticket: this.#ticket, ...(played && { played }) }));
+    this.#socket = socket;
+    this.#listenTo(socket);
+    this.#flush();
+    this.emit("resumed");
+  }
+
+  #flush(): void {
+    this.#between = false;
+    for (const message of this.#unsent.splice(0)) this.#socket.send(message);
+  }
+}
+
+async function close(socket: WebSocket): Promise<void> {
+  if (socket.readyState === WebSocket.CLOSED) return;
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  const impatience = setTimeout(() => socket.terminate(), HANG_UP_MS);
+  socket.close(1000);
+  await closed;
+  clearTimeout(impatience);
+}
+
+/** A full node answers 503; the next connection may reach another one behind the load balancer. */
+async function open({ url, apiKey }: LineOptions): Promise<WebSocket> {
+  const headers = apiKey ? { Authorization: `Bearer ${apiKey}` } : {};
+  for (let retries = RETRIES; ; retries--) {
+    const socket = new WebSocket(url, { headers, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS });
+    const refusal = await new Promise<IncomingMessage | null>((resolve, reject) => {
+      socket.once("open", () => resolve(null));
+      socket.once("unexpected-response", (_request, response) => resolve(response));
+      socket.on("error", reject); // after the promise is settled, `close` says all there is to know
+    });
+    if (!refusal) return socket;
+    const status = refusal.statusCode ?? 0;
+    const body = (await text(refusal)).trim();
+    socket.terminate();
+    if (status !== 503 || retries === 0) throw new CallRefused(status, body);
+    await sleep(1000 * Math.min(Number(refusal.headers["retry-after"]) || 1, LONGEST_RETRY_AFTER_S));
+  }
+}

@@ -1,0 +1,132 @@
+"""A caller's line to a fleet: one call, on as many connections as it takes.
+
+It calls again when a node is full, keeps the newest ticket, moves when a node asks for it, and resumes when a
+connection is lost. For what it asks of the node see "Resuming a call" in docs/protocol.md. Who uses it sees one stream
+of events.
+"""
+
+import asyncio
+import json
+import random
+import time
+from base64 import b64decode
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+from websockets import ConnectionClosed
+from websockets.asyncio.client import ClientConnection
+
+from server.client.errors import CallFailed, CallRefused
+
+_FULL = 503
+_RETRIES = 4
+_LONGEST_RETRY_AFTER_SECONDS = 10.0
+_RESUME_SECONDS = 30.0  # no caller listens longer to nothing
+_AGAIN_SECONDS = 0.2
+_MOST_UNSENT = 512  # ten seconds of frames
+
+Dial = Callable[[], Awaitable[ClientConnection]]
+
+
+class Line:
+    """One call. Audio that it is sent is in a format of `bytes_per_second`."""
+
+    def __init__(self, connection: ClientConnection, dial: Dial, bytes_per_second: int) -> None:
+        """`dial` opens another connection. Raises `CallFailed`."""
+        self._connection = connection
+        self._dial = dial
+        self._bytes_per_ms = bytes_per_second / 1000
+        self._ticket = ""
+        self._between = False  # two connections
+        self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
+        self._item_id, self._received_ms = "", 0.0  # of the spoken item that came last
+
+    async def send(self, message: str) -> None:
+        """Send an event, or keep it while there is no connection."""
+        if not self._between:
+            try:
+                await self._connection.send(message)
+            except ConnectionClosed:  # which `events` finds out too
+                self._between = True
+        if self._between:
+            self._unsent.append(message)
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What the nodes tell, until the call is over. Raises `CallFailed` where it can't go on."""
+        while True:
+            connection = self._connection
+            try:
+                while self._connection is connection:
+                    event = msgspec.json.decode(await connection.recv())
+                    await self._note(event)
+                    yield event
+            except ConnectionClosed as closed:
+                if not self._ticket or (closed.rcvd and closed.rcvd.code == 1000):
+                    raise CallFailed(f"the node hung up: {closed}") from None
+                await self._resume()
+
+    async def hang_up(self) -> None:
+        """End the call."""
+        await self._connection.close()
+
+    async def _note(self, event: dict[str, Any]) -> None:
+        match event:
+            case {"type": "x_session.ticket", "ticket": ticket}:
+                self._ticket = ticket
+            case {"type": "x_session.move", "ticket": ticket}:
+                self._ticket = ticket
+                await self._move()
+            case {"type": "response.output_audio.delta", "item_id": item_id, "delta": delta}:
+                before = self._received_ms if item_id == self._item_id else 0.0
+                self._item_id, self._received_ms = item_id, before + len(b64decode(delta)) / self._bytes_per_ms
+            case {"type": "conversation.item.truncated", "item_id": self._item_id, "audio_end_ms": heard}:
+                self._received_ms = heard
+            case {"type": "error", "error": {"code": str(code), "message": message}} if code.startswith("ticket_"):
+                raise CallFailed(f"the call can't go on: {message}")
+
+    async def _move(self) -> None:
+        """To another node; where none takes the call, it stays."""
+        self._between, old = True, self._connection
+        try:
+            await self._go_on()
+        except CallFailed:
+            await self._flush()
+        else:
+            await old.close()
+
+    async def _resume(self) -> None:
+        self._between, until = True, time.monotonic() + _RESUME_SECONDS
+        while True:
+            try:
+                return await self._go_on()
+            except (CallFailed, ConnectionClosed):
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(_AGAIN_SECONDS * (1 + random.random()))  # noqa: S311  # a whole node's calls come at once
+
+    async def _go_on(self) -> None:
+        connection = await self._dial()
+        # What was received is played, whatever becomes of the connection that it came over.
+        played = {"item_id": self._item_id, "audio_end_ms": round(self._received_ms)} if self._item_id else None
+        await connection.send(json.dumps({"type": "x_session.resume", "ticket": self._ticket, "played": played}))
+        self._connection = connection
+        await self._flush()
+
+    async def _flush(self) -> None:
+        while self._unsent:
+            await self._connection.send(self._unsent.popleft())
+        self._between = False
+
+
+async def when_there_is_room(dial: Dial) -> ClientConnection:
+    """What `dial` opens; a full node is called again on a new connection, which may reach another one."""
+    for _ in range(_RETRIES):
+        try:
+            return await dial()
+        except CallRefused as refused:
+            if refused.status != _FULL:
+                raise
+            await asyncio.sleep(min(refused.retry_after, _LONGEST_RETRY_AFTER_SECONDS))
+    return await dial()

@@ -1,0 +1,150 @@
+"""Our own callers, in Python and in TypeScript, hold their calls while nodes behind a balancer are lost and drained."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.access.auth import mint_token
+from server.audio.wav import read_wav
+from server.client.caller import call, speech_from
+from server.client.errors import CallRefused
+from server.client.playout import is_audible
+from tests.support import node_js
+from tests.support.balancer import Balancer
+from tests.support.live_call import live_call
+from tests.support.node import NodeProcess, running_node
+from tests.support.openai_llm_standin import OpenAiStandin, Request
+
+ROOT = Path(__file__).parents[2]
+QUESTION = ROOT / "server" / "demo" / "question.wav"
+EXAMPLE = ROOT / "examples" / "node"
+SECRET = "a-secret-of-more-than-thirty-two-bytes"
+STORY = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen."
+REST = "And that is all."
+
+
+def token() -> str:
+    return mint_token(SECRET, "web", 600.0, time.time())
+
+
+def story(request: Request) -> str:
+    return REST if "cut off by accident" in str(request["messages"]) else STORY
+
+
+@pytest.fixture
+def nodes(quick: dict[str, str]) -> Iterator[list[NodeProcess]]:
+    """Two of a fleet."""
+    settings = {**quick, "VOICE_TOKEN_SECRET": SECRET}
+    with running_node(**settings) as one, running_node(**settings) as other:
+        yield [one, other]
+
+
+async def is_answering(node: NodeProcess) -> None:
+    """Until the caller hears an answer of the node's, and its client has a ticket that knows of it."""
+    await node.until(lambda: node.metric("voice_to_voice_seconds_count") >= 1)
+    before = node.metric("voice_tickets_issued_total")
+    await node.until(lambda: node.metric("voice_tickets_issued_total") > before)
+
+
+def heard(model: OpenAiStandin) -> list[str]:
+    """What the assistant had said, by the last request to the model."""
+    return [message["content"] for message in model.requests[-1]["messages"] if message["role"] == "assistant"]
+
+
+async def test_our_caller_hears_the_rest_of_an_answer_whose_node_is_killed(
+    nodes: list[NodeProcess], answers: OpenAiStandin
+) -> None:
+    answers.answer = story
+    async with Balancer(nodes[0].websocket) as balancer, call(balancer.url, token(), resumes=True) as caller:
+        turn = asyncio.create_task(caller.say(speech_from(QUESTION)))
+        await is_answering(nodes[0])
+        balancer.target = nodes[1].websocket
+        nodes[0].process.kill()
+        assert ((await turn).status, (await turn).answered) == ("completed", REST)
+    assert nodes[1].metric("voice_calls_resumed_total") == 1
+    assert STORY.startswith(heard(answers)[0])
+
+
+async def test_our_caller_moves_and_its_node_need_not_wait_for_the_end_of_the_call(
+    nodes: list[NodeProcess], answers: OpenAiStandin
+) -> None:
+    answers.answer = lambda _: "Yes."
+    async with Balancer(nodes[0].websocket) as balancer, call(balancer.url, token(), resumes=True) as caller:
+        assert (await caller.say(speech_from(QUESTION))).answered == "Yes."
+        balancer.target = nodes[1].websocket
+        nodes[0].process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(nodes[0].process.wait, 15) == 0
+        assert (await caller.say(speech_from(QUESTION))).answered == "Yes."
+    assert heard(answers) == ["Yes."]
+
+
+async def test_our_caller_stays_where_it_is_while_no_other_node_has_room(
+    nodes: list[NodeProcess], answers: OpenAiStandin
+) -> None:
+    answers.answer = lambda _: "Yes."
+    async with Balancer(nodes[0].websocket) as balancer, call(balancer.url, token(), resumes=True) as caller:
+        await caller.say(speech_from(QUESTION))
+        nodes[0].process.send_signal(signal.SIGTERM)
+        await nodes[0].until(lambda: nodes[0].metric("voice_calls_told_to_move_total") >= 1)
+        assert (await caller.say(speech_from(QUESTION))).answered == "Yes."
+        assert nodes[0].process.poll() is None
+
+
+async def test_our_caller_calls_again_when_a_node_is_full(quick: dict[str, str], answers: OpenAiStandin) -> None:
+    with running_node(**quick, VOICE_MAX_SESSIONS="1", VOICE_RETRY_AFTER_SECONDS="1") as node:
+        async with live_call(node.websocket):
+            with pytest.raises(CallRefused, match="503"):
+                async with call(node.websocket):
+                    pass
+            waiting = call(node.websocket, resumes=True)
+            entering = asyncio.create_task(waiting.__aenter__())
+            await node.until(lambda: len(node.events("handshake_refused")) == 2)
+        assert (await (await entering).say(speech_from(QUESTION))).status == "completed"
+        await waiting.__aexit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def example() -> Path:
+    """The example's program, built."""
+    node_js.install(EXAMPLE)
+    node_js.npm(EXAMPLE, "run", "build")
+    return EXAMPLE / "dist" / "main.js"
+
+
+async def run_example(program: Path, url: str, heard: Path) -> list[str]:
+    variables: dict[str, Any] = {"VOICEFLEET_KEY": token()}
+    return (await node_js.run(node_js.newest_node(), program, url, QUESTION, heard, **variables)).splitlines()
+
+
+async def test_the_example_hears_the_rest_of_an_answer_whose_node_is_killed(
+    nodes: list[NodeProcess], answers: OpenAiStandin, example: Path, tmp_path: Path
+) -> None:
+    answers.answer = story
+    async with Balancer(nodes[0].websocket) as balancer:
+        running = asyncio.create_task(run_example(example, balancer.url, tmp_path / "heard.wav"))
+        await is_answering(nodes[0])
+        balancer.target = nodes[1].websocket
+        nodes[0].process.kill()
+        lines = await running
+    assert lines[-2:] == ["the call goes on on another connection", f"assistant: {REST} (completed)"]
+    assert STORY.startswith(heard(answers)[0])
+    assert is_audible(read_wav(tmp_path / "heard.wav")[0])
+
+
+async def test_the_example_moves(
+    nodes: list[NodeProcess], answers: OpenAiStandin, example: Path, tmp_path: Path
+) -> None:
+    answers.answer = lambda _: "Yes."
+    async with Balancer(nodes[0].websocket) as balancer:
+        running = asyncio.create_task(run_example(example, balancer.url, tmp_path / "heard.wav"))
+        await is_answering(nodes[0])
+        balancer.target = nodes[1].websocket
+        nodes[0].process.send_signal(signal.SIGTERM)
+        lines = await running
+    assert lines[-2:] == ["assistant: Yes. (completed)", "the call goes on on another connection"]
+    assert nodes[1].metric("voice_calls_resumed_total") == 1
