@@ -33,6 +33,7 @@ from server.observability import metrics
 log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 0.25
+_LOOP_SHARE = 0.01  # of the event loop's time, for the tickets of one call: those of a long one come less often
 _MOVE_AGAIN_SECONDS = 10.0  # to a client that could not move, as no other node had room
 
 _Change = ItemAdded | ItemDone | ItemDeleted | ItemTruncated | TextDelta | Transcribed | ResponseCreated | ResponseDone
@@ -96,6 +97,7 @@ class Resumption:
         self._changed = False
         self._wanted = False
         self._issued_at = -math.inf
+        self._not_before = -math.inf
         self._moved_at = -math.inf
         office.enter(self)
 
@@ -138,6 +140,8 @@ class Resumption:
                 if wanted:
                     tell(dialect.refuse(error))
                 continue
+            finally:
+                self._not_before = now + (time.monotonic() - now) / _LOOP_SHARE
             ticket = await self._seal(state, now)
             if moves:
                 metrics.calls_told_to_move.inc()
@@ -151,7 +155,8 @@ class Resumption:
         return self._admission.draining and not asked and conversation.at_rest(now)
 
     def _is_due(self, now: float) -> bool:
-        return self._changed or now - self._issued_at >= self._office.renew_seconds
+        is_old = now - self._issued_at >= self._office.renew_seconds
+        return (self._changed or is_old) and now >= self._not_before
 
     async def _seal(self, state: bytes, now: float) -> str:
         self.number += 1

@@ -207,9 +207,8 @@ async def call(
             "output": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}},
         },
     } | (session or {})
-    connect_once = partial(_connect, url, headers, tls)
-    dial = partial(when_there_is_room, connect_once) if resumes else connect_once
-    line = Line(await dial(), dial, 2 * WIRE_RATE)
+    dial = partial(_connect, url, headers, tls)
+    line = Line(await (when_there_is_room(dial) if resumes else dial()), dial, 2 * WIRE_RATE)
     caller = Caller(line, on_event)
     try:
         with first_of(CallFailed):

@@ -12,6 +12,7 @@ import time
 from base64 import b64decode
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -87,14 +88,14 @@ class Line:
                 raise CallFailed(f"the call can't go on: {message}")
 
     async def _move(self) -> None:
-        """To another node; where none takes the call, it stays."""
+        """To another node; where none takes the call at once, it stays until it is asked again."""
         self._between, old = True, self._connection
-        try:
-            await self._go_on()
-        except CallFailed:
-            await self._flush()
-        else:
-            await old.close()
+        for _ in range(1 + _RETRIES):
+            with suppress(CallFailed, ConnectionClosed):
+                await self._go_on()
+                await old.close()
+                return
+        await self._flush()
 
     async def _resume(self) -> None:
         self._between, until = True, time.monotonic() + _RESUME_SECONDS

@@ -106,7 +106,7 @@ def _saved(item: Item) -> SavedItem | None:
             return None
         case FunctionCall():
             return SavedCall(item.id, item.status, item.call_id, item.name, item.arguments)
-        case FunctionCallOutput():
+        case _:
             return SavedOutput(item.id, item.status, item.call_id, item.output)
 
 
@@ -117,5 +117,5 @@ def restored(item: SavedItem) -> Item:
             return Message(item.id, item.role, [Part(kind, text) for kind, text in item.parts], item.status)
         case SavedCall():
             return FunctionCall(item.id, item.call_id, item.name, item.arguments, item.status)
-        case SavedOutput():
+        case _:
             return FunctionCallOutput(item.id, item.call_id, item.output, item.status)

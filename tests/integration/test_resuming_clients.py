@@ -3,11 +3,14 @@
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from tests.support.cloud.network_load_balancer import NetworkLoadBalancer
+from tests.support.cloud.target_health import TargetGroup
 
 from server.access.auth import mint_token
 from server.audio.wav import read_wav
@@ -15,7 +18,6 @@ from server.client.caller import call, speech_from
 from server.client.errors import CallRefused
 from server.client.playout import is_audible
 from tests.support import node_js
-from tests.support.balancer import Balancer
 from tests.support.live_call import live_call
 from tests.support.node import NodeProcess, running_node
 from tests.support.openai_llm_standin import OpenAiStandin, Request
@@ -44,6 +46,39 @@ def nodes(quick: dict[str, str]) -> Iterator[list[NodeProcess]]:
         yield [one, other]
 
 
+class Balanced:
+    """An address behind which there is a first node, and a second one once it has `joined`."""
+
+    def __init__(self, balancer: NetworkLoadBalancer, nodes: list[NodeProcess]) -> None:
+        self._balancer = balancer
+        self._nodes = nodes
+        self.url = urlsplit(nodes[0].websocket)._replace(netloc=balancer.address).geturl()
+
+    async def joined(self, index: int = 1) -> None:
+        node = self._nodes[index]
+        ports = [urlsplit(url).port for url in (node.websocket, node.http)]
+        assert ports[0]
+        assert ports[1]
+        self._balancer.register(str(index), port=ports[0], http_port=ports[1])
+        await self._balancer.until(**{str(index): "healthy"})
+
+
+@pytest.fixture
+async def balanced(nodes: list[NodeProcess]) -> AsyncIterator[Balanced]:
+    """A balancer that looks often and keeps the connections of a node that drains, as the fleet's does."""
+    group = TargetGroup(
+        check_interval=0.1,
+        healthy_threshold=1,
+        unhealthy_termination=False,
+        unhealthy_draining_interval=3600.0,
+        registration=0.0,
+    )
+    async with NetworkLoadBalancer(group) as balancer:
+        behind = Balanced(balancer, nodes)
+        await behind.joined(0)
+        yield behind
+
+
 async def is_answering(node: NodeProcess) -> None:
     """Until the caller hears an answer of the node's, and its client has a ticket that knows of it."""
     await node.until(lambda: node.metric("voice_to_voice_seconds_count") >= 1)
@@ -57,13 +92,13 @@ def heard(model: OpenAiStandin) -> list[str]:
 
 
 async def test_our_caller_hears_the_rest_of_an_answer_whose_node_is_killed(
-    nodes: list[NodeProcess], answers: OpenAiStandin
+    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
 ) -> None:
     answers.answer = story
-    async with Balancer(nodes[0].websocket) as balancer, call(balancer.url, token(), resumes=True) as caller:
+    async with call(balanced.url, token(), resumes=True) as caller:
         turn = asyncio.create_task(caller.say(speech_from(QUESTION)))
         await is_answering(nodes[0])
-        balancer.target = nodes[1].websocket
+        await balanced.joined()
         nodes[0].process.kill()
         assert ((await turn).status, (await turn).answered) == ("completed", REST)
     assert nodes[1].metric("voice_calls_resumed_total") == 1
@@ -71,12 +106,12 @@ async def test_our_caller_hears_the_rest_of_an_answer_whose_node_is_killed(
 
 
 async def test_our_caller_moves_and_its_node_need_not_wait_for_the_end_of_the_call(
-    nodes: list[NodeProcess], answers: OpenAiStandin
+    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
 ) -> None:
     answers.answer = lambda _: "Yes."
-    async with Balancer(nodes[0].websocket) as balancer, call(balancer.url, token(), resumes=True) as caller:
+    async with call(balanced.url, token(), resumes=True) as caller:
         assert (await caller.say(speech_from(QUESTION))).answered == "Yes."
-        balancer.target = nodes[1].websocket
+        await balanced.joined()
         nodes[0].process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(nodes[0].process.wait, 15) == 0
         assert (await caller.say(speech_from(QUESTION))).answered == "Yes."
@@ -84,10 +119,10 @@ async def test_our_caller_moves_and_its_node_need_not_wait_for_the_end_of_the_ca
 
 
 async def test_our_caller_stays_where_it_is_while_no_other_node_has_room(
-    nodes: list[NodeProcess], answers: OpenAiStandin
+    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
 ) -> None:
     answers.answer = lambda _: "Yes."
-    async with Balancer(nodes[0].websocket) as balancer, call(balancer.url, token(), resumes=True) as caller:
+    async with call(balanced.url, token(), resumes=True) as caller:
         await caller.say(speech_from(QUESTION))
         nodes[0].process.send_signal(signal.SIGTERM)
         await nodes[0].until(lambda: nodes[0].metric("voice_calls_told_to_move_total") >= 1)
@@ -122,29 +157,27 @@ async def run_example(program: Path, url: str, heard: Path) -> list[str]:
 
 
 async def test_the_example_hears_the_rest_of_an_answer_whose_node_is_killed(
-    nodes: list[NodeProcess], answers: OpenAiStandin, example: Path, tmp_path: Path
+    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin, example: Path, tmp_path: Path
 ) -> None:
     answers.answer = story
-    async with Balancer(nodes[0].websocket) as balancer:
-        running = asyncio.create_task(run_example(example, balancer.url, tmp_path / "heard.wav"))
-        await is_answering(nodes[0])
-        balancer.target = nodes[1].websocket
-        nodes[0].process.kill()
-        lines = await running
+    running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav"))
+    await is_answering(nodes[0])
+    await balanced.joined()
+    nodes[0].process.kill()
+    lines = await running
     assert lines[-2:] == ["the call goes on on another connection", f"assistant: {REST} (completed)"]
     assert STORY.startswith(heard(answers)[0])
     assert is_audible(read_wav(tmp_path / "heard.wav")[0])
 
 
 async def test_the_example_moves(
-    nodes: list[NodeProcess], answers: OpenAiStandin, example: Path, tmp_path: Path
+    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin, example: Path, tmp_path: Path
 ) -> None:
     answers.answer = lambda _: "Yes."
-    async with Balancer(nodes[0].websocket) as balancer:
-        running = asyncio.create_task(run_example(example, balancer.url, tmp_path / "heard.wav"))
-        await is_answering(nodes[0])
-        balancer.target = nodes[1].websocket
-        nodes[0].process.send_signal(signal.SIGTERM)
-        lines = await running
+    running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav"))
+    await is_answering(nodes[0])
+    await balanced.joined()
+    nodes[0].process.send_signal(signal.SIGTERM)
+    lines = await running
     assert lines[-2:] == ["assistant: Yes. (completed)", "the call goes on on another connection"]
     assert nodes[1].metric("voice_calls_resumed_total") == 1

@@ -35,6 +35,7 @@ export class CallRefused extends Error {
   constructor(
     readonly status: number,
     body: string,
+    readonly retryAfterS: number,
   ) {
     super(`call refused: HTTP ${status}${body && `: ${body}`}`);
   }
@@ -51,7 +52,15 @@ export class Line extends EventEmitter<LineEvents> {
 
   /** Place a call. Fails with `CallRefused` when no node takes it. */
   static async connect(options: LineOptions): Promise<Line> {
-    return new Line(await open(options), options);
+    for (let retries = RETRIES; ; retries--) {
+      try {
+        return new Line(await open(options), options);
+      } catch (error) {
+        // A full node; the next connection may reach another one behind the load balancer.
+        if (!(error instanceof CallRefused) || error.status !== 503 || retries === 0) throw error;
+        await sleep(1000 * Math.min(error.retryAfterS, LONGEST_RETRY_AFTER_S));
+      }
+    }
   }
 
   private constructor(socket: WebSocket, options: LineOptions) {
@@ -114,17 +123,21 @@ export class Line extends EventEmitter<LineEvents> {
     this.emit("event", event);
   }
 
-  /** To another node; where none takes the call, it stays. */
+  /** To another node; where none takes the call at once, it stays until it is asked again. */
   async #move(): Promise<void> {
     const old = this.#socket;
     this.#between = true;
-    try {
-      await this.#goOn();
-      await close(old);
-    } catch {
-      if (this.#socket.readyState === WebSocket.OPEN) this.#flush();
-      else await this.#lost(this.#socket.readyState, "lost while it moved");
+    for (let retries = RETRIES; retries >= 0; retries--) {
+      try {
+        await this.#goOn();
+        return await close(old);
+      } catch {
+        // another connection may reach another node
+      }
     }
+    this.#between = false;
+    if (old.readyState === WebSocket.OPEN) this.#flush();
+    else await this.#lost(1006, "the node went out of service");
   }
 
   async #lost(code: number, reason: string): Promise<void> {
@@ -168,21 +181,17 @@ async function close(socket: WebSocket): Promise<void> {
   clearTimeout(impatience);
 }
 
-/** A full node answers 503; the next connection may reach another one behind the load balancer. */
+/** An open connection, or `CallRefused`. */
 async function open({ url, apiKey }: LineOptions): Promise<WebSocket> {
   const headers = apiKey ? { Authorization: `Bearer ${apiKey}` } : {};
-  for (let retries = RETRIES; ; retries--) {
-    const socket = new WebSocket(url, { headers, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS });
-    const refusal = await new Promise<IncomingMessage | null>((resolve, reject) => {
-      socket.once("open", () => resolve(null));
-      socket.once("unexpected-response", (_request, response) => resolve(response));
-      socket.on("error", reject); // after the promise is settled, `close` says all there is to know
-    });
-    if (!refusal) return socket;
-    const status = refusal.statusCode ?? 0;
-    const body = (await text(refusal)).trim();
-    socket.terminate();
-    if (status !== 503 || retries === 0) throw new CallRefused(status, body);
-    await sleep(1000 * Math.min(Number(refusal.headers["retry-after"]) || 1, LONGEST_RETRY_AFTER_S));
-  }
+  const socket = new WebSocket(url, { headers, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS });
+  const refusal = await new Promise<IncomingMessage | null>((resolve, reject) => {
+    socket.once("open", () => resolve(null));
+    socket.once("unexpected-response", (_request, response) => resolve(response));
+    socket.on("error", reject); // after the promise is settled, `close` says all there is to know
+  });
+  if (!refusal) return socket;
+  const body = (await text(refusal)).trim();
+  socket.terminate();
+  throw new CallRefused(refusal.statusCode ?? 0, body, Number(refusal.headers["retry-after"]) || 1);
 }
