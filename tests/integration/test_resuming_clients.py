@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.support.cloud.network_load_balancer import NetworkLoadBalancer
-from tests.support.cloud.target_health import TargetGroup
+from tests.support.cloud.target_health import State, TargetGroup
 
 from server.access.auth import mint_token
 from server.audio.wav import read_wav
@@ -60,7 +60,8 @@ class Balanced:
         assert ports[0]
         assert ports[1]
         self._balancer.register(str(index), port=ports[0], http_port=ports[1])
-        await self._balancer.until(**{str(index): "healthy"})
+        healthy: dict[str, State] = {str(index): "healthy"}
+        await self._balancer.until(**healthy)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_prints_a_new_key_and_the_line_that_makes_a_node_take_it() -> None:
     key, line = result.stdout.splitlines()
     name, _, hashed = line.partition("=")
     assert name == "VOICE_API_KEYS"
-    assert Authenticator(frozenset({hashed}), None).authenticate(key).kind == "key"
+    assert Authenticator(frozenset({hashed})).authenticate(key).kind == "key"
 
 
 @pytest.mark.parametrize(
