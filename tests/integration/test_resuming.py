@@ -189,3 +189,14 @@ async def test_a_conversation_of_many_items_comes_back_whole(staying: NodeProces
         while len(texts(call)) < 400:
             await call.event()
         assert [text for _, text in texts(call)] == [f"item {number}" for number in range(400)]
+
+
+async def test_a_call_that_fits_into_no_ticket_is_told_so_when_it_asks_and_goes_on(
+    quick: dict[str, str], answers: OpenAiStandin
+) -> None:
+    with a_node(quick, VOICE_MAX_MESSAGE_BYTES="4096") as node:
+        async with calling(node) as call:
+            await call.update(x_resume=True, truncation="disabled", instructions="Be brief. " * 200)
+            await call.send("x_session.ticket.retrieve")
+            assert (await call.error())["code"] == "ticket_too_large"
+            assert await call.ask("ping") == "You said: ping"

@@ -9,8 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.support.cloud.network_load_balancer import NetworkLoadBalancer
-from tests.support.cloud.target_health import State, TargetGroup
 
 from server.access.auth import mint_token
 from server.audio.wav import read_wav
@@ -18,6 +16,8 @@ from server.client.caller import call, speech_from
 from server.client.errors import CallRefused
 from server.client.playout import is_audible
 from tests.support import node_js
+from tests.support.cloud.network_load_balancer import NetworkLoadBalancer
+from tests.support.cloud.target_health import State, TargetGroup
 from tests.support.live_call import live_call
 from tests.support.node import NodeProcess, running_node
 from tests.support.openai_llm_standin import OpenAiStandin, Request
