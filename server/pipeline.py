@@ -340,7 +340,9 @@ class Session:
     def _answer(self, command: Generate | Say) -> None:
         response = command.response
         with structlog.contextvars.bound_contextvars(turn_id=response.id):
-            answer = Answer(self._think(command), self._tts.sample_rate, self._conversation, self._perform, self._line)
+            thinking = self._think(command)
+            thinking.wanted.set()
+            answer = Answer(thinking, self._tts.sample_rate, self._conversation, self._perform, self._line)
             giving = answer.give(response, self._dialect.output_format, self._settings.send_ahead_seconds)
             task = self._answers[response.id] = self._tasks.create_task(giving)
         task.add_done_callback(lambda _: self._answered(response.id, answer))  # also of one that has not even begun

@@ -19,6 +19,7 @@ from server.llm.interface import (
     Finished,
     LlmError,
     Shortened,
+    TakenOver,
     TextDelta,
     ToolCallDelta,
     ToolCallStarted,
@@ -95,6 +96,8 @@ class Thinking:
         self.waterfall = waterfall
         # `server.llm.bounds` bound the answer; a bound of its own would let a slow voice stall the model's stream.
         self.pieces: asyncio.Queue[Piece] = asyncio.Queue()
+        self.wanted = asyncio.Event()
+        """Set once it is certain that the answer is needed; until then only one model is asked for it."""
         self.wrote = False
         """Whether the model has written anything at all."""
         self.goes_on = False
@@ -166,10 +169,13 @@ class Thinking:
             say(cutter.flush())
 
         try:
-            async with aclosing(self._llm.stream(request)) as events:
+            async with aclosing(self._llm.stream(request, self.wanted)) as events:
                 async for event in events:
                     if isinstance(event, Shortened):
                         put(event)
+                        continue
+                    if isinstance(event, TakenOver):
+                        write(for_caller.restart())
                         continue
                     self.waterfall.mark("llm_first_token", time.monotonic())
                     if isinstance(event, TextDelta):

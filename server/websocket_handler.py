@@ -204,7 +204,7 @@ class Gateway:
         tokens, speculation = self._settings.llm_context_tokens, self._settings.effective_speculation
         conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation)
         abilities = Abilities(
-            calls_functions=self._settings.llm != "local",  # a model of that size fills them with nonsense
+            calls_functions=self._settings.llm != ("local",),  # a model of that size fills them with nonsense
             languages=self._parts.stt.languages,
         )
         dialect = OpenAiDialect(wire, conversation, _new_id, abilities)

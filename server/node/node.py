@@ -18,7 +18,6 @@ import structlog
 from server.access.admission import Admission
 from server.access.call_capacity import TalkShare, calls_for
 from server.access.key_secret import follow_keys
-from server.addresses import without_secrets
 from server.errors import VoicefleetError, first_of
 from server.llm.interface import LlmError
 from server.llm_processor import LlmProcessor
@@ -72,9 +71,7 @@ class Node:
         if self._tts and self._settings.tts_address:
             states["tts"] = _pool_state(self._tts.pool.workers)
         if self._llm:
-            states["llm"] = PartState(
-                self._llm.state == "ok", f"{without_secrets(self._settings.llm)}: {self._llm.state}", required=False
-            )
+            states["llm"] = PartState(self._llm.state == "ok", self._llm.describe(), required=False)
         return states
 
     @asynccontextmanager
