@@ -4,7 +4,7 @@ import ipaddress
 import re
 
 _USER = re.compile(r"(?<=//)[^/?#]*@")
-_SERVER = re.compile(r"https?://[^/?#]*|$")
+_SERVER = re.compile(r"https?://[^/?#]*")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -36,7 +36,7 @@ def without_user(url: str) -> str:
 
 def server_of(url: str) -> str:
     """Scheme, host and port of the URL that `url` is or ends with, as it may be shown."""
-    return _SERVER.search(without_user(url))[0] if "://" in url else ""
+    return "".join(_SERVER.findall(without_user(url)))
 
 
 def without_secrets(url: str) -> str:

@@ -5,6 +5,7 @@ The shell around `server.llm.race`: it asks, waits and passes on. Another model 
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
@@ -161,7 +162,7 @@ class _Asking:
         self._max_tokens = max_tokens if request.max_output_tokens is None else request.max_output_tokens
         self._ends_at = asyncio.get_running_loop().time() + max_answer_seconds
         self._wanted = wanted
-        self._race = Race(health, models[0].timeout_seconds, time.monotonic())
+        self._race = Race(health, models[0].timeout_seconds, time.monotonic(), random.random)
         self._attempts: list[_Attempt] = []
         self._error: LlmError | None = None
         self._shortened = False

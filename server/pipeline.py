@@ -22,6 +22,7 @@ from server.conversation.commands import (
     ItemsLeftOut,
     JudgeTurn,
     PlayoutRanDry,
+    SaidInstead,
     Say,
     Speculate,
     StopGenerating,
@@ -263,7 +264,7 @@ class Session:
                     self._waterfall = Waterfall(now - output.silence)
                     self._waterfall.mark("endpointing", now)
                     _note_turn_end(output)
-                case PlayoutRanDry() | ItemsLeftOut() | VoiceJudged() | FieldsIgnored():
+                case PlayoutRanDry() | ItemsLeftOut() | VoiceJudged() | SaidInstead() | FieldsIgnored():
                     _note(output)
                 case AudioReceived():
                     raise AssertionError("audio is heard, not performed")
@@ -375,7 +376,7 @@ def _note_turn_end(ended: TurnEnded) -> None:
     )
 
 
-def _note(output: PlayoutRanDry | ItemsLeftOut | VoiceJudged | FieldsIgnored) -> None:
+def _note(output: PlayoutRanDry | ItemsLeftOut | VoiceJudged | SaidInstead | FieldsIgnored) -> None:
     """What only an operator is to know."""
     match output:
         case PlayoutRanDry():
@@ -386,5 +387,8 @@ def _note(output: PlayoutRanDry | ItemsLeftOut | VoiceJudged | FieldsIgnored) ->
         case VoiceJudged(judgement, voiced):
             metrics.voices_judged.labels(judgement).inc()
             log.info("voice_judged", judgement=judgement, seconds=round(voiced, 2))
+        case SaidInstead(kind):
+            metrics.spoken_lines.labels(kind).inc()
+            log.info("said_instead", kind=kind)
         case FieldsIgnored(names):
             log.info("fields_ignored", names=names)

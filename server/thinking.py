@@ -7,7 +7,7 @@ the answer.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +32,7 @@ from server.speech_ahead import Playout, SpeechAhead
 from server.tts_processor import TtsSession
 from server.workers.rendition import Rendition
 
+_CHUNK_BYTES = 4096  # of recorded speech; some 0.1 s
 _CHARACTERS_PER_TOKEN = 4  # of English, about
 
 
@@ -113,10 +114,20 @@ class Thinking:
     def recite(self, tasks: asyncio.TaskGroup, words: str, config: ResponseConfig) -> "Thinking":
         """Ask nobody: the answer is `words`, to be said."""
         self._tasks, self._config = tasks, config
-        cutter = ClauseCutter()
-        self._say([*cutter.push(words), *cutter.flush()])
+        for clause in self.line(words):
+            self.pieces.put_nowait(clause)
         self.pieces.put_nowait(Finished("stop"))
         return self
+
+    def line(self, words: str) -> list[Clause]:
+        """`words` to be said: as they were recorded, if they were, which needs no voice."""
+        if pcm := self._tts.recorded(words):
+            audio = SpeechAhead(self._tasks, partial(_played, pcm), self._tts.sample_rate, self._playout)
+            self._speech.append(audio)
+            return [Clause(words, audio, words, Rendition())]
+        cutter = ClauseCutter()
+        clauses = [*cutter.push(words), *cutter.flush()]
+        return [self._clause(Rest(clause, clause, Rendition(), 0.0)) for clause in clauses]
 
     def stop(self) -> None:
         """Free model and voice: nobody wants to know any more."""
@@ -234,3 +245,8 @@ class Thinking:
                     pass
                 case _:
                     self.pieces.put_nowait(piece)
+
+
+async def _played(pcm: bytes, *, needed_at: float) -> AsyncGenerator[bytes, None]:  # it is there
+    for start in range(0, len(pcm), _CHUNK_BYTES):
+        yield pcm[start : start + _CHUNK_BYTES]

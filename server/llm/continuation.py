@@ -66,11 +66,13 @@ class WithoutRepetition:
         self._said = [word.casefold() for word in _WORD.findall(said)][-_MOST_WORDS:]
         self._text = ""
         self._decided = not self._said
+        self._leading = _PICKS_UP  # what is left out before the first word that is passed on
+        self._begun = self._decided
 
     def push(self, delta: str) -> str:
         """What is no repetition, as far as that is known now that `delta`, of whole words, has come."""
         if self._decided:
-            return delta
+            return self._pass(delta)
         self._text += delta
         return self._decide(final=False)
 
@@ -89,9 +91,15 @@ class WithoutRepetition:
         for at in places:
             length = len(self._said) - at
             if length <= len(spoken) and (length > 1 or spoken[0].isalpha()):
-                rest = self._text[words[length - 1].end() :]
-                return _BETWEEN.sub("", rest, count=1)
-        return _PICKS_UP.sub("", self._text, count=1)
+                self._leading = _BETWEEN
+                return self._pass(self._text[words[length - 1].end() :])
+        return self._pass(self._text)
+
+    def _pass(self, text: str) -> str:
+        if not self._begun:
+            text = self._leading.sub("", text, count=1)
+            self._begun = bool(text)
+        return text
 
 
 class Passage:

@@ -6,7 +6,6 @@ Barroso, The Tail at Scale (2013).
 """
 
 import math
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,7 +115,7 @@ class Race:
         models: Sequence[ModelHealth],
         patience: float,
         now: float,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float],
     ) -> None:
         """All together may be silent for about `patience` seconds before the answer fails. `jitter` gives 0 to 1."""
         self._models = models

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
-from server.settings.field_types import InOrder
+from server.settings.field_types import ChangedLines, InOrder
 
 _LLM_TAKES = "'local', 'bedrock:MODEL_ID', 'bedrock:MODEL_ID@REGION' or 'openai:MODEL@URL'"
 _LLM_PATTERN = re.compile(r"local|bedrock:[^\s@]+(?:@[a-z]{2}(?:-[a-z]+)+-\d+)?|openai:\S+@(?P<url>https?://\S+)")
@@ -60,6 +60,13 @@ class AnswerSettings(BaseModel):
         ge=0.1,
         le=30.0,
         description="How far audio may be sent ahead of its playback: a buffer for the network.",
+    )
+
+    spoken_lines: ChangedLines = Field(
+        {},
+        description="What callers hear in place of an answer that fails (docs/failover.md), where it is to differ from "
+        'the bundled lines: by language and kind, such as `{"en": {"failed": "One moment, please."}}`. An empty text '
+        "is not said.",
     )
 
     # --- language model
