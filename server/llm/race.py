@@ -132,9 +132,9 @@ class Race:
 
     def next(self, now: float) -> Step:
         """What to do now. Tell when a model is `asked`, and how it goes."""
-        if self._running:
-            return self._beside(now)
         patience = min(self._patience, max(_LEAST_PATIENCE_SECONDS, self._ends_at - now))
+        if self._running:
+            return self._beside(now, patience)
         if self._left:
             return Ask(self._left[0], patience)
         if self._again is not None:
@@ -142,13 +142,13 @@ class Race:
             return Ask(self._again, patience, wait=least + (most - least) * self._jitter())
         return GiveUp()
 
-    def _beside(self, now: float) -> Step:
+    def _beside(self, now: float, patience: float) -> Step:
         """Whether another is asked beside those that have not begun."""
         if not self._left or len(self._running) == _AT_ONCE:
             return Wait(None)
         [(slow, since)] = self._running.items()
         due = since + self._models[slow].hedge_seconds
-        return Wait(due) if now < due else Ask(self._left[0], self._patience, hedge=True)
+        return Wait(due) if now < due else Ask(self._left[0], patience, hedge=True)
 
     def asked(self, ask: Ask, now: float) -> None:
         """What `next` said is done."""

@@ -67,7 +67,7 @@ def test_the_next_is_asked_beside_one_that_is_slower_than_it_usually_is() -> Non
     racing.step()
     assert racing.step() == Wait(0.95)
     racing.now = 0.95
-    assert racing.step() == Ask(1, PATIENCE, hedge=True)
+    assert racing.step() == Ask(1, PATIENCE - 0.95, hedge=True)
     assert racing.step() == Wait(None)
 
 
