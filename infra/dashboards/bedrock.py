@@ -23,6 +23,7 @@ def rows(board: Board, models: Sequence[str]) -> Rows:
                 f"What the nodes see on top, then what Bedrock counts for {', '.join(models)}: of everyone in this "
                 "account and region, retries included.",
                 "llm-errors",
+                "llm-failovers",
                 "bedrock-throttles",
             )
         ],
