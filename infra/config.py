@@ -215,7 +215,12 @@ class NodeConfig(_Part):
     bedrock_model: str = Field(
         "us.amazon.nova-lite-v1:0",
         pattern=r"^[\w.:-]+$",
-        description="Bedrock model or inference profile that answers; the node may use no other.",
+        description="Bedrock model or inference profile that answers.",
+    )
+    fallback_models: tuple[str, ...] = Field(
+        (),
+        description="Language models that stand in for it, the first choice first, as VOICE_LLM names them, such as "
+        "bedrock:us.amazon.nova-lite-v1:0@us-west-2. Of Bedrock's models, the node may use these and no other.",
     )
     mps: bool = Field(
         False,
@@ -224,6 +229,31 @@ class NodeConfig(_Part):
     settings: dict[str, str] = Field(
         default_factory=dict, description="Further settings of the node: any VOICE_* variable that is not set here."
     )
+
+    @property
+    def llm(self) -> str:
+        """VOICE_LLM."""
+        return ",".join([f"bedrock:{self.bedrock_model}", *self.fallback_models])
+
+    def bedrock_models(self, region: str) -> dict[str, set[str]]:
+        """Bedrock's models that a node of `region` may use, by the region in which it asks for them."""
+        models: dict[str, set[str]] = {}
+        for name in self.llm.split(","):
+            kind, _, model = name.partition(":")
+            if kind == "bedrock":
+                model_id, _, other = model.partition("@")
+                models.setdefault(other or region, set()).add(model_id)
+        return models
+
+    @model_validator(mode="after")
+    def _models_that_there_may_be(self) -> Self:
+        if any(map(_USER_INFO.search, self.fallback_models)):
+            raise _wrong_settings(f"fallback_models: a user name or password in an address {_EVERYWHERE}")
+        try:
+            Settings(llm=self.llm)
+        except ValidationError as error:
+            raise _wrong_settings(explain(error, Settings, PREFIX).replace("VOICE_LLM", "fallback_models")) from None
+        return self
 
     @field_validator("settings")
     @classmethod

@@ -78,7 +78,7 @@ class Fleet(Construct):
             user_data=_user_data(
                 {
                     "VOICE_HOST": "0.0.0.0",  # noqa: S104  # behind the load balancer's security group
-                    "VOICE_LLM": f"bedrock:{config.node.bedrock_model}",
+                    "VOICE_LLM": config.node.llm,
                     "VOICE_MAX_SESSIONS": str(config.node.max_sessions),
                     "VOICE_DRAIN_SECONDS": str(fleet.drain_seconds),
                     "VOICE_MODEL_S3": models.url,

@@ -1,4 +1,4 @@
-"""What a node may do, and no more: its own Auto Scaling group, its models, its keys, its Bedrock model, its logs."""
+"""What a node may do, and no more: its own Auto Scaling group, its models, its keys, its Bedrock models, its logs."""
 
 import re
 
@@ -61,12 +61,14 @@ class NodeRole(Construct):
             as_wide_as="Metrics are no resources; the condition holds it to one namespace.",
             conditions={"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
         )
-        self._allow_bedrock(stack, config.node.bedrock_model)
+        for region, names in config.node.bedrock_models(stack.region).items():
+            for model in sorted(names):
+                self._allow_bedrock(stack, region, model)
 
-    def _allow_bedrock(self, stack: Stack, model: str) -> None:
+    def _allow_bedrock(self, stack: Stack, region: str, model: str) -> None:
         """One model; or an inference profile, and its model in each region that it may choose."""
         actions = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
-        own = f"arn:{stack.partition}:bedrock:{stack.region}"
+        own = f"arn:{stack.partition}:bedrock:{region}"
         if profile := _PROFILE.fullmatch(model):
             self._allow(*actions, on=f"{own}:{stack.account}:inference-profile/{model}")
             self._allow(

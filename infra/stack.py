@@ -42,6 +42,7 @@ class VoicefleetStack(cdk.Stack):
         keys = Keys(self, "Keys", config)
         role = NodeRole(self, "NodeRole", config, models=models, keys=keys, logs=logs)
         balancer = LoadBalancer(self, "LoadBalancer", config, network=network, logs=logs)
+        bedrock_models = sorted(config.node.bedrock_models(config.region)[config.region])
         events = Events(self, "Events", config, log=logs.events)
         alarms = Alarms(
             self,
@@ -51,7 +52,7 @@ class VoicefleetStack(cdk.Stack):
             targets=balancer.targets,
             topic=events.topic,
             launch_failures=events.launch_failures,
-            bedrock_models=[config.node.bedrock_model],
+            bedrock_models=bedrock_models,
         )
         fleet = Fleet(
             self,
@@ -74,7 +75,7 @@ class VoicefleetStack(cdk.Stack):
             targets=balancer.targets,
             alarms=alarms,
             hourly_price=config.fleet.hourly_price,
-            bedrock_models=[config.node.bedrock_model],
+            bedrock_models=bedrock_models,
         )
         cdk.CfnOutput(
             self, "Address", value=balancer.address, description="Where callers come in: wss://ADDRESS/v1/realtime"

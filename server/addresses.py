@@ -4,6 +4,7 @@ import ipaddress
 import re
 
 _USER = re.compile(r"(?<=//)[^/?#]*@")
+_SERVER = re.compile(r"https?://[^/?#]*")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -31,6 +32,11 @@ def is_local(address: str) -> bool:
 def without_user(url: str) -> str:
     """`url` without user and password."""
     return _USER.sub("", url)
+
+
+def server_of(url: str) -> str:
+    """Scheme, host and port of the URL that `url` is or ends with, as it may be shown."""
+    return "".join(_SERVER.findall(without_user(url)))
 
 
 def without_secrets(url: str) -> str:

@@ -7,7 +7,7 @@ allows. An answer that ends without anything for the caller ends with a reason.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Literal
 
 import structlog
@@ -28,6 +28,7 @@ from server.llm.interface import (
 )
 from server.observability import metrics
 from server.observability.waterfall import Waterfall
+from server.spoken_lines import LineKind
 from server.thinking import Clause, Thinking
 from server.tts_processor import TtsError
 
@@ -47,6 +48,10 @@ _SILENCES: dict[Silence, str] = {
     "hidden": "the language model's answer holds only thoughts and markup, and nothing for the caller",
     "unspeakable": "the voice has no sounds for the script of the answer; its text is in the transcript",
 }
+
+
+_KINDS: dict[str, LineKind] = {"throttled": "busy", "busy": "busy"}
+"""What a caller is told of a failure."""
 
 
 class Answer:
@@ -69,6 +74,8 @@ class Answer:
         self._conversation = conversation
         self._perform = perform
         self._line = line
+        self._has_line = False
+        self._excused = False  # by a line in place of the answer, or of its rest
         self._unspeakable = False  # a clause
         self._uttered = thinking.goes_on  # anything that reached the client
         self._said: list[Said] = []
@@ -80,20 +87,34 @@ class Answer:
         """Give the whole answer, in the client's format, at most `send_ahead` seconds before it is played."""
         waterfall, rate = self._thinking.waterfall, self._sample_rate
         speaker = _Speaker(rate, self._conversation, self._perform, response, output, send_ahead, waterfall, self._said)
-        try:
-            async with AsyncExitStack() as speaking:
+        finished: Finished | None = None
+        failure: Failure | None = None
+        async with AsyncExitStack() as speaking:
+            try:
                 finished = await self._utter(response.id, speaker, speaking)
-        except (LlmError, TtsError) as error:
-            log.warning("answer_failed", failure=error.failure)
-            failure = Failure(error.failure, str(error))
-            self._perform(self._conversation.fail(response.id, failure, time.monotonic()))
-        else:
-            self._perform(self._end(response.id, finished))
+            except (LlmError, TtsError) as error:
+                log.warning("answer_failed", failure=error.failure)
+                failure = Failure(error.failure, str(error))
+                kind = _KINDS.get(error.failure, "failed")
+                await self._say_instead(response.id, kind, speaker, speaking)
+            else:
+                if silence := self._silence(finished):
+                    metrics.silent_answers.labels(silence).inc()
+                    log.warning("answer_silent", reason=silence)
+                    if silence in _SILENCES:
+                        failure = Failure(f"{silence}_answer", _SILENCES[silence])
+                    await self._say_instead(response.id, "no_answer", speaker, speaking)
+        now = time.monotonic()
+        if failure:
+            usage = finished.usage if finished else None
+            self._perform(self._conversation.fail(response.id, failure, now, usage))
+        elif finished:
+            self._perform(self._conversation.finish(response.id, finished, now))
 
     def rest(self, goes_on: GoesOn, waterfall: Waterfall) -> Thinking | None:
         """What is still to be said of the answer; None if that is not at hand."""
         thinking = self._thinking
-        if not (self.may_go_on or self._finished):
+        if self._excused or not (self.may_go_on or self._finished):
             return None
         thinking.go_on(unheard(self._said, goes_on), self._finished, waterfall)
         return thinking
@@ -102,16 +123,25 @@ class Answer:
         """Free model and voice: nobody wants the rest."""
         self._thinking.stop()
 
-    def _end(self, response_id: str, finished: Finished) -> Iterable[DialectOutput]:
-        """The model has written everything, and all of it has been uttered; or there was nothing to utter."""
-        now, silence = time.monotonic(), self._silence(finished)
-        if silence:
-            metrics.silent_answers.labels(silence).inc()
-            log.warning("answer_silent", reason=silence)
-        if silence in _SILENCES:
-            failure = Failure(f"{silence}_answer", _SILENCES[silence])
-            return self._conversation.fail(response_id, failure, now, finished.usage)
-        return self._conversation.finish(response_id, finished, now)
+    async def _say_instead(
+        self, response_id: str, kind: LineKind, speaker: "_Speaker", speaking: AsyncExitStack
+    ) -> None:
+        """Say what a caller hears in place of the answer, or of its rest; where even that has no sound, nothing."""
+        words = self._conversation.line_instead(response_id, kind)
+        if not words:
+            return
+        self._excused = True
+        await self._take_line(speaking)
+        self._perform(self._conversation.break_off(response_id, kind))
+        with suppress(TtsError):
+            for clause in self._thinking.line(words):
+                await speaker.say(clause)
+        speaker.stop()
+
+    async def _take_line(self, speaking: AsyncExitStack) -> None:
+        if not self._has_line:
+            self._has_line = True
+            await speaking.enter_async_context(self._line)
 
     def _silence(self, finished: Finished) -> Silence | None:
         if self._uttered:
@@ -121,14 +151,12 @@ class Answer:
         return "unspeakable" if self._unspeakable else "hidden" if self._thinking.wrote else "empty"
 
     async def _utter(self, response_id: str, speaker: "_Speaker", speaking: AsyncExitStack) -> Finished:
-        conversation, has_line = self._conversation, False
+        conversation = self._conversation
         while True:
             await asyncio.sleep(0)  # `get` gives nobody a turn while it has something, and the writer needs one
             match await self._thinking.pieces.get():
                 case Clause() as clause:
-                    if not has_line:
-                        has_line = True
-                        await speaking.enter_async_context(self._line)
+                    await self._take_line(speaking)
                     if await speaker.say(clause):
                         self._uttered = True
                     else:
@@ -192,7 +220,9 @@ class _Speaker:
                     started = True
                     await self._begin(clause.text)
                 await self._send(self._encoder.encode(pcm))
-        if not started:
+        if started:
+            self._conversation.said(self._response.id)
+        else:
             self._perform(self._conversation.unspoken(self._response.id, clause.text))
         return started
 

@@ -1,251 +1,263 @@
-"""The language model as the pipeline sees it: the provider that the settings name, a deadline, a retry, metrics."""
+"""The language models as the pipeline sees them: one answer, whoever of them gives it.
+
+The shell around `server.llm.race`: it asks, waits and passes on. Another model finishes an answer that one has begun.
+"""
 
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Literal, Self
 
 import structlog
 
 from server.limits import Limits
-from server.llm.bedrock import BedrockProvider
-from server.llm.bounds import AnswerBounds, Bound, BoundPassed
-from server.llm.converse import ConverseOptions
-from server.llm.interface import (
-    ChatRequest,
-    Finished,
-    LlmError,
-    LlmEvent,
-    LlmProvider,
-    Shortened,
-    ToolCallDelta,
-    ToolCallStarted,
-    Usage,
-)
-from server.llm.local import LocalProvider
+from server.llm.continuation import Passage, rest_of, said_of
+from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, Shortened, TakenOver
+from server.llm.model import Model
 from server.llm.openai_compatible import OpenAiCompatibleProvider
-from server.llm.shortening import left_out, message_tokens
+from server.llm.providers import models_of
+from server.llm.race import REASONS, Ask, GiveUp, ModelHealth, Race, Wait
 from server.observability import metrics
 from server.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-LOCAL_MODEL = "smollm2-135m"  # its name in the catalogue
-_LONGEST_SILENCE_SECONDS = 120.0  # between two events of a model that gives signs of life and no answer
-_RETRY_SECONDS = (0.05, 0.25)  # a random wait in between, so that calls that failed together do not return together
+_BREAKER_VALUES = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class LlmProcessor:
-    """Streams answers from `provider` with a deadline for each sign of life and one retry before the first event."""
+    """Streams answers of the first of `models` that gives one."""
 
     def __init__(
         self,
-        provider: LlmProvider,
+        models: Sequence[Model],
         *,
-        timeout_seconds: float,
         max_tokens: int,
         max_answer_seconds: float = Limits.max_answer_seconds,
     ) -> None:
-        """`timeout_seconds` is the longest wait for bytes, `max_tokens` the limit of a request that sets none.
+        """`max_tokens` is the limit of a request that sets none.
 
         An answer that is not over after `max_answer_seconds` ends there.
         """
-        self._provider = provider
-        self._timeout = timeout_seconds
+        self._models = models
+        self._health = [ModelHealth(model.name) for model in models]
+        for origin, target in permutations((model.name for model in models), 2):
+            for reason in REASONS:
+                metrics.llm_failovers.labels(origin, target, reason)
+        self._tell_breakers()
         self._max_tokens = max_tokens
         self._max_answer_seconds = max_answer_seconds
         self._state: Literal["starting", "ok", "failing"] = "starting"
 
     @classmethod
     def from_settings(cls, settings: Settings, model_path_for: Callable[[str], Path]) -> Self:
-        """The provider that `settings.llm` names; `model_path_for` gives the folder of a model in the store."""
-        return cls(
-            _provider(settings, model_path_for),
-            timeout_seconds=settings.llm_timeout_seconds,
-            max_tokens=settings.llm_max_tokens,
-            max_answer_seconds=settings.max_answer_seconds,
-        )
+        """The models that `settings.llm` names; `model_path_for` gives the folder of a model in the store."""
+        models = models_of(settings, model_path_for)
+        return cls(models, max_tokens=settings.llm_max_tokens, max_answer_seconds=settings.max_answer_seconds)
 
     @property
     def state(self) -> Literal["starting", "ok", "failing"]:
-        """For /health: how the latest request went."""
+        """For /health: how the latest answer went."""
         return self._state
 
+    def describe(self) -> str:
+        """The same with the models' names, and the state of each circuit breaker that is not closed."""
+        now = time.monotonic()
+        states = ((health.name, health.breaker.state(now)) for health in self._health)
+        names = (name if state == "closed" else f"{name} ({state})" for name, state in states)
+        return f"{', '.join(names)}: {self._state}"
+
     async def warm_up(self) -> None:
-        """Pay now what the first request would pay. Raises `LlmError`."""
-        try:
-            await self._provider.warm_up()
-        except LlmError as error:
-            self._failed(error)
-            raise
+        """Pay now what the first requests would pay. Raises the first model's `LlmError` if none of them is well."""
+        outcomes = await asyncio.gather(*(model.warm_up() for model in self._models), return_exceptions=True)
+        errors = [outcome for outcome in outcomes if outcome is not None]
+        for error in errors:
+            if len(errors) == len(self._models) or not isinstance(error, LlmError):
+                self._state = "failing"
+                raise error
         self._state = "ok"
 
     def take_keys(self, settings: Settings) -> None:
-        """From the next request on the model is asked with the key of these settings, if it is one that takes keys."""
-        if isinstance(self._provider, OpenAiCompatibleProvider):
-            self._provider.use_key(_key(settings))
+        """From the next request on the models are asked with the keys of these settings, those that take one."""
+        for name, model in zip(settings.llm, self._models, strict=True):
+            if isinstance(model.provider, OpenAiCompatibleProvider):
+                model.provider.use_key(settings.llm_keys[name])
 
     async def close(self) -> None:
-        """Free everything the provider holds."""
-        await self._provider.close()
+        """Free everything the providers hold."""
+        await asyncio.gather(*(model.provider.close() for model in self._models))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
-        """Answer `request`; see `LlmProvider.stream`."""
-        max_tokens = self._max_tokens if request.max_output_tokens is None else request.max_output_tokens
-        clock = asyncio.get_running_loop().time
-        bounds = AnswerBounds(max_tokens, clock() + self._max_answer_seconds)
-        deadline = _Deadline(self._timeout, bounds.ends_at)
+    async def stream(self, request: ChatRequest, wanted: asyncio.Event | None = None) -> AsyncGenerator[LlmEvent, None]:
+        """Answer `request`; see `LlmProvider.stream`. A `TakenOver` comes before what another model goes on with.
 
-        def receive(size: int) -> None:
-            bounds.receive(size)
-            if bounds.passed:
-                deadline.end()
-
-        request = replace(request, max_output_tokens=max_tokens, heartbeat=deadline.prolong, received=receive)
-        calls: list[str] = []
-        try:
-            async with contextlib.aclosing(self._tried_again(request)) as events:
-                while (event := await deadline.keep(anext(events, None))) is not None:
-                    event = bounds.take(event)
-                    if isinstance(event, Finished):
-                        self._answered(event.usage)
-                    if isinstance(event, ToolCallStarted):
-                        calls.append(event.call_id)
-                    # Not every model obeys, and not every service can be told.
-                    if request.parallel_tool_calls is False and _belongs_to_another(event, calls[:1]):
-                        continue
-                    yield event
-                    if isinstance(event, Finished):
-                        return
-                    if bounds.passed:
-                        break  # which closes the connection
-        except LlmError as error:
-            bounds.wait(clock())
-            if not bounds.passed:  # else it is how the deadline ends
-                if isinstance(error, BoundPassed):
-                    self._bounded(error.bound)
-                self._failed(error)
-                raise
-        if bounds.passed:
-            self._bounded(bounds.passed)
-            yield Finished("length")
-
-    async def _tried_again(self, request: ChatRequest) -> AsyncGenerator[LlmEvent, None]:
-        """The answer, asked for once more when it fails before its first event, shortened if it is too long.
-
-        A timeout has used up the caller's time.
+        Until `wanted` is set (None: it is) nobody knows whether the answer is needed, and only one model is asked.
         """
-        tried, shortened = False, False
-        while True:
-            started = False
-            try:
-                async with contextlib.aclosing(self._provider.stream(request)) as events:
-                    async for event in events:
-                        started = True
-                        yield event
-            except LlmError as error:
-                if started:
-                    raise
-                if error.failure == "context_length_exceeded" and not shortened and (gone := _half(request)):
-                    shortened = True
-                    self._failed(error)
-                    yield Shortened(gone)
-                    kept = [message for index, message in enumerate(request.messages) if index not in gone]
-                    request = replace(request, messages=kept)
-                elif error.retryable and error.failure != "timeout" and not tried:
-                    tried = True
-                    self._failed(error)
-                    await asyncio.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311  # jitter is no secret
-                else:
-                    raise
-            else:
-                return
-
-    def _answered(self, usage: Usage) -> None:
-        self._state = "ok"
-        metrics.llm_tokens.labels("input").inc(usage.input_tokens)
-        metrics.llm_tokens.labels("cached").inc(usage.cached_tokens)
-        metrics.llm_tokens.labels("output").inc(usage.output_tokens)
-
-    def _bounded(self, bound: Bound) -> None:
-        metrics.llm_bounded_answers.labels(bound).inc()
-        log.warning("llm_answer_bounded", bound=bound)
-
-    def _failed(self, error: LlmError) -> None:
-        self._state = "failing"
-        metrics.llm_errors.labels(error.failure).inc()
-        log.warning("llm_failed", failure=error.failure, error=str(error))
-
-
-def _provider(settings: Settings, model_path_for: Callable[[str], Path]) -> LlmProvider:
-    kind, _, name = settings.llm.partition(":")
-    if kind == "bedrock":
-        return BedrockProvider(
-            ConverseOptions(
-                model_id=name,
-                latency=settings.bedrock_latency,
-                guardrail_id=settings.bedrock_guardrail_id,
-                guardrail_version=settings.bedrock_guardrail_version,
-            ),
-            max_requests=settings.max_sessions,
-            timeout_seconds=settings.llm_timeout_seconds,
-            keep_warm_seconds=settings.llm_keep_warm_seconds,
-            prompt_cache=settings.bedrock_prompt_cache,
-        )
-    if kind == "openai":
-        before, _, rest = name.rpartition("://")  # a user in the URL has an "@", too
-        model, _, scheme = before.rpartition("@")
-        return OpenAiCompatibleProvider(model, f"{scheme}://{rest}", _key(settings))
-    folder = model_path_for(LOCAL_MODEL)
-    return LocalProvider(next(folder.glob("*.gguf"), folder / "model.gguf"), settings.instructions)
-
-
-def _key(settings: Settings) -> str | None:
-    return settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-
-
-class _Deadline:
-    """The longest wait for an event; every sign of life prolongs it, within reason and until `at_last`."""
-
-    def __init__(self, seconds: float, at_last: float) -> None:
-        self._seconds = seconds
-        self._at_last = at_last
-        self._ends_at = 0.0
-        self._running: asyncio.Timeout | None = None
-
-    async def keep(self, event: Awaitable[LlmEvent | None]) -> LlmEvent | None:
-        """Wait for `event`. Raises `LlmError`."""
-        now = asyncio.get_running_loop().time()
-        self._ends_at = min(now + max(self._seconds, _LONGEST_SILENCE_SECONDS), self._at_last)
+        asking = _Asking(self._models, self._health, request, self._max_tokens, self._max_answer_seconds, wanted)
         try:
-            async with asyncio.timeout_at(min(now + self._seconds, self._ends_at)) as self._running:
-                return await event
-        except TimeoutError:
-            raise LlmError("timeout", f"the language model sent nothing for {self._seconds:g} s") from None
+            async with contextlib.aclosing(asking.answer()) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        self._state = "ok"
+                    yield event
+        except LlmError:
+            self._state = "failing"
+            raise
         finally:
-            self._running = None
+            self._tell_breakers()
 
-    def end(self) -> None:
-        """Nothing is waited for any more."""
-        if self._running and not self._running.expired():
-            self._running.reschedule(asyncio.get_running_loop().time())
-
-    def prolong(self) -> None:
-        """Something came: the model is at work."""
-        if self._running and not self._running.expired():
-            now = asyncio.get_running_loop().time()
-            self._running.reschedule(min(now + self._seconds, self._ends_at))
+    def _tell_breakers(self) -> None:
+        now = time.monotonic()
+        for health in self._health:
+            metrics.llm_breaker_state.labels(health.name).set(_BREAKER_VALUES[health.breaker.state(now)])
 
 
-def _half(request: ChatRequest) -> frozenset[int]:
-    """The oldest messages that make up half of the conversation, as far as they may go."""
-    if not request.may_be_shortened:
-        return frozenset()
-    return left_out(request.messages, sum(map(message_tokens, request.messages)) / 2)
+class _Attempt:
+    """One model's answer under way, of which the first event is awaited beside others'."""
+
+    def __init__(self, index: int, events: AsyncGenerator[LlmEvent, None]) -> None:
+        self.index = index
+        self.events = events
+        self.beginning: list[LlmEvent] = []
+        self.error: LlmError | None = None
+
+    async def begin(self, wait: float) -> Self:
+        """Wait `wait` seconds, then for the first of what the model writes, or for its failure."""
+        await asyncio.sleep(wait)
+        try:
+            async for event in self.events:
+                self.beginning.append(event)
+                if not isinstance(event, Shortened):
+                    break
+        except LlmError as error:
+            self.error = error
+        return self
+
+    async def answer(self) -> AsyncGenerator[LlmEvent, None]:
+        """All events. Raises `LlmError`."""
+        for event in self.beginning:
+            yield event
+        async for event in self.events:
+            yield event
 
 
-def _belongs_to_another(event: LlmEvent, call_ids: list[str]) -> bool:
-    return isinstance(event, ToolCallStarted | ToolCallDelta) and event.call_id not in call_ids
+class _Asking:
+    """One answer: all that is asked for it, of whichever model."""
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        health: Sequence[ModelHealth],
+        request: ChatRequest,
+        max_tokens: int,
+        max_answer_seconds: float,
+        wanted: asyncio.Event | None,
+    ) -> None:
+        self._models = models
+        self._request = request
+        self._max_tokens = max_tokens if request.max_output_tokens is None else request.max_output_tokens
+        self._ends_at = asyncio.get_running_loop().time() + max_answer_seconds
+        self._wanted = wanted
+        self._race = Race(health, models[0].timeout_seconds, time.monotonic(), random.random)
+        self._attempts: list[_Attempt] = []
+        self._error: LlmError | None = None
+        self._shortened = False
+
+    async def answer(self) -> AsyncGenerator[LlmEvent, None]:
+        """The answer of the first model that gives one; of others, its rest. Raises the last one's `LlmError`."""
+        written = ""
+        try:
+            while attempt := await self._begin(said := said_of(written)):
+                passage = Passage(said) if len(self._models) > 1 else None
+                if written:
+                    yield TakenOver()
+                try:
+                    async with contextlib.aclosing(self._passed(attempt, passage)) as events:
+                        async for event in events:
+                            yield event
+                except LlmError as error:
+                    self._fail(attempt.index, error)
+                    written += passage.text if passage else ""
+                else:
+                    self._race.succeeded(attempt.index)
+                    return
+        finally:
+            for attempt in self._attempts:
+                await attempt.events.aclose()
+        assert self._error, "nobody gives up before a failure"
+        raise self._error
+
+    async def _passed(self, attempt: _Attempt, passage: Passage | None) -> AsyncGenerator[LlmEvent, None]:
+        """What is passed on of an attempt; that the request was shortened is told once."""
+        async with contextlib.aclosing(attempt.answer()) as events:
+            async for event in events:
+                if isinstance(event, Shortened):
+                    if not self._shortened:
+                        self._shortened = True
+                        yield event
+                    continue
+                for passed in passage.push(event) if passage else [event]:
+                    yield passed
+
+    async def _begin(self, said: str) -> _Attempt | None:
+        """Ask until one of the models begins to write; None: nobody is left to ask."""
+        begun: _Attempt | None = None
+        waiting: set[asyncio.Task[_Attempt]] = set()
+        async with asyncio.TaskGroup() as tasks:
+            wanted = tasks.create_task(self._until_wanted())
+            while begun is None:
+                timeout = None
+                match self._race.next(time.monotonic()):
+                    case Ask() as ask if wanted.done() or not self._attempts:
+                        waiting.add(tasks.create_task(self._ask(ask, said).begin(ask.wait)))
+                        continue
+                    case Wait(float() as until):
+                        timeout = max(0.0, until - time.monotonic())
+                    case GiveUp():
+                        break
+                others = () if wanted.done() else (wanted,)
+                done, _ = await asyncio.wait((*waiting, *others), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                attempts = [task.result() for task in done & waiting]
+                waiting -= done
+                for attempt in sorted(attempts, key=lambda attempt: attempt.index):
+                    if attempt.error:
+                        self._fail(attempt.index, attempt.error)
+                    else:
+                        begun = begun or attempt
+            for task in (*waiting, wanted):
+                task.cancel()
+        if begun:
+            self._note(begun.index, self._race.began(begun.index, time.monotonic()))
+        return begun
+
+    async def _until_wanted(self) -> None:
+        if self._wanted:
+            await self._wanted.wait()
+
+    def _ask(self, ask: Ask, said: str) -> _Attempt:
+        self._race.asked(ask, time.monotonic())
+        request = rest_of(self._request, said)
+        if request is self._request:
+            request = replace(request, memo=request.memo.of(ask.index))
+        events = self._models[ask.index].stream(request, self._max_tokens, ask.patience, self._ends_at)
+        self._attempts.append(_Attempt(ask.index, events))
+        return self._attempts[-1]
+
+    def _fail(self, index: int, error: LlmError) -> None:
+        self._error = error
+        self._race.failed(index, error, time.monotonic())
+        if self._race.is_hedge(index):
+            metrics.llm_hedges.labels("failed").inc()
+
+    def _note(self, winner: int, lost: list[int]) -> None:
+        """Count who answers in whose place."""
+        for index in (winner, *lost):
+            if self._race.is_hedge(index):
+                metrics.llm_hedges.labels("won" if index == winner else "lost").inc()
+        if failover := self._race.failover(winner):
+            metrics.llm_failovers.labels(failover.origin, failover.target, failover.reason).inc()
+            log.warning("llm_failover", origin=failover.origin, target=failover.target, reason=failover.reason)

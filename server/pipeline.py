@@ -24,6 +24,7 @@ from server.conversation.commands import (
     ItemsLeftOut,
     JudgeTurn,
     PlayoutRanDry,
+    SaidInstead,
     Say,
     Speculate,
     StopGenerating,
@@ -306,7 +307,7 @@ class Session:
                     self._waterfall = Waterfall(now - output.silence)
                     self._waterfall.mark("endpointing", now)
                     _note_turn_end(output)
-                case PlayoutRanDry() | ItemsLeftOut() | VoiceJudged() | FieldsIgnored():
+                case PlayoutRanDry() | ItemsLeftOut() | VoiceJudged() | SaidInstead() | FieldsIgnored():
                     _note(output)
                 case TicketWanted():
                     self._resumption.note(output)
@@ -386,7 +387,9 @@ class Session:
     def _answer(self, command: Generate | Say) -> None:
         response = command.response
         with structlog.contextvars.bound_contextvars(turn_id=response.id):
-            answer = Answer(self._think(command), self._tts.sample_rate, self._conversation, self._perform, self._line)
+            thinking = self._think(command)
+            thinking.wanted.set()
+            answer = Answer(thinking, self._tts.sample_rate, self._conversation, self._perform, self._line)
             giving = answer.give(response, self._dialect.output_format, self._settings.send_ahead_seconds)
             task = self._answers[response.id] = self._tasks.create_task(giving)
         task.add_done_callback(lambda _: self._answered(response.id, answer))  # also of one that has not even begun
@@ -419,7 +422,7 @@ def _note_turn_end(ended: TurnEnded) -> None:
     )
 
 
-def _note(output: PlayoutRanDry | ItemsLeftOut | VoiceJudged | FieldsIgnored) -> None:
+def _note(output: PlayoutRanDry | ItemsLeftOut | VoiceJudged | SaidInstead | FieldsIgnored) -> None:
     """What only an operator is to know."""
     match output:
         case PlayoutRanDry():
@@ -430,5 +433,8 @@ def _note(output: PlayoutRanDry | ItemsLeftOut | VoiceJudged | FieldsIgnored) ->
         case VoiceJudged(judgement, voiced):
             metrics.voices_judged.labels(judgement).inc()
             log.info("voice_judged", judgement=judgement, seconds=round(voiced, 2))
+        case SaidInstead(kind):
+            metrics.spoken_lines.labels(kind).inc()
+            log.info("said_instead", kind=kind)
         case FieldsIgnored(names):
             log.info("fields_ignored", names=names)

@@ -7,7 +7,7 @@ the answer.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from server.llm.interface import (
     Finished,
     LlmError,
     Shortened,
+    TakenOver,
     TextDelta,
     ToolCallDelta,
     ToolCallStarted,
@@ -31,6 +32,7 @@ from server.speech_ahead import Playout, SpeechAhead
 from server.tts_processor import TtsSession
 from server.workers.rendition import Rendition
 
+_CHUNK_BYTES = 4096  # of recorded speech; some 0.1 s
 _CHARACTERS_PER_TOKEN = 4  # of English, about
 
 
@@ -95,6 +97,8 @@ class Thinking:
         self.waterfall = waterfall
         # `server.llm.bounds` bound the answer; a bound of its own would let a slow voice stall the model's stream.
         self.pieces: asyncio.Queue[Piece] = asyncio.Queue()
+        self.wanted = asyncio.Event()
+        """Set once it is certain that the answer is needed; until then only one model is asked for it."""
         self.wrote = False
         """Whether the model has written anything at all."""
         self.goes_on = False
@@ -110,10 +114,20 @@ class Thinking:
     def recite(self, tasks: asyncio.TaskGroup, words: str, config: ResponseConfig) -> "Thinking":
         """Ask nobody: the answer is `words`, to be said."""
         self._tasks, self._config = tasks, config
-        cutter = ClauseCutter()
-        self._say([*cutter.push(words), *cutter.flush()])
+        for clause in self.line(words):
+            self.pieces.put_nowait(clause)
         self.pieces.put_nowait(Finished("stop"))
         return self
+
+    def line(self, words: str) -> list[Clause]:
+        """`words` to be said: as they were recorded, if they were, which needs no voice."""
+        if pcm := self._tts.recorded(words):
+            audio = SpeechAhead(self._tasks, partial(_played, pcm), self._tts.sample_rate, self._playout)
+            self._speech.append(audio)
+            return [Clause(words, audio, words, Rendition())]
+        cutter = ClauseCutter()
+        clauses = [*cutter.push(words), *cutter.flush()]
+        return [self._clause(Rest(clause, clause, Rendition(), 0.0)) for clause in clauses]
 
     def stop(self) -> None:
         """Free model and voice: nobody wants to know any more."""
@@ -166,10 +180,13 @@ class Thinking:
             say(cutter.flush())
 
         try:
-            async with aclosing(self._llm.stream(request)) as events:
+            async with aclosing(self._llm.stream(request, self.wanted)) as events:
                 async for event in events:
                     if isinstance(event, Shortened):
                         put(event)
+                        continue
+                    if isinstance(event, TakenOver):
+                        write(for_caller.restart())
                         continue
                     self.waterfall.mark("llm_first_token", time.monotonic())
                     if isinstance(event, TextDelta):
@@ -228,3 +245,8 @@ class Thinking:
                     pass
                 case _:
                     self.pieces.put_nowait(piece)
+
+
+async def _played(pcm: bytes, *, needed_at: float) -> AsyncGenerator[bytes, None]:  # it is there
+    for start in range(0, len(pcm), _CHUNK_BYTES):
+        yield pcm[start : start + _CHUNK_BYTES]

@@ -53,6 +53,7 @@ class TtsProcessor:
         self._default_voice = default_voice
         self.spoken_seconds = 0.0
         """Audio that the workers made for this gateway since the start."""
+        self._recordings: dict[str, bytes] = {}
 
     async def __aenter__(self) -> Self:
         """Wait until a worker serves, two minutes at most; the others join when they do. Raises `TtsError`."""
@@ -77,6 +78,14 @@ class TtsProcessor:
     def voices(self) -> frozenset[str]:
         """The names of the voices that all workers have which serve, so that each can go on where another broke off."""
         return self.pool.voices
+
+    async def record(self, text: str) -> None:
+        """Speak `text` in the default voice, and keep that for when no worker can. Raises `TtsError`."""
+        self._recordings[text] = b"".join([chunk async for chunk in self.synthesize(text)])
+
+    def recorded(self, text: str) -> bytes | None:
+        """What `record` kept of `text`: 16-bit little-endian mono PCM at `sample_rate`."""
+        return self._recordings.get(text)
 
     def session(self) -> "TtsSession":
         """A new session's way to the workers."""
@@ -203,6 +212,10 @@ class TtsSession:
     def sample_rate(self) -> int:
         """As `TtsProcessor.sample_rate`."""
         return self._processor.sample_rate
+
+    def recorded(self, text: str) -> bytes | None:
+        """As `TtsProcessor.recorded`."""
+        return self._processor.recorded(text)
 
     def synthesize(
         self,

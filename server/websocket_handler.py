@@ -36,6 +36,7 @@ from server.pipeline import CallOver, Parts, Session
 from server.resumption import Resumption, TicketOffice
 from server.settings.loading import SettingsError
 from server.settings.settings import Settings
+from server.spoken_lines import SpokenLines
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class Gateway:
     ) -> None:
         self._settings = settings
         self._limits = Limits.of(settings)
+        self._lines = SpokenLines.of(settings.stt_language, settings.spoken_lines)
         self._tls = tls
         self._parts = parts
         self._admission = admission
@@ -235,9 +237,9 @@ class Gateway:
         model = _in_query(connection.request, "model") or _DEFAULT_MODEL
         wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
         tokens, speculation = self._settings.llm_context_tokens, self._settings.effective_speculation
-        conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation)
+        conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation, self._lines)
         abilities = Abilities(
-            calls_functions=self._settings.llm != "local",  # a model of that size fills them with nonsense
+            calls_functions=self._settings.llm != ("local",),  # a model of that size fills them with nonsense
             languages=self._parts.stt.languages,
         )
         dialect = OpenAiDialect(wire, conversation, _new_id, abilities)

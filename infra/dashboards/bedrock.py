@@ -8,7 +8,9 @@ from aws_cdk import aws_cloudwatch as cw
 from infra.dashboards.board import Board, Rows
 from infra.metrics import bedrock
 from server.llm.interface import LlmFailure
+from server.llm.race import REASONS
 from server.observability import metrics
+from server.spoken_lines import LineKind
 
 
 def rows(board: Board, models: Sequence[str]) -> Rows:
@@ -21,6 +23,7 @@ def rows(board: Board, models: Sequence[str]) -> Rows:
                 f"What the nodes see on top, then what Bedrock counts for {', '.join(models)}: of everyone in this "
                 "account and region, retries included.",
                 "llm-errors",
+                "llm-failovers",
                 "bedrock-throttles",
             )
         ],
@@ -49,6 +52,35 @@ def rows(board: Board, models: Sequence[str]) -> Rows:
             ),
         ],
     ]
+    page.append(
+        [
+            board.graph(
+                "Answers that another model gave or finished",
+                *(fleet.of(metrics.llm_failovers, "Sum", label=reason, reason=reason) for reason in REASONS),
+                unit="a minute",
+            ),
+            board.graph(
+                "Asked beside a slow one; breakers",
+                *(
+                    fleet.of(metrics.llm_hedges, "Sum", label=outcome, outcome=outcome)
+                    for outcome in ("won", "lost", "failed")
+                ),
+                right=[
+                    fleet.of(
+                        metrics.llm_breaker_state, "Maximum", label=f"breaker of {model}", model=f"bedrock:{model}"
+                    )
+                    for model in models
+                ],
+                unit="a minute",
+                right_unit="0 closed, 2 open",
+            ),
+            board.graph(
+                "Lines in place of answers",
+                *(fleet.of(metrics.spoken_lines, "Sum", label=kind, kind=kind) for kind in get_args(LineKind)),
+                unit="a minute",
+            ),
+        ]
+    )
     page += [_counted_by_bedrock(board, model) for model in models]
     return page
 

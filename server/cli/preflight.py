@@ -21,7 +21,7 @@ def preflight(settings: Settings) -> None:
         check_stt(settings)
     if not settings.tts_address:
         check_tts(settings)
-    if settings.llm == "local":
+    if "local" in settings.llm:
         _check_local_llm()
 
 

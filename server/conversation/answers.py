@@ -11,7 +11,7 @@ from server.conversation.asked import Asked
 from server.conversation.commands import PlayoutRanDry, StopGenerating
 from server.conversation.context import Requested
 from server.conversation.events import AudioDelta
-from server.conversation.history import History
+from server.conversation.history import History, Message
 from server.conversation.outputs import Output
 from server.conversation.playback import Playback
 from server.conversation.response import EndReason, Failure, Response, ResponseStatus
@@ -22,12 +22,16 @@ from server.llm.interface import Usage
 
 @dataclass(eq=False, slots=True)
 class UnderWay:
-    """An answer to what was `asked`. It `waits` until the model can be asked, and `requested` is what it was asked."""
+    """An answer to what was `asked`. It `waits` until the model can be asked, and `requested` is what it was asked.
+
+    `broken` is a message of which no more is said; until the answer ends, the client is shown it as it was told.
+    """
 
     writer: ResponseWriter
     asked: Asked
     waits: bool = True
     requested: Requested | None = None
+    broken: Message | None = None
 
     @property
     def response(self) -> Response:
@@ -111,10 +115,17 @@ class Answers:
             yield StopGenerating(answer.response.id, may_go_on)
         yield from answer.writer.finish(status, usage or Usage(), reason, failure)
         self.usage += answer.response.usage
+        if answer.broken:
+            self._spoken.end(answer.broken, broken_off=True)
         if message:
             self._spoken.end(message, broken_off)
         self._spoken.forget(answer.response.output)
         del self._under_way[answer.response.id]
+
+    def break_off(self, answer: UnderWay) -> Iterator[Output]:
+        """What the answer is in the middle of ends; what is said after it is another message."""
+        answer.broken = answer.writer.message
+        yield from answer.writer.break_off()
 
     # --- what an answer consists of
 
@@ -123,6 +134,11 @@ class Answers:
         if answer := self.get(response_id):
             yield from answer.writer.write(clause)
             self._playback.clause(answer.writer.place.item_id, clause)
+
+    def said(self, response_id: str) -> None:
+        """All audio of the clause has been sent."""
+        if (answer := self.get(response_id)) and answer.writer.message:
+            self._playback.finish(answer.writer.message.id)
 
     def unspoken(self, response_id: str, clause: str) -> Iterator[Output]:
         """The voice can't say `clause`; it is part of the answer all the same, as text."""

@@ -34,3 +34,8 @@ class Asked:
     def going_on(self) -> "Asked":
         """For the rest of the answer that was begun to this."""
         return replace(self, asides=(*(aside for aside in self.asides if aside is not _GO_ON), _GO_ON))
+
+
+def spoken_aside(config: ResponseConfig) -> ResponseConfig:
+    """How words are spoken that need no model, in an answer of their own."""
+    return replace(config, tools=(), tool_choice="none", metadata=None, tool_filler=None)

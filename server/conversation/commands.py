@@ -11,6 +11,7 @@ from server.conversation.response import Response
 from server.conversation.turn_policy import Reason
 from server.conversation.turn_words import folded
 from server.llm.interface import ChatRequest, UserText
+from server.spoken_lines import LineKind
 
 EndOfTurn = Literal[Reason, "silence", "committed", "audio_gone"]
 Judgement = Literal["interruption", "backchannel", "echo", "noise", "turn", "false"]
@@ -160,6 +161,13 @@ class PlayoutRanDry:
     """The client had nothing to play in the middle of the answer: an underrun, to be counted."""
 
 
+@dataclass(frozen=True, slots=True)
+class SaidInstead:
+    """The caller hears a line in place of an answer that can't be given, to be counted."""
+
+    kind: LineKind
+
+
 Command = (
     Transcribe
     | Glimpse
@@ -174,6 +182,7 @@ Command = (
     | VoiceJudged
     | ItemsLeftOut
     | PlayoutRanDry
+    | SaidInstead
 )
 
 

@@ -24,6 +24,7 @@ from server.conversation.turn_taking import TurnTaking
 from server.conversation.utterances import Utterances
 from server.limits import Limits
 from server.llm.interface import Finished, Usage
+from server.spoken_lines import LineKind, SpokenLines
 
 # So much longer than the silence that ends a turn a caller's audio has to be away, before that counts as silence: a
 # network that stalls for a moment ends no turn.
@@ -36,7 +37,7 @@ class Conversation:
 
     `context_tokens` is how much the language model can read: instructions, tools and conversation. `limits` hold for
     what the client puts in; what is said on the call is always taken. `speculation` is what begins before a turn is
-    surely over: nothing (off), words (stt), or the answer too (full).
+    surely over: nothing (off), words (stt), or the answer too (full). `lines` are said where no answer can be given.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Conversation:
         context_tokens: int = _CONTEXT_TOKENS,
         limits: Limits | None = None,
         speculation: Speculation = "stt",
+        lines: SpokenLines | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.history = History()
@@ -64,6 +66,7 @@ class Conversation:
             new_id,
             context_tokens,
             speculates=speculation == "full",
+            lines=lines or SpokenLines(),
         )
         self._answers = self._turns.answers
         self._audio_ends = 0.0  # on the caller's audio clock
@@ -262,6 +265,10 @@ class Conversation:
         """The audio that follows speaks `clause`."""
         return list(self._answers.say(response_id, clause))
 
+    def said(self, response_id: str) -> None:
+        """All audio of the clause has been sent."""
+        self._answers.said(response_id)
+
     def unspoken(self, response_id: str, clause: str) -> list[Output]:
         """The voice can't say `clause`; it is part of the answer all the same, as text."""
         return list(self._answers.unspoken(response_id, clause))
@@ -304,6 +311,16 @@ class Conversation:
             self._turns.context.counted(answer.requested, finished.usage.input_tokens)
         status, reason = STATUS_OF[finished.reason]
         return [*self._turns.end(answer, now, status, finished.usage, reason), *self._turns.go_on()]
+
+    def line_instead(self, response_id: str, kind: LineKind) -> str:
+        """What the caller is told in place of an answer, or of its rest, that can't be given; empty: nothing."""
+        answer = self._answers.get(response_id)
+        return self._turns.line_instead(answer, kind) if answer else ""
+
+    def break_off(self, response_id: str, kind: LineKind) -> list[Output]:
+        """A line is said instead of the rest, as a message of its own."""
+        answer = self._answers.get(response_id)
+        return [*self._answers.break_off(answer), c.SaidInstead(kind)] if answer else []
 
     def fail(self, response_id: str, failure: Failure, now: float, usage: Usage | None = None) -> list[Output]:
         """The answer can't be made, or not to its end; `usage` is what it cost, where that is known."""

@@ -4,9 +4,7 @@ Pure. Two silences are not alike: in one the caller has been answered and says n
 function that the application runs, and for who hears nothing meanwhile the line may as well be dead.
 """
 
-from dataclasses import replace
-
-from server.conversation.asked import Asked
+from server.conversation.asked import Asked, spoken_aside
 from server.conversation.history import FunctionCall, FunctionCallOutput, History
 from server.conversation.response import Response
 
@@ -55,8 +53,7 @@ class Silence:
         self._called = None
         if not self._awaited(called):
             return None
-        config = replace(called.config, tools=(), tool_choice="none", metadata=None, tool_filler=None)
-        return Asked(config, (), words=filler.text)
+        return Asked(spoken_aside(called.config), (), words=filler.text)
 
     def _awaited(self, response: Response) -> bool:
         """Whether a function that the response called, and that still stands in the conversation, has no result."""

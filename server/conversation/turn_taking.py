@@ -9,9 +9,9 @@ from dataclasses import replace
 from server.conversation import commands as c
 from server.conversation import events as e
 from server.conversation.answers import Answers, UnderWay
-from server.conversation.asked import STILL_THERE, Asked
+from server.conversation.asked import STILL_THERE, Asked, spoken_aside
 from server.conversation.candidates import Floor
-from server.conversation.config import SessionConfig
+from server.conversation.config import ResponseConfig, SessionConfig
 from server.conversation.context import Context, Requested
 from server.conversation.endpointing import TurnDetection
 from server.conversation.history import History, Item, Message, Part, chat_messages, text_bytes
@@ -27,6 +27,7 @@ from server.conversation.spoken import Spoken
 from server.conversation.utterance import commit_item
 from server.conversation.utterances import Utterances
 from server.llm.interface import Usage
+from server.spoken_lines import LineKind, SpokenLines
 
 
 class TurnTaking:
@@ -42,6 +43,7 @@ class TurnTaking:
         new_id: Callable[[str], str],
         context_tokens: int,
         speculates: bool,
+        lines: SpokenLines,
     ) -> None:
         self.config = config
         self._history = history
@@ -57,6 +59,8 @@ class TurnTaking:
         self._owed: Asked | None = None  # by a response that was interrupted, unless the caller said something
         self._speculates = speculates
         self._gate = SpeculationGate()
+        self._lines = lines
+        self._not_heard = False  # what the caller said in a turn that wants an answer
         self.unasked = False
         """Whether the last answer came of our own accord."""
 
@@ -85,7 +89,8 @@ class TurnTaking:
                         self._silence.caller_spoke(now)
                         yield from self._interrupted_by(item_id)
                     yield from self.go_on()
-                case e.TranscriptionFailed():
+                case e.TranscriptionFailed(item_id):
+                    self._not_heard |= item_id in self._unanswered
                     self._silence.something_was_said(now)
                     yield from self.go_on()
 
@@ -226,11 +231,25 @@ class TurnTaking:
             return
         turns, self._unanswered = self._unanswered, []
         owed, self._owed = self._owed, None
+        not_heard, self._not_heard = self._not_heard, False
         if any(map(self._has_words, turns)):
             yield from self.respond(Asked(self.config.response, self._history))
         elif owed:
             yield c.VoiceJudged("false")
             yield from self.respond(owed)
+        elif not_heard and (line := self._line("not_heard", self.config.response)):
+            yield c.SaidInstead("not_heard")
+            yield from self.respond(Asked(spoken_aside(self.config.response), (), words=line))
+
+    def line_instead(self, answer: UnderWay, kind: LineKind) -> str:
+        """What is said in place of what `answer` can't say; nothing where nobody waits for it, or the caller speaks."""
+        asked = answer.asked
+        if asked.unasked or asked.words or self._utterances.speaking:
+            return ""
+        return self._line(kind, asked.config)
+
+    def _line(self, kind: LineKind, config: ResponseConfig) -> str:
+        return self._lines.text(kind, self.config.language) if config.modality == "audio" else ""
 
     def _has_words(self, item_id: str) -> bool:
         """Noise that was taken for speech has none, and wants no answer."""
@@ -254,7 +273,8 @@ class TurnTaking:
             yield c.Say(response, asked.words)
         elif asked.items is self._history:
             if answer.in_conversation:
-                self._unanswered, self._owed = [], None  # whoever asked, everything said so far is answered
+                # Whoever asked, everything said so far is answered.
+                self._unanswered, self._owed, self._not_heard = [], None, False
             requested = self.context.request(response.config, truncation, self._history, asked.asides)
             if requested.left_out:
                 yield c.ItemsLeftOut(requested.left_out)

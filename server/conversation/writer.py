@@ -84,6 +84,10 @@ class ResponseWriter:
         call.arguments += delta
         yield ArgumentsDelta(self.place, call.call_id, delta)
 
+    def break_off(self) -> Iterator[Event]:
+        """What is open ends unfinished."""
+        yield from self._close("incomplete")
+
     def finish(
         self, status: ResponseStatus, usage: Usage, reason: EndReason | None = None, failure: Failure | None = None
     ) -> Iterator[Event]:

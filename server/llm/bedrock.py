@@ -1,7 +1,7 @@
 """Models on Amazon Bedrock, through boto3's ConverseStream in a bounded pool of threads.
 
-Credentials, region and endpoint come from the standard AWS variables and files. It keeps no history and retries
-nothing; `server.llm_processor` has the deadline and the second try.
+Credentials, region and endpoint come from the standard AWS variables and files, unless a region is given. It keeps no
+history and retries nothing; `server.llm.model` has the deadline, `server.llm.race` the second try.
 """
 
 import asyncio
@@ -85,13 +85,18 @@ class BedrockProvider:
         self,
         options: ConverseOptions,
         *,
+        region: str = "",
         max_requests: int,
         timeout_seconds: float,
         keep_warm_seconds: float = 0.0,
         prompt_cache: bool = True,
     ) -> None:
-        """`timeout_seconds` bounds each wait for bytes; `keep_warm_seconds` of 0 sends no keep-warm requests."""
+        """`region` empty: that of the standard variables.
+
+        `timeout_seconds` bounds each wait for bytes; `keep_warm_seconds` of 0 sends no keep-warm requests.
+        """
         self._options = options
+        self._region = region
         self._timeout = timeout_seconds
         self._keep_warm_seconds = keep_warm_seconds
         self._prompt_cache = prompt_cache
@@ -182,7 +187,9 @@ class BedrockProvider:
     def _client(self) -> Any:
         with self._making_client:
             if self._made_client is None:
-                self._made_client = boto3.session.Session(region_name=os.environ.get("AWS_REGION")).client(
+                self._made_client = boto3.session.Session(
+                    region_name=self._region or os.environ.get("AWS_REGION")
+                ).client(
                     "bedrock-runtime",
                     config=Config(
                         connect_timeout=_CONNECT_SECONDS,

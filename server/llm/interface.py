@@ -76,6 +76,11 @@ class Memo:
     names: dict[str, str] = field(default_factory=dict)
     turns: list[list[ChatMessage]] = field(default_factory=list)
     wire: list[list[dict[str, Any]]] = field(default_factory=list)
+    others: "dict[int, Memo]" = field(default_factory=dict)
+
+    def of(self, model: int) -> "Memo":
+        """That of one of several models, by its place among them: each may have another wire format."""
+        return self.others.setdefault(model, Memo()) if model else self
 
 
 def _unheard() -> None:
@@ -165,7 +170,12 @@ class Shortened:
     gone: frozenset[int]
 
 
-LlmEvent = TextDelta | ToolCallStarted | ToolCallDelta | Finished | Shortened
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """Another model goes on with the answer from here, and closes no mark, such as a thought's, that was left open."""
+
+
+LlmEvent = TextDelta | ToolCallStarted | ToolCallDelta | Finished | Shortened | TakenOver
 
 LlmFailure = Literal["throttled", "timeout", "unavailable", "invalid_request", "interrupted", "context_length_exceeded"]
 

@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's streaming chat completions: OpenAI, vLLM, llama.cpp, Ollama, gateways.
 
-It keeps no history, retries nothing and waits as long as the server takes: `server.llm_processor` has the deadline
-and the second try.
+It keeps no history, retries nothing and waits as long as the server takes: `server.llm.model` has the deadline,
+`server.llm.race` the second try.
 """
 
 import asyncio

@@ -36,6 +36,12 @@ class OutputFilter:
         """The rest: the answer has ended."""
         return self._let_through(final=True) + self._blanks
 
+    def restart(self) -> str:
+        """The rest: another model goes on from here, and closes no mark that this one has left open."""
+        rest = self.flush()
+        self._blanks, self._text, self._hidden_until = "", "", None
+        return rest
+
     def _let_through(self, final: bool) -> str:
         self._passed, self.takes_back = [], False
         at = 0

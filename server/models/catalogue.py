@@ -114,7 +114,7 @@ def required_models(settings: Settings) -> list[str]:
         names.append(settings.stt_model)
     elif not is_folder(settings.stt_model):
         raise SettingsError(f"VOICE_STT_MODEL: got {settings.stt_model!r}; takes {STT_MODEL_TAKES}")
-    if settings.llm == "local":
+    if "local" in settings.llm:
         names.append("smollm2-135m")
     if not settings.tts_address or any(map(is_local, settings.tts_address)):
         names.append(TTS_MODELS[settings.tts])

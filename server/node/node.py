@@ -8,7 +8,7 @@ import gc
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
@@ -18,7 +18,6 @@ import structlog
 from server.access.admission import Admission
 from server.access.call_capacity import TalkShare, calls_for
 from server.access.key_secret import follow_keys
-from server.addresses import without_secrets
 from server.errors import VoicefleetError, first_of
 from server.llm.interface import LlmError
 from server.llm_processor import LlmProcessor
@@ -29,6 +28,7 @@ from server.observability.loop_lag import watch_loop_lag
 from server.pipeline import Parts
 from server.settings.settings import Settings
 from server.smart_turn_processor import SmartTurnProcessor
+from server.spoken_lines import SpokenLines
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsError, TtsProcessor
 from server.vad_processor import VadProcessor
@@ -39,6 +39,7 @@ from server.workers.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
 
+_RECORD_AGAIN_SECONDS = 10.0
 _VAD_MODEL = ("silero-vad", "silero_vad.onnx")
 _SMART_TURN_MODEL = ("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx")
 
@@ -74,9 +75,7 @@ class Node:
         if self._tts and self._settings.tts_address:
             states["tts"] = _pool_state(self._tts.pool.workers)
         if self._llm:
-            states["llm"] = PartState(
-                self._llm.state == "ok", f"{without_secrets(self._settings.llm)}: {self._llm.state}", required=False
-            )
+            states["llm"] = PartState(self._llm.state == "ok", self._llm.describe(), required=False)
         return states
 
     @asynccontextmanager
@@ -122,6 +121,7 @@ class Node:
         )
         tts = await stack.enter_async_context(self._tts)
         background.append(tasks.create_task(self._follow_capacity(tts)))
+        background.append(tasks.create_task(self._record_lines(tts, stt.languages)))
 
         _mind_the_time()
         gateway = Gateway(settings, Parts(vad, smart_turn, stt, self._llm, tts), self.admission, tls)
@@ -192,6 +192,17 @@ class Node:
                 raise
             log.warning("llm_not_warm", failure=error.failure)
         return llm
+
+    async def _record_lines(self, tts: TtsProcessor, languages: Collection[str] | None) -> None:
+        """Have all lines spoken that callers hear where model or voice fail, before either does."""
+        lines = SpokenLines.of(self._settings.stt_language, self._settings.spoken_lines)
+        for text in lines.for_callers(languages):
+            while tts.recorded(text) is None:
+                try:
+                    await tts.record(text)
+                except TtsError as error:
+                    log.warning("line_not_recorded", failure=error.failure)
+                    await asyncio.sleep(_RECORD_AGAIN_SECONDS)
 
     async def _watch_stt(self) -> None:
         """A worker that something else runs: only its health is ours to know."""

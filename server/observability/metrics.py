@@ -223,6 +223,33 @@ llm_errors = _counter(
     "failure",
     ("throttled", "timeout", "unavailable", "invalid_request", "interrupted", "context_length_exceeded"),
 )
+llm_failovers = Counter(
+    "voice_llm_failovers",
+    "Answers that another language model gave, or went on with, than was asked before, by why: the failure of that "
+    "one; slow: it had not begun in time; open: its circuit breaker leaves it alone. Both as VOICE_LLM names them.",
+    ["from", "to", "reason"],
+    registry=REGISTRY,
+)
+llm_hedges = _counter(
+    "voice_llm_hedges",
+    "Requests to a second language model beside one that had not begun in time, by outcome: won (it wrote first), lost "
+    "or failed.",
+    "outcome",
+    ("won", "lost", "failed"),
+)
+llm_breaker_state = Gauge(
+    "voice_llm_breaker_state",
+    "A language model's circuit breaker: 0 closed, 1 half open (the next request tries it), 2 open (it failed again "
+    "and again, and is asked last).",
+    ["model"],
+    registry=REGISTRY,
+)
+spoken_lines = _counter(
+    "voice_spoken_lines",
+    "Times that a caller heard a line of VOICE_SPOKEN_LINES in place of an answer, by why.",
+    "kind",
+    ("busy", "failed", "no_answer", "not_heard"),
+)
 llm_bounded_answers = _counter(
     "voice_llm_bounded_answers",
     "Answers that were ended because the language model's server sent more than any honest one: text, arguments of "

@@ -8,6 +8,7 @@ _KINDS = {
     "number": "a number",
     "boolean": "true or false",
     "array": "a comma-separated list",
+    "object": "a JSON object",
     "string": "text",
     "path": "a path",
     "password": "a secret",

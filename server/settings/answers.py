@@ -6,16 +6,21 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
-_LLM_TAKES = "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"
-_LLM_PATTERN = re.compile(r"local|bedrock:(?P<bedrock>\S+)|openai:(?P<model>\S+)@(?P<url>https?://\S+)")
+from server.settings.field_types import ChangedLines, InOrder
+
+_LLM_TAKES = "'local', 'bedrock:MODEL_ID', 'bedrock:MODEL_ID@REGION' or 'openai:MODEL@URL'"
+_LLM_PATTERN = re.compile(r"local|bedrock:[^\s@]+(?:@[a-z]{2}(?:-[a-z]+)+-\d+)?|openai:\S+@(?P<url>https?://\S+)")
 _HEADER_VALUE = re.compile(r"[!-~]*")
 
 
-def _llm(value: str) -> str:
-    match = _LLM_PATTERN.fullmatch(value)
-    if not match or (match["url"] and not _is_usable(match["url"])):
-        raise ValueError(f"takes {_LLM_TAKES}")
-    return value
+def _models(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        match = _LLM_PATTERN.fullmatch(name)
+        if not match or (match["url"] and not _is_usable(match["url"])):
+            raise ValueError(f"takes {_LLM_TAKES}, or several of these, comma-separated")
+    if not names or len(set(names)) < len(names):
+        raise ValueError("takes at least one language model, and each of them once")
+    return names
 
 
 def _is_usable(url: str) -> bool:
@@ -57,11 +62,24 @@ class AnswerSettings(BaseModel):
         description="How far audio may be sent ahead of its playback: a buffer for the network.",
     )
 
-    # --- language model
-    llm: Annotated[str, AfterValidator(_llm)] = Field(
-        "local", description=f"The language model: {_LLM_TAKES}. Redirects of a server are not followed."
+    spoken_lines: ChangedLines = Field(
+        {},
+        description="What callers hear in place of an answer that fails (docs/failover.md), where it is to differ from "
+        'the bundled lines: by language and kind, such as `{"en": {"failed": "One moment, please."}}`. An empty text '
+        "is not said.",
     )
-    llm_api_key: HeaderSecret | None = Field(None, description="Bearer key for `openai:MODEL@URL`.")
+
+    # --- language model
+    llm: Annotated[InOrder, AfterValidator(_models)] = Field(
+        ("local",),
+        description=f"The language model: {_LLM_TAKES}. Several, comma-separated, stand in for one another, the first "
+        "choice first (docs/failover.md). Redirects of a server are not followed.",
+    )
+    llm_api_key: HeaderSecret | None = Field(
+        None,
+        description="Bearer key for `openai:MODEL@URL`. For models of several servers a key each, comma-separated, in "
+        "the order of VOICE_LLM; one may be empty.",
+    )
     llm_timeout_seconds: float = Field(
         10.0,
         gt=0.0,

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from server.addresses import is_local, is_loopback, without_user
+from server.addresses import is_local, is_loopback, server_of, without_user
 from server.settings.access import AccessSettings
 from server.settings.answers import AnswerSettings
 from server.settings.call_limits import CallLimitSettings
@@ -33,8 +33,7 @@ class Settings(NodeSettings, SpeechSettings, AnswerSettings, CallLimitSettings, 
                 f"VOICE_HOST: got {self.host!r}, which others can reach; takes a loopback address such as 127.0.0.1 "
                 "unless there are VOICE_API_KEYS, a VOICE_TOKEN_SECRET or a VOICE_KEYS_SECRET"
             )
-        has_key = self.llm_api_key is not None and self.llm_api_key.get_secret_value() != ""
-        if has_key and self.llm != without_user(self.llm):
+        if any(key and name != without_user(name) for name, key in self.llm_keys.items()):
             raise ValueError(
                 "VOICE_LLM and VOICE_LLM_API_KEY: got a user in the URL and a key, and a request carries one of them; "
                 "takes either the one or the other"
@@ -50,12 +49,29 @@ class Settings(NodeSettings, SpeechSettings, AnswerSettings, CallLimitSettings, 
         return self
 
     @property
+    def llm_keys(self) -> dict[str, str]:
+        """The key of each model of `llm` that takes one; empty: it is asked without. Raises `ValueError`.
+
+        A comma is no character of a bearer token (RFC 6750). One key for several models is for one server.
+        """
+        asked = [name for name in self.llm if name.startswith("openai:")]
+        keys = self.llm_api_key.get_secret_value().split(",") if self.llm_api_key else [""]
+        if len(keys) == 1 and (not keys[0] or len({server_of(name) for name in asked}) == 1):
+            keys *= len(asked)
+        if asked and len(keys) != len(asked):
+            raise ValueError(
+                f"VOICE_LLM_API_KEY: got {len(keys)} keys for {len(asked)} models of several servers, and no server "
+                "may see another's key; takes a key for each `openai:` model of VOICE_LLM, comma-separated"
+            )
+        return dict(zip(asked, keys, strict=False))
+
+    @property
     def effective_speculation(self) -> Literal["off", "stt", "full"]:
         """`speculation`, or what suits this machine: an answer in vain must not take the CPU from those in use."""
         if self.speculation != "auto":
             return self.speculation
         # The local model takes one core while it thinks; on two, four calls were answered sooner with it ahead.
-        cramped = self.llm == "local" and len(os.sched_getaffinity(0)) == 1
+        cramped = self.llm[0] == "local" and len(os.sched_getaffinity(0)) == 1
         return "stt" if cramped else "full"
 
     @property

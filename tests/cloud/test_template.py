@@ -34,12 +34,14 @@ TARGET_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 
 @cache
 def assembly() -> cx_api.CloudAssembly:
-    """`dev` with spot and MPS in two regions: us-east-1 as a guest, facing the internet; eu-west-1 shut in its VPC."""
+    """`dev` with spot, MPS and a second model in two regions: us-east-1 as a guest, facing the internet; eu-west-1 shut
+    in its VPC.
+    """
     context = copy.deepcopy(json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"])
     dev = context["environments"]["dev"]
     dev["account"] = ACCOUNT
     dev["fleet"] |= {"spot_percent": 40}
-    dev["node"] |= {"mps": True}
+    dev["node"] |= {"mps": True, "fallback_models": ["bedrock:amazon.nova-pro-v1:0@us-west-2"]}
     dev["regions"] = {
         "us-east-1": {"network": {"vpc_id": VPC}, "load_balancer": {"internet_facing": True}},
         "eu-west-1": {
@@ -201,6 +203,12 @@ def test_a_node_may_ask_the_configured_model_alone(shipped: Template) -> None:
     assert ":bedrock:us-east-1:" in "".join(resources)
     for resource in resources:
         assert resource.endswith(('nova-lite-v1:0"]]}',)), resource
+
+
+def test_a_node_may_ask_a_model_that_stands_in_where_that_is(guest: Template) -> None:
+    resources = [text for text in allowed(guest, "bedrock:InvokeModelWithResponseStream") if "nova-pro" in text]
+    (resource,) = resources
+    assert ":bedrock:us-west-2::foundation-model/amazon.nova-pro-v1:0" in resource
 
 
 def test_a_node_may_do_nothing_to_everything_but_publish_in_its_namespace_and_take_sessions(shipped: Template) -> None:

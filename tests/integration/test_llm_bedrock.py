@@ -29,6 +29,7 @@ from server.llm.interface import (
     Usage,
     UserText,
 )
+from server.llm.model import Model
 from server.llm_processor import LlmProcessor
 from tests.support.bedrock_standin import BedrockStandin, Events, ServiceError, Silence, StreamError
 from tests.support.openai_llm_standin import CutOff, Stall, ToolCallAnswer
@@ -387,7 +388,7 @@ async def test_an_answer_without_end_ends_as_the_token_limit_would_end_it(
         BedrockStandin(answer=lambda _: Events(itertools.repeat(event))) as standin,
         connect(standin) as provider,
     ):
-        llm = LlmProcessor(provider, timeout_seconds=5.0, max_tokens=512)
+        llm = LlmProcessor([Model("bedrock", provider, 5.0)], max_tokens=512)
         events = [event async for event in llm.stream(HELLO)]
         assert events[-1] == Finished("length")
         assert sum(len(event.text) for event in events if isinstance(event, TextDelta)) <= 16_384
@@ -397,7 +398,7 @@ async def test_an_answer_without_end_ends_as_the_token_limit_would_end_it(
 async def test_an_event_without_end_is_not_collected(connect: Connect) -> None:
     long = ("contentBlockDelta", b'{"delta": {"text": "' + b"word " * 4_000_000 + b'"}}')
     async with BedrockStandin(answer=lambda _: Events([TEXT, long])) as standin, connect(standin) as provider:
-        llm = LlmProcessor(provider, timeout_seconds=5.0, max_tokens=512)
+        llm = LlmProcessor([Model("bedrock", provider, 5.0)], max_tokens=512)
         with pytest.raises(LlmError, match="an event of more than 131072 bytes") as raised:
             [event async for event in llm.stream(HELLO)]
         assert raised.value.failure == "interrupted"
@@ -407,7 +408,7 @@ async def test_an_event_without_end_is_not_collected(connect: Connect) -> None:
 async def test_many_events_may_be_longer_than_one(connect: Connect) -> None:
     text = ("contentBlockDelta", b'{"delta": {"text": "' + b"word " * 2_000 + b'"}}')
     async with BedrockStandin(answer=lambda _: Events([text] * 40)) as standin, connect(standin) as provider:
-        llm = LlmProcessor(provider, timeout_seconds=5.0, max_tokens=100_000)
+        llm = LlmProcessor([Model("bedrock", provider, 5.0)], max_tokens=100_000)
         events = [event async for event in llm.stream(HELLO)]
         assert events[-1] == Finished("stop")
         assert sum(len(event.text) for event in events if isinstance(event, TextDelta)) == 400_000

@@ -22,7 +22,8 @@ from server.llm.interface import (
     UserText,
 )
 from server.llm.local import LocalProvider
-from server.llm_processor import LOCAL_MODEL, LlmProcessor
+from server.llm.providers import LOCAL_MODEL
+from server.llm_processor import LlmProcessor
 from server.settings.loading import load_settings
 from server.settings.settings import Settings
 

@@ -69,10 +69,11 @@ async def everything(llm: LlmProcessor, request: ChatRequest = HELLO) -> list[Ll
 
 async def test_a_key_that_was_changed_is_shown_with_the_next_request(llm: LlmProcessor, standin: OpenAiStandin) -> None:
     await everything(llm)
+    name = f"openai:small@{standin.url}"
     for key in ("first", "second"):
-        llm.take_keys(Settings(llm_api_key=SecretStr(key)))
+        llm.take_keys(Settings(llm=name, llm_api_key=SecretStr(key)))
         await everything(llm)
-    llm.take_keys(Settings())
+    llm.take_keys(Settings(llm=name))
     await everything(llm)
     shown = [headers.get("Authorization") for headers in standin.headers]
     assert shown == [None, "Bearer first", "Bearer second", None]

@@ -57,7 +57,8 @@ Answer = str | ToolCallAnswer | ServiceError | StreamError | Stall | CutOff | Si
 
 
 class BedrockStandin:
-    """The server. `requests` holds each request's body with its model id as "modelId", those it refuses too.
+    """The server. `requests` holds each request's body with its model id as "modelId", those it refuses too; `regions`
+    the region that each was meant for.
 
     `finished` counts answers sent to their end, `cancelled` those whose caller hung up first, `connections` the
     different connections that came. Requests signed by a key that is not among `key_ids` are refused; None takes all.
@@ -73,6 +74,7 @@ class BedrockStandin:
         self.answer = answer
         self.token_seconds = token_seconds
         self.requests: list[Request] = []
+        self.regions: list[str] = []
         self.finished = 0
         self.cancelled = 0
         self.connections: set[tuple[str, int]] = set()
@@ -112,7 +114,8 @@ class BedrockStandin:
         self.connections.add(http.transport.get_extra_info("peername"))
         await self._notify()
         answer = ServiceError(400, "ValidationException") if (wrong := fault(request)) else self.answer(request)
-        signed_by = re.search(r"Credential=(\w+)/", http.headers.get("Authorization", ""))
+        signed_by = re.search(r"Credential=(\w+)/\d+/([\w-]+)/", http.headers.get("Authorization", ""))
+        self.regions += [signed_by[2]] if signed_by else []
         if self.key_ids is not None and (signed_by is None or signed_by[1] not in self.key_ids):
             answer = ServiceError(403, "ExpiredTokenException")
         if isinstance(answer, ServiceError):

@@ -26,6 +26,7 @@ from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session
 from server.limits import Limits
 from server.llm.interface import ChatMessage, ChatRequest, Finished, Usage
+from server.spoken_lines import LineKind, SpokenLines
 from tests.support.strict_client import StrictClient
 
 FRAME = 512 / 16_000
@@ -43,7 +44,16 @@ def server_vad(**settings: Any) -> dict[str, Any]:
     return {"input": {"turn_detection": {"type": "server_vad", **settings}}}
 
 
-_UNSEEN = (c.StopGenerating, c.TurnEnded, c.PlayoutRanDry, c.ItemsLeftOut, FieldsIgnored, TicketWanted, TicketShown)
+_UNSEEN = (
+    c.StopGenerating,
+    c.SaidInstead,
+    c.TurnEnded,
+    c.PlayoutRanDry,
+    c.ItemsLeftOut,
+    FieldsIgnored,
+    TicketWanted,
+    TicketShown,
+)
 """What only the pipeline does something with."""
 
 
@@ -90,6 +100,7 @@ class Call:
         limits: Limits | None = None,
         speculation: Speculation = "full",
         ids: Iterator[int] | None = None,
+        lines: SpokenLines | None = None,
         **session: Any,
     ) -> None:
         self.now = 1000.0
@@ -114,7 +125,11 @@ class Call:
         self._ids = ids = ids or itertools.count(1)
         wire = Session(id="sess_1", model="voicefleet", instructions="Be brief.")
         self.conversation = Conversation(
-            wire.config(), lambda prefix: f"{prefix}_{next(ids)}", limits=limits, speculation=speculation
+            wire.config(),
+            lambda prefix: f"{prefix}_{next(ids)}",
+            limits=limits,
+            speculation=speculation,
+            lines=lines,
         )
         self.dialect = OpenAiDialect(wire, self.conversation, lambda prefix: f"{prefix}_{next(ids)}")
         self._perform(self.dialect.greet())
@@ -195,6 +210,8 @@ class Call:
         """The model and the voice give a clause (15 characters a second); all of its audio is sent at once."""
         self._perform(self.conversation.say(self._response, clause))
         self.bot_sounds(len(clause) / 15 if seconds is None else seconds)
+        if seconds is None:
+            self.conversation.said(self._response)
 
     def bot_sounds(self, seconds: float) -> None:
         """More audio of the clause that is being said."""
@@ -221,6 +238,13 @@ class Call:
         """The model or the voice gives up."""
         failure = Failure("unavailable", "the language model does not answer")
         self._perform(self.conversation.fail(self._response, failure, self.now))
+
+    def bot_excuses_itself(self, kind: LineKind = "failed") -> str:
+        """What the caller hears in place of the rest, before the model or the voice gives up; gives the words."""
+        if words := self.conversation.line_instead(self._response, kind):
+            self._perform(self.conversation.break_off(self._response, kind))
+            self.bot_says(words)
+        return words
 
     def turn(self, caller: str, bot: str) -> None:
         """The caller says something and hears the whole answer."""

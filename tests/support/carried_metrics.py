@@ -18,9 +18,11 @@ from infra.metrics import MODEL_CACHE, NODE_DIMENSION, exported_name
 from infra.preview.named import Named
 from server.access.admission import Admission
 from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE, PUBLISHED_HISTOGRAMS
+from server.llm_processor import LlmProcessor
 from server.node.http import PartState, serve_http
 from server.observability import metrics
 from server.observability.waterfall import STAGES
+from server.settings.settings import Settings
 from tests.support.fleet_template import REPOSITORY
 
 FILES = REPOSITORY / "image" / "files"
@@ -67,6 +69,9 @@ class Series:
     labels: Mapping[str, str]
 
 
+_MODEL = "bedrock:us.amazon.nova-lite-v1:0"
+
+
 class _Node:
     """A node with nothing running, as its HTTP side asks for it."""
 
@@ -77,7 +82,11 @@ class _Node:
 
 
 async def served_series() -> list[Series]:
-    """What /metrics serves before the first call; a family that has no series yet is there without labels."""
+    """What /metrics serves before the first call; a family that has no series yet is there without labels.
+
+    The node has the language model of the environment that is shipped, and another that stands in for it.
+    """
+    LlmProcessor.from_settings(Settings(llm=f"{_MODEL},{_MODEL}@us-west-2"), Path)
     async with serve_http(_Node(), "127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
         page = await (await session.get(f"http://127.0.0.1:{port}/metrics")).text()
     found = []

@@ -16,6 +16,7 @@ DIMENSIONLESS = {
     "voice_sessions_active",
     "voice_sessions_capacity",
     "voice_draining",
+    "voice_llm_breaker_state",
     "voice_reported_unhealthy",
     "voice_queue_depth",
     "voice_worker_up",

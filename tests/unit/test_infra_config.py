@@ -47,6 +47,33 @@ def test_little_has_to_be_said() -> None:
     assert not environment.node.mps
 
 
+def test_models_that_stand_in_are_used_where_they_are() -> None:
+    node = load(
+        node={"fallback_models": ["bedrock:us.amazon.nova-pro-v1:0@us-west-2", "openai:m@https://models.example/v1"]}
+    ).node
+    assert node.llm == (
+        "bedrock:us.amazon.nova-lite-v1:0,bedrock:us.amazon.nova-pro-v1:0@us-west-2,openai:m@https://models.example/v1"
+    )
+    assert node.bedrock_models("us-east-1") == {
+        "us-east-1": {"us.amazon.nova-lite-v1:0"},
+        "us-west-2": {"us.amazon.nova-pro-v1:0"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("models", "wrong"),
+    [
+        (["nova"], "fallback_models: got"),
+        (["bedrock:us.amazon.nova-lite-v1:0"], "each of them once"),
+        (["openai:m@https://anna:tulip@models.example/v1"], "a user name or password"),
+    ],
+)
+def test_a_model_that_can_not_stand_in_is_refused(models: list[str], wrong: str) -> None:
+    with pytest.raises(ConfigError, match=wrong) as refused:
+        load(node={"fallback_models": models})
+    assert "tulip" not in str(refused.value)
+
+
 def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
     other = CERTIFICATE.replace("us-east-1", "eu-west-1")
     given = environments(

@@ -26,6 +26,11 @@ def toml(folder: Path, content: str) -> Path:
     return path
 
 
+LLM_TAKES = (
+    "'local', 'bedrock:MODEL_ID', 'bedrock:MODEL_ID@REGION' or 'openai:MODEL@URL', or several of these, comma-separated"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "takes"),
     [
@@ -41,9 +46,9 @@ def toml(folder: Path, content: str) -> Path:
         ("DRAIN_SECONDS", "-1", "a number from 0"),
         ("SEND_AHEAD_SECONDS", "60", "a number from 0.1 up to 30"),
         ("SPECULATION", "tts", "'auto' or 'off' or 'stt' or 'full'"),
-        ("LLM", "gpt", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
-        ("LLM", "bedrock:", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
-        ("LLM", "openai:m@ftp://host", "'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
+        ("LLM", "gpt", LLM_TAKES),
+        ("LLM", "bedrock:", LLM_TAKES),
+        ("LLM", "openai:m@ftp://host", LLM_TAKES),
         ("LLM_TIMEOUT_SECONDS", "0", "a number above 0 up to 120"),
         ("BEDROCK_LATENCY", "fast", "'standard' or 'optimized'"),
         ("BEDROCK_PROMPT_CACHE", "maybe", "true or false"),
@@ -190,7 +195,7 @@ def test_a_user_in_the_models_url_and_a_key_are_one_too_many() -> None:
     ["https://", "https://:80/v1", "https://host:port/v1", "https://host:99999/v1", "https://[::1/v1", "http://u@"],
 )
 def test_an_address_that_leads_nowhere_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"^VOICE_LLM: got .*; takes 'local', 'bedrock:MODEL_ID' or"):
+    with pytest.raises(SettingsError, match=r"^VOICE_LLM: got .*; takes 'local', 'bedrock:MODEL_ID', "):
         load_settings(llm=f"openai:m@{url}")
 
 
@@ -230,7 +235,7 @@ def test_a_variable_may_name_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
         ("port = ", "which is not TOML"),
         ("porto = 9000", "porto: no such setting"),
         ("port = 'x'", "VOICE_PORT: got 'x'; takes a whole number"),
-        ("[llm]\nmodel = 'm'", "VOICE_LLM: got {'model': 'm'}; takes text"),
+        ("[llm]\nmodel = 'm'", "VOICE_LLM: got {'model': 'm'}; takes a comma-separated list"),
         ("token_secret = 'tooShortSecret'", "VOICE_TOKEN_SECRET: got a value that is not shown"),
     ],
 )

@@ -14,6 +14,7 @@ from server.conversation.config import ResponseConfig
 from server.conversation.response import Response
 from server.held_answer import HeldAnswer, Outcome
 from server.llm.interface import ChatRequest, Finished, LlmError, TextDelta, ToolCallDelta, ToolCallStarted, Usage
+from server.llm.model import Model
 from server.llm_processor import LlmProcessor
 from server.observability.metrics import REGISTRY
 from server.observability.waterfall import Waterfall
@@ -71,7 +72,7 @@ async def _thinking(script: Script = _one_second, config: ResponseConfig = _CONF
         asyncio.TaskGroup() as tasks,
         asyncio.timeout(10),
     ):
-        llm = LlmProcessor(model, timeout_seconds=10.0, max_tokens=512)
+        llm = LlmProcessor([Model("scripted", model, 10.0)], max_tokens=512)
         thinking = Thinking(llm, tts.session(), Waterfall(0.0)).start(tasks, _REQUEST, config)
         yield _Parts(thinking, model, voice)
         thinking.stop()
