@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
@@ -45,6 +46,9 @@ _HANDSHAKE_SECONDS = 10.0
 # Bytes that wait in the process before a session's writer has to; about one second of audio as base64.
 _WRITE_LIMIT_BYTES = 65_536
 _DEFAULT_MODEL = "voicefleet"
+
+CutReason = Literal["slow_client", "ping_timeout"]
+"""Why the node gave a connection up."""
 
 
 class Gateway:
@@ -171,7 +175,7 @@ class Gateway:
         try:
             await session.run(_messages(connection))
         except* SlowClient:
-            log.warning("session_cut", reason="slow_client")
+            _note_cut("slow_client")
             await _close(connection, 1008, "the client reads too slowly")
         except* CallOver as over:
             [ended] = [error for error in over.exceptions if isinstance(error, CallOver)]
@@ -185,6 +189,8 @@ class Gateway:
             await _close(connection, 1011, "internal error")
         finally:
             del self._calls[call_time]
+            if _ours(connection).ping_timed_out:
+                _note_cut("ping_timeout")
             seconds = time.monotonic() - started
             metrics.session_seconds.observe(seconds)
             log.info("session_ended", seconds=round(seconds, 3), close_code=connection.close_code)
@@ -219,6 +225,11 @@ def _ours(connection: ServerConnection) -> Connection:
     """What `create_connection` made; websockets' own types forget it."""
     assert isinstance(connection, Connection)
     return connection
+
+
+def _note_cut(reason: CutReason) -> None:
+    metrics.calls_ended.labels(reason).inc()
+    log.warning("session_cut", reason=reason)
 
 
 async def _close(connection: ServerConnection, code: int, reason: str) -> None:

@@ -66,9 +66,10 @@ turn_stage_seconds = Histogram(
 )
 calls_ended = _counter(
     "voice_calls_ended",
-    "Calls that the node ended because of a limit, by limit.",
+    "Calls that the node ended, by reason: a limit in time; slow_client: the client did not read what it was sent; "
+    "ping_timeout: it did not answer a ping.",
     "reason",
-    ("idle", "longest_call", "credential_expired", "credential_revoked"),
+    ("idle", "longest_call", "credential_expired", "credential_revoked", "slow_client", "ping_timeout"),
 )
 speculations = _counter(
     "voice_speculations",
