@@ -273,6 +273,11 @@ event_loop_lag_seconds = Histogram(
     buckets=_LAG_SECONDS,
     registry=REGISTRY,
 )
+event_loop_tasks = Gauge(
+    "voice_event_loop_tasks",
+    "Tasks that the gateway's event loop has; without calls always as many.",
+    registry=REGISTRY,
+)
 log_lines_dropped = Counter(
     "voice_log_lines_dropped", "Log lines lost because the reader was too slow or the disk was full.", registry=REGISTRY
 )
