@@ -1,12 +1,15 @@
 """One caller's WebSocket connection, below its messages: the place that it holds, and the frames that it may send.
 
-The library answers pings and queues frames before any code of ours sees them. So a flood of them is ended here.
+The library answers pings and queues frames before any code of ours sees them. So a flood of them is ended here, and so
+is a connection whose other side has fallen silent.
 """
 
+import asyncio
 import time
 from typing import Any
 
 import structlog
+from websockets import ConnectionClosed
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
@@ -26,7 +29,10 @@ _BURST_SECONDS = 20.0
 
 
 class Connection(ServerConnection):
-    """A caller's connection; its place on the node is held for exactly as long as the connection is."""
+    """A caller's connection; its place on the node is held for exactly as long as the connection is.
+
+    `ping_timed_out` says that it was ended because no answer to a ping came.
+    """
 
     def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,6 +40,7 @@ class Connection(ServerConnection):
         self.principal: Principal | None = None
         self.ticket: Ticket | None = None
         """Of the call that goes on here, where the handshake named one."""
+        self.ping_timed_out = False
         frames, pings = limits.max_messages_per_second, limits.max_pings_per_second
         self._frames = TokenBucket(frames, _BURST_SECONDS * frames)
         self._pings = TokenBucket(pings, _BURST_SECONDS * pings)
@@ -43,6 +50,27 @@ class Connection(ServerConnection):
         super().connection_lost(exc)
         if self.lease:
             self.lease.release()
+
+    async def keepalive(self) -> None:
+        """Ping every `ping_interval` seconds, and hang up on who has not answered within `ping_timeout`.
+
+        The library's own waits without end for a socket that is full, and another ten seconds for an answer to its
+        goodbye; meanwhile a caller that is gone holds a place.
+        """
+        assert self.ping_interval is not None
+        try:
+            while True:
+                await asyncio.sleep(self.ping_interval)
+                async with asyncio.timeout(self.ping_timeout):
+                    await (await self.ping())
+        except ConnectionClosed:
+            pass
+        except TimeoutError:
+            self.ping_timed_out = True
+            self.protocol.fail(1011, "no answer to a ping")
+            self.send_data()
+            await asyncio.sleep(0)  # what is written leaves with the loop's next round
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the caller's socket."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
@@ -51,6 +52,9 @@ _WRITE_LIMIT_BYTES = 65_536
 _DEFAULT_MODEL = "voicefleet"
 # The client closed the connection, with the code of a call that is over or without any. A page that is left says 1001.
 _HUNG_UP = (1000, 1005)
+
+CutReason = Literal["slow_client", "ping_timeout"]
+"""Why the node gave a connection up."""
 
 
 class Gateway:
@@ -202,7 +206,7 @@ class Gateway:
             await session.run(_messages(connection), _ours(connection).ticket)
             in_order = connection.close_code in _HUNG_UP
         except* SlowClient:
-            log.warning("session_cut", reason="slow_client")
+            _note_cut("slow_client")
             await _close(connection, 1008, "the client reads too slowly")
         except* CallOver as over:
             in_order = True
@@ -218,6 +222,8 @@ class Gateway:
         finally:
             del self._calls[call_time]
             resumption.leave(in_order)
+            if _ours(connection).ping_timed_out:
+                _note_cut("ping_timeout")
             seconds = time.monotonic() - started
             metrics.session_seconds.observe(seconds)
             log.info("session_ended", seconds=round(seconds, 3), close_code=connection.close_code)
@@ -254,6 +260,11 @@ def _ours(connection: ServerConnection) -> Connection:
     """What `create_connection` made; websockets' own types forget it."""
     assert isinstance(connection, Connection)
     return connection
+
+
+def _note_cut(reason: CutReason) -> None:
+    metrics.calls_ended.labels(reason).inc()
+    log.warning("session_cut", reason=reason)
 
 
 async def _close(connection: ServerConnection, code: int, reason: str) -> None:

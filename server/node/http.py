@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from server import __version__
 from server.access.admission import Admission
-from server.observability.metrics import REGISTRY
+from server.observability.metrics import REGISTRY, event_loop_tasks
 
 _Handler = Callable[[], Awaitable[web.Response]]
 _NOTHING_CACHED = {"Cache-Control": "no-store"}
@@ -156,6 +156,7 @@ def _answering(node: NodeState) -> Callable[[web.BaseRequest], Awaitable[web.Res
         return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons}, headers)
 
     async def metrics() -> web.Response:
+        event_loop_tasks.set(len(asyncio.all_tasks()))
         body = await asyncio.to_thread(generate_latest, REGISTRY)  # reads /proc and formats: not the loop's work
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST} | _NOTHING_CACHED)
 

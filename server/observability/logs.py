@@ -93,12 +93,16 @@ class _NeverWaits(logging.Handler):
         super().close()
 
     def _write(self) -> None:
+        cut_short = False
         while (line := self._lines.get()) is not None:
+            rest = b"\n" + line if cut_short else line  # or the next line would be lost with what is there of the last
             try:
-                while line:
-                    line = line[os.write(_STDERR, line) :]
+                while rest:
+                    rest = rest[os.write(_STDERR, rest) :]
+                cut_short = False
             except OSError:  # the disk is full, or the reader is gone
                 metrics.log_lines_dropped.inc()
+                cut_short = cut_short or len(rest) < len(line)
 
 
 def _first_line_only(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:

@@ -84,9 +84,10 @@ turn_stage_seconds = Histogram(
 )
 calls_ended = _counter(
     "voice_calls_ended",
-    "Calls that the node ended because of a limit, by limit; resumed: connections whose call went on at another one.",
+    "Calls that the node ended, by reason: a limit in time; slow_client: the client did not read what it was sent; "
+    "ping_timeout: it did not answer a ping; resumed: connections whose call went on at another one.",
     "reason",
-    ("idle", "longest_call", "credential_expired", "credential_revoked", "resumed"),
+    ("idle", "longest_call", "credential_expired", "credential_revoked", "resumed", "slow_client", "ping_timeout"),
 )
 speculations = _counter(
     "voice_speculations",
@@ -315,6 +316,11 @@ event_loop_lag_seconds = Histogram(
     "voice_event_loop_lag_seconds",
     "How late the gateway's event loop wakes from a timed sleep.",
     buckets=_LAG_SECONDS,
+    registry=REGISTRY,
+)
+event_loop_tasks = Gauge(
+    "voice_event_loop_tasks",
+    "Tasks that the gateway's event loop has; without calls always as many.",
     registry=REGISTRY,
 )
 log_lines_dropped = Counter(

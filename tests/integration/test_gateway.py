@@ -205,6 +205,7 @@ async def test_a_caller_who_does_not_read_is_cut_off_and_nobody_else_notices(gua
         assert (await other.turn("one two three"))["status"] == "completed"
         slow.connection.transport.resume_reading()
         assert await slow.closed() == 1008
+        assert guarded.metric("voice_calls_ended_total", reason="slow_client") == 1
     assert guarded.events("session_failed") == failed
 
 

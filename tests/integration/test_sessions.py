@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.support.live_call import LiveCall, live_call, serves
+from tests.support.live_call import LiveCall, live_call
 from tests.support.node import NodeProcess
 from tests.support.openai_llm_standin import OpenAiStandin, Stall
 
@@ -64,31 +64,6 @@ async def test_a_long_text_is_written_to_its_end_however_fast_the_model_is(node:
     async with live_call(node.websocket) as call:
         text = " ".join(["word"] * 500)
         assert await call.ask(text) == f"You said: {text}"
-
-
-async def test_hundreds_of_calls_leave_no_memory_and_no_files_behind(node: NodeProcess) -> None:
-    async def visit(number: int) -> None:
-        async with live_call(node.websocket) as call:
-            await call.append(bytes(48_000))
-            await call.ask("ping") if number % 2 else await call.type("one two three")
-            if number % 3 == 0:
-                call.reset()
-
-    async def visit_many() -> None:
-        for start in range(0, 200, 10):
-            await asyncio.gather(*(visit(number) for number in range(start, start + 10)))
-        await node.until(lambda: node.metric("voice_sessions_active") == 0)
-
-    def held() -> tuple[float, float]:
-        return node.metric("process_open_fds"), node.metric("process_resident_memory_bytes") / 2**20
-
-    await visit_many()  # caches and pools fill up
-    files, memory = held()
-    await visit_many()
-    files_after, memory_after = held()
-    assert files_after - files < 20
-    assert memory_after - memory < 20
-    assert await serves(node.websocket)
 
 
 async def test_log_lines_bear_the_ids_of_their_own_session_and_turn(node: NodeProcess) -> None:

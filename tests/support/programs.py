@@ -12,8 +12,16 @@ SHELLCHECK, SHFMT = (str(Path(sys.executable).with_name(name)) for name in ("she
 NAMESPACES = "user namespaces"
 """What lets anyone mount and chroot, as `unshare --user` does; some containers and systems forbid it."""
 
-PACKAGES = {"packer": "packer", "systemd-analyze": "systemd", "systemd-sysusers": "systemd", "sshd": "openssh-server"}
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # sshd is in none but root's
+PACKAGES = {
+    "packer": "packer",
+    "systemd-analyze": "systemd",
+    "systemd-sysusers": "systemd",
+    "sshd": "openssh-server",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "faketime": "faketime",
+}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # sshd and others are in none but root's
 _ALLOW_NAMESPACES = "run as root, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
 
 

@@ -25,6 +25,7 @@ DIMENSIONLESS = {
     "voice_tts_worker_streams",
     "voice_stt_batch_size",
     "voice_vad_batch_size",
+    "voice_event_loop_tasks",
 }
 
 

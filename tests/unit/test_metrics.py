@@ -12,11 +12,12 @@ from server.conversation.commands import EndOfTurn
 from server.fleet.group_requests import Request
 from server.held_answer import Outcome
 from server.llm.interface import LlmFailure
+from server.websocket_handler import CutReason
 
 EXPECTED = {
     "voice_handshakes_refused_total": {AtCapacity.reason, CallerAtCapacity.reason, Draining.reason}
     | {"credentials", "origin", "path", "subprotocol", "ticket"},
-    "voice_calls_ended_total": set(get_args(EndReason)),
+    "voice_calls_ended_total": {*get_args(EndReason), *get_args(CutReason)},
     "voice_speculations_total": set(get_args(Outcome)),
     "voice_speculation_wasted_seconds_total": {"model", "speech"},
     "voice_speculation_wasted_tokens_total": {"input", "output"},

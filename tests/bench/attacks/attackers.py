@@ -11,11 +11,12 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets import ConnectionClosed, InvalidStatus
 
 from tests.bench.attacks.attacker import QUIET_SECONDS, Attacker
-from tests.support.live_call import frame
+from tests.support.live_call import frame, handshake
 
 SECONDS = 5.0
 RECOGNISED_SECONDS = 15.0
@@ -236,6 +237,37 @@ async def wrong_keys(attacker: Attacker) -> None:
     await asyncio.gather(*(knock() for _ in range(8)))
 
 
+async def slow_handshakes(attacker: Attacker) -> None:
+    """1,000 connections with half a handshake, a byte more of it each second."""
+    address = urlsplit(attacker.url)
+    asked = handshake(attacker.url)[:-2]
+    writers = []
+    try:
+        for _ in attacker.times(1000):
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(asked)
+            writers.append(writer)
+        while True:
+            await asyncio.sleep(1.0)
+            for writer in writers:
+                writer.write(b"x")
+    finally:
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def storm(attacker: Attacker) -> None:
+    """500 callers at once, who all are gone again at once, over and over."""
+
+    async def knock() -> None:
+        with suppress(InvalidStatus, OSError):
+            async with attacker.call() as line:
+                line.connection.transport.abort()
+
+    while True:
+        await asyncio.gather(*(knock() for _ in attacker.times(500)))
+
+
 async def all_places(attacker: Attacker) -> None:
     """One token places 40 calls and holds on to those that it gets."""
 
@@ -256,7 +288,8 @@ Attack = Callable[[Attacker], Awaitable[None]]
 _ALL: tuple[Attack, ...] = (
     nothing, references_300, references_message, retrieves, tools, big_updates, empty_appends, small_events,
     unread_pings, item_audio, commits, prompts, big_items, burst, deep_json, answers, deletes, fragments, churn,
-    model_blanks, model_letters, model_brackets, model_run_on, model_arguments, wrong_keys, all_places,
+    model_blanks, model_letters, model_brackets, model_run_on, model_arguments, wrong_keys, slow_handshakes,
+    storm, all_places,
 )  # fmt: skip
 ATTACKS = {attack.__name__: attack for attack in _ALL}
 RECOGNISED = frozenset({"nothing", "item_audio", "commits", "prompts"})
