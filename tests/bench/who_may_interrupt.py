@@ -179,11 +179,11 @@ def _in_silence(before: float, samples: Samples) -> Samples:
     return np.concatenate((around[0], samples, around[1]))
 
 
-def row(kind: Kind, reactions: Sequence[float | None]) -> tuple[str, ...]:
-    """What became of the sounds of a kind."""
+def row(name: str, reactions: Sequence[float | None]) -> tuple[str, ...]:
+    """What became of the sounds of one name."""
     heard = [seconds for seconds in reactions if seconds is not None]
     times = [f"{percentile_ms(heard, percent):.0f}" for percent in (50, 90, 100)] if heard else [""] * 3
-    return kind, str(len(reactions)), str(len(heard)), *times
+    return name, str(len(reactions)), str(len(heard)), *times
 
 
 async def run(recordings: Path, starts: int, slower: float) -> bool:
