@@ -49,8 +49,8 @@ class Surroundings:
     `played` is what the assistant says at about the time of the voice; `asked`: it has just asked something, and even
     "mhm" is an answer. `offers`: it asks something, and its words may be picked as the answer. `hummed`: the sound so
     far is that of closed lips, whatever words are heard in it. `before` are the words heard last, and `nodded` says
-    that some before were a backchannel. `unclear`: one word heard so far would say little, because it may be an echo's
-    first fragment.
+    that some before were a backchannel. No more than `most_words` can have been said. `unclear`: one word heard so far
+    would say little, because it may be an echo's first fragment.
     """
 
     played: Sequence[str] = ()
@@ -59,6 +59,7 @@ class Surroundings:
     hummed: bool = False
     before: Sequence[str] = ()
     nodded: bool = False
+    most_words: int = 1000
     unclear: bool = False
     language: str = ""
 
@@ -122,6 +123,7 @@ def read(text: str, whole: bool, around: Surroundings) -> Reading:
         return "own" if around.asked else "backchannel"
     if whole:
         return "own"
+    guess = guess or len(words) > around.most_words
     guess = guess or len(words) < (_MORE_THAN_A_NOD if around.nodded else 1 + around.unclear)
     return "unclear" if guess or may_become_backchannel(words, around.language) else "own"
 

@@ -5,13 +5,14 @@
 Every interruption, backchannel and noise is played into an answer, begun at each of `--starts` places within a frame of
 the voice detector, on a call whose caller has not spoken before and on one whose caller has. The detector and the
 recogniser (tiny.en) are the real ones. Time is virtual: words come so long after they were asked for as recognition
-took here, times `--slower`, as if nobody else wanted the recogniser. Times are from a sound's first audible sample
-until `speech_started`. Exits with 1 where an interruption was missed, or anything else stopped an answer.
+took of a core here, times `--slower`, as if nobody else wanted the recogniser. Times are from a sound's first audible
+sample until `speech_started`. Exits with 1 where an interruption was missed, or anything else stopped an answer.
 """
 
 import argparse
 import asyncio
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from itertools import chain, count
 from pathlib import Path
@@ -91,11 +92,12 @@ class Ears:
 
     async def words(self, request: c.Transcribe | c.Glimpse, now: float) -> Words:
         """The answer to what is asked `now`."""
+        started = time.process_time()
         if isinstance(request, c.Transcribe):
             heard = await self._recognizer.transcribe(request.pcm, fragment=request.fragment)
         else:
             heard = await self._recognizer.glimpse(request.pcm)
-        return Words(now + self._slower * heard.inference_seconds, request, heard.text)
+        return Words(now + self._slower * (time.process_time() - started), request, heard.text)
 
 
 class VirtualCall:
@@ -123,7 +125,7 @@ class VirtualCall:
 
     async def stop(self) -> None:
         """The client wants no more of the answer."""
-        await self._perform(self._conversation.cancel_response(None, self.now))
+        await self._perform(self._conversation.clear_playback(self.now))
 
     async def hear(self, frames: Iterable[Frame]) -> None:
         """The caller's audio as it comes; words come when they are there, between two frames too."""
