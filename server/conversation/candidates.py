@@ -39,7 +39,7 @@ _UNECHOED_SECONDS = 0.1
 _MORE_WORDS_SECONDS = 0.06
 # What is heard in less than this may still become another word, and may be a hum.
 _SHORT_SECONDS = 0.6
-# Who speaks fast. Of less than a second recognisers make whole sentences: "It has to be done." in "uh-huh".
+# Who speaks fast says so many. Of half a second recognisers make whole sentences: "It has to be done." in "uh-huh".
 _WORDS_A_SECOND = 5
 # After so much voice nothing is urgent any more: an echo may last as long as the answer.
 _LONG_SECONDS = 1.5
@@ -206,7 +206,7 @@ class Candidates:
             hummed=evidence.hummed,
             before=evidence.words,
             nodded=evidence.nodded,
-            most_words=2 + round(_WORDS_A_SECOND * evidence.asked),
+            most_words=1 + round(_WORDS_A_SECOND * evidence.asked),
             unclear=short and self._may_be_echo(candidate, floor),
             language=floor.language,
         )

@@ -112,7 +112,7 @@ def read(text: str, whole: bool, around: Surroundings) -> Reading:
     if not words:
         return "none"
     if not whole:  # a recogniser says a fragment over and over: "Press, press, press,"
-        words = [word for word, _ in groupby(words)]
+        words = [word for word, _ in groupby(words)][: around.most_words]
     guess = not whole and (around.hummed or not _is_same(words[0], *around.before[:1]))
     if is_command(words, around.language) and not guess:  # too few words for an echo
         return "own"
@@ -123,7 +123,6 @@ def read(text: str, whole: bool, around: Surroundings) -> Reading:
         return "own" if around.asked else "backchannel"
     if whole:
         return "own"
-    guess = guess or len(words) > around.most_words
     guess = guess or len(words) < (_MORE_THAN_A_NOD if around.nodded else 1 + around.unclear)
     return "unclear" if guess or may_become_backchannel(words, around.language) else "own"
 

@@ -155,7 +155,7 @@ def test_nothing_is_an_echo_of_silence() -> None:
         ("Press, press, press,", False, Surroundings(before=["pre"]), "own"),
         ("Present", False, Surroundings(before=["please"]), "unclear"),
         ("stop", False, Surroundings(), "unclear"),
-        ("What has to be done.", False, Surroundings(before=["what"], most_words=3), "unclear"),
+        ("It has to be done.", False, Surroundings(before=["it"], most_words=2), "backchannel"),
         ("Stop. Stop.", False, Surroundings(before=["stop"]), "own"),
         ("rate", False, Surroundings(before=["rate"], nodded=True), "unclear"),  # after "right"
         ("right but what", False, Surroundings(before=["right"], nodded=True), "own"),
