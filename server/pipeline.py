@@ -17,7 +17,6 @@ from server.access.rate_limit import TokenBucket
 from server.access.ticket_errors import TicketRefused
 from server.access.tickets import Ticket
 from server.answer import Answer
-from server.audio.formats import Decoder
 from server.conversation.commands import (
     Generate,
     Glimpse,
@@ -36,7 +35,7 @@ from server.conversation.commands import (
 )
 from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
-from server.conversation.events import ResponseDone, Transcribed, TranscriptionFailed
+from server.conversation.events import ResponseDone, Transcribed
 from server.conversation.resuming import Played
 from server.dialects.dialect import (
     AudioReceived,
@@ -49,6 +48,7 @@ from server.dialects.dialect import (
     Told,
 )
 from server.errors import VoicefleetError
+from server.hearing import Hearing
 from server.held_answer import HeldAnswer
 from server.llm.interface import ChatRequest
 from server.llm_processor import LlmProcessor
@@ -58,15 +58,13 @@ from server.outbox import Outbox, SlowClient
 from server.resumption import Resumption
 from server.settings.settings import Settings
 from server.smart_turn_processor import SmartTurnProcessor
-from server.stt_processor import SttError, SttProcessor
+from server.stt_processor import SttProcessor
 from server.thinking import Thinking
 from server.tts_processor import TtsProcessor
 from server.vad_processor import VadProcessor
 
 log = structlog.get_logger(__name__)
 
-# Longer audio is decoded and resampled in steps, and other sessions have their turn between two of them.
-_STEP_SECONDS = 0.1
 _TICK_SECONDS = 0.25
 # Of the event loop's time, before the other calls have their turn; and what a call may use of it before it has to wait.
 _TURN_SECONDS = 0.002
@@ -118,13 +116,9 @@ class Session:
         self._loop_share = TokenBucket(settings.max_loop_share, _LOOP_BURST_SECONDS)
         self._worked = 0.0  # since others had their turn
         self._limits_met: set[str] = set()
-        self._vad = parts.vad.stream()
-        self._stt, self._tts = parts.stt.session(settings.max_waiting_audio_seconds), parts.tts.session()
-        self._decoder = Decoder(dialect.input_format)
-        self._half_sample = b""  # clients cut audio anywhere
-        self._transcriptions: dict[str, asyncio.Task[None]] = {}
-        self._glimpse: asyncio.Task[None] | None = None
-        self._judgement: asyncio.Task[None] | None = None
+        stt = parts.stt.session(settings.max_waiting_audio_seconds)
+        self._hearing = Hearing(conversation, parts.vad.stream(), stt, parts.smart_turn, self._perform)
+        self._tts = parts.tts.session()
         self._ahead = HeldAnswer()
         self._answers: dict[str, asyncio.Task[None]] = {}  # by the response's id
         self._given: tuple[str, Answer] | None = None  # the conversation's last one, by the response's id
@@ -139,7 +133,7 @@ class Session:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 tickets = self._resumption.keep(self._dialect, self._conversation, self._tell)
-                works = (self._write(), self._take_turns(), self._keep_time(), tickets)
+                works = (self._write(), self._hearing.take_turns(), self._keep_time(), tickets)
                 ending = [self._tasks.create_task(work) for work in works]
                 if ticket:
                     await self._show(ticket)
@@ -148,14 +142,13 @@ class Session:
                     await self._act(message)
                 self._ahead.close()
                 self._let_go()
-                listening = (*self._transcriptions.values(), self._glimpse, self._judgement)
-                for task in (*ending, *listening, *self._answers.values()):
-                    if task:
-                        task.cancel()
+                self._hearing.close()
+                for task in (*ending, *self._answers.values()):
+                    task.cancel()
         finally:
             # A task group that is cancelled leaves exceptions in a ring with the frames that they went through, which
             # the collector frees some day. What the call held must not wait for that.
-            for holder in (self._conversation, self._dialect, self):
+            for holder in (self._conversation, self._dialect, self._hearing, self):
                 vars(holder).clear()
 
     async def _act(self, message: str | bytes) -> None:
@@ -170,7 +163,7 @@ class Session:
         wait = self._loop_share.spend(now - started, now)
         for output in outputs:
             if isinstance(output, AudioReceived):
-                await self._hear(output)
+                await self._hearing.hear(output.audio, self._dialect.input_format)
             elif isinstance(output, TicketShown):
                 await self._show(output.ticket, output.played)
         if wait:
@@ -199,31 +192,6 @@ class Session:
             self._perform([output])
             await self._outbox.half_empty()
 
-    # --- the caller's voice
-
-    async def _hear(self, received: AudioReceived) -> None:
-        wire = self._dialect.input_format
-        if self._decoder.format != wire:
-            self._decoder, self._half_sample = Decoder(wire), b""
-        audio = self._half_sample + received.audio
-        whole = len(audio) - len(audio) % wire.sample_bytes
-        audio, self._half_sample = audio[:whole], audio[whole:]
-        step = round(wire.rate * _STEP_SECONDS) * wire.sample_bytes
-        for offset in range(0, len(audio), step):
-            if offset:
-                await asyncio.sleep(0)
-            pcm = self._decoder.decode(audio[offset : offset + step]).tobytes()
-            self._conversation.append_audio(pcm)
-            if self._conversation.config.turn_detection:
-                await self._vad.feed(pcm)
-            else:
-                self._vad.skip(pcm)
-
-    async def _take_turns(self) -> None:
-        async for heard in self._vad:
-            now = time.monotonic()
-            self._perform(self._conversation.voice_activity(heard.start, heard.end, heard.probability, now))
-
     async def _keep_time(self) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
@@ -244,56 +212,16 @@ class Session:
             case Over(reason):
                 raise CallOver(reason)
 
-    def _listen(self, command: Transcribe | Glimpse | JudgeTurn | StopTranscribing) -> None:
-        match command:
-            case Transcribe():
-                self._transcriptions[command.item_id] = self._tasks.create_task(self._transcribe(command))
-            case Glimpse():
-                if self._glimpse:
-                    self._glimpse.cancel()
-                self._glimpse = self._tasks.create_task(self._listen_ahead(command))
-            case JudgeTurn():
-                self._judgement = self._tasks.create_task(self._judge(command))
-            case StopTranscribing():
-                self._stop_listening(command.item_id)
-
-    async def _transcribe(self, command: Transcribe) -> None:
-        config = self._conversation.config
-        answer: Transcribed | TranscriptionFailed
-        try:
-            transcript = await self._stt.transcribe(command.pcm, config.language, config.vocabulary, command.fragment)
-        except SttError as error:
-            log.warning("transcription_failed", failure=error.failure)
-            answer = TranscriptionFailed(command.item_id, 0, error.failure, str(error))
-        else:
-            answer = Transcribed(command.item_id, 0, transcript.text, len(command.pcm) / 32_000)
-        self._transcriptions.pop(command.item_id, None)
-        self._perform(self._conversation.transcribed(command.attempt, answer, time.monotonic()))
-
-    async def _listen_ahead(self, command: Glimpse) -> None:
-        config = self._conversation.config
-        words = await self._stt.glimpse(command.pcm, config.language, config.vocabulary)
-        if words is not None:
-            self._perform(self._conversation.glimpsed(command.item_id, command.attempt, words))
-
-    async def _judge(self, command: JudgeTurn) -> None:
-        sounds_finished = await self._parts.smart_turn.probability(command.pcm)
-        if sounds_finished is not None:
-            self._perform(self._conversation.turn_judged(command.item_id, command.attempt, sounds_finished))
-
-    def _stop_listening(self, item_id: str) -> None:
-        self._ahead.resumed(item_id)
-        for task in (self._transcriptions.pop(item_id, None), self._glimpse, self._judgement):
-            if task:
-                task.cancel()
-
     # --- what the conversation says
 
     def _perform(self, outputs: Iterable[DialectOutput]) -> None:
         for output in outputs:
             match output:
-                case Transcribe() | Glimpse() | JudgeTurn() | StopTranscribing():
-                    self._listen(output)
+                case Transcribe() | Glimpse() | JudgeTurn():
+                    self._hearing.ask(output, self._tasks)
+                case StopTranscribing():
+                    self._hearing.stop(output.item_id)
+                    self._ahead.resumed(output.item_id)
                 case WentOn():
                     self._ahead.resumed(output.item_id)
                 case Generate() | Say():

@@ -40,12 +40,12 @@ _COMMANDS = {
 }
 # mm, mhm, uh-huh, hmm, ah, oh, aha, um: recognisers spell them in many ways.
 _HUM = re.compile(
-    r"m+|h+m+|m+h+m*|m+hu+m+|u+h+|u+h+h?u+h+|u+h?m+|a+h+|a+ha+h*|o+h+|o+oh+|e+h+|e+r+m?|h[uae]h|[äö]h?m*h?|hu+m+"
+    r"m+|h+m+|m+h+m*|m+hu+m+|u+h+|u+h+h?u+h+|u+h?m+|a+h+|a+ha+h*|o+h*|e+h+|e+r+m?|h[uae]h|[äö]h?m*h?|hu+m+"
 )
 # What Whisper hears in noise, and nobody says alone.
 _OF_NOISE = (["you"], ["bye"], ["bye", "bye"])
-# What Whisper hears in the beginning of "uh-huh" and of "got it".
-_HEARD_IN_FRAGMENTS = frozenset({"it", "god"})
+# What Whisper hears in the beginning of "uh-huh", "got it", "cool", "wow" and "makes sense".
+_HEARD_IN_FRAGMENTS = frozenset({"it", "its", "a", "god", "go", "come", "well", "make", "makes"})
 # Who says more "go on" than this in one breath wants the floor.
 _LONGEST_ROW = 5
 
@@ -77,7 +77,7 @@ def may_become_backchannel(words: Sequence[str], language: str) -> bool:
     if not commands.isdisjoint(words):
         return False
     if words[0] in _HEARD_IN_FRAGMENTS:
-        return len(words) <= 2
+        return len(set(words)) <= 2
     if len(words) == 2:
         if is_backchannel(words[:1], language):
             return True

@@ -34,13 +34,13 @@ from server.conversation.utterances import Utterances
 _GOES_ON_SECONDS = 1.0
 # But what is heard once the answer is may be its echo, which comes back no sooner than that.
 _UNECHOED_SECONDS = 0.1
-# Words are first asked for after so much voice, beside the 32 ms that came before its start was known: many are known
-# by then. While it is open what the voice is, they are asked for again as soon as there is an answer.
-_FIRST_WORDS_SECONDS = 0.12
+# Words are asked for once there is voice enough to hold one. While it is open what the voice is, they are asked for
+# again, each time after so much more of it.
 _MORE_WORDS_SECONDS = 0.06
-# What is heard in less than this may still become another word; in less than that, it says nothing of a hum.
+# What is heard in less than this may still become another word, and may be a hum.
 _SHORT_SECONDS = 0.6
-_HUM_SECONDS = 0.3
+# Who speaks fast says so many. Of half a second recognisers make whole sentences: "It has to be done." in "uh-huh".
+_WORDS_A_SECOND = 5
 # After so much voice nothing is urgent any more: an echo may last as long as the answer.
 _LONG_SECONDS = 1.5
 _MORE_WORDS_OF_LONG_SECONDS = 0.5
@@ -165,7 +165,7 @@ class Candidates:
         if candidate.paused:
             return evidence.voiced >= MIN_VOICED_SECONDS and (unasked > 0 or not evidence.asked_in_pause)
         if not evidence.asked:
-            return unasked >= _FIRST_WORDS_SECONDS
+            return unasked >= MIN_VOICED_SECONDS
         urgent = evidence.reading is not None and evidence.voiced < _LONG_SECONDS  # and recognition works
         return unasked >= (_MORE_WORDS_SECONDS if urgent else _MORE_WORDS_OF_LONG_SECONDS)
 
@@ -185,7 +185,9 @@ class Candidates:
         if isinstance(answer, Transcribed):
             around = self._surroundings(candidate, evidence, floor)
             evidence.reading = read(answer.transcript, candidate.whole, around)
-            evidence.heard, evidence.words = evidence.asked, words_of(answer.transcript)
+            evidence.heard = evidence.asked
+            evidence.nodded |= evidence.reading == "backchannel"
+            evidence.words = words_of(answer.transcript) or evidence.words
             self._echoed |= evidence.reading == "echo" and len(evidence.words) >= _ECHO_WORDS
 
     def _surroundings(self, candidate: Utterance, evidence: Evidence, floor: Floor) -> Surroundings:
@@ -202,7 +204,9 @@ class Candidates:
             asked=self._playback.asked(asked, begin + _QUESTION_AFTER_SECONDS),
             offers=not self._echoed and self._playback.asked(asked, begin + _OFFER_AFTER_SECONDS),
             hummed=evidence.hummed,
-            before=evidence.words if evidence.heard >= _HUM_SECONDS else (),
+            before=evidence.words,
+            nodded=evidence.nodded,
+            most_words=1 + round(_WORDS_A_SECOND * evidence.asked),
             unclear=short and self._may_be_echo(candidate, floor),
             language=floor.language,
         )

@@ -6,6 +6,7 @@ their patience. So words decide where there are any, and length only where there
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from server.conversation.backchannels import is_backchannel, is_command, may_become_backchannel, words_of
@@ -20,7 +21,7 @@ Verdict = Literal["interruption", "backchannel", "echo", "noise"]
 _RAISED = 0.2
 _SUREST = 0.9
 # Less voice than this is a click or a cough's end, and not worth recognising; the shortest "no" has more.
-MIN_VOICED_SECONDS = 0.1
+MIN_VOICED_SECONDS = 0.09
 # Voice whose words are not known in time (a busy recogniser) is taken for speech when it is longer than most coughs and
 # backchannels are. Where words before it were heard, and were none of the caller's, it takes longer.
 _UNHEARD_SECONDS = 0.6
@@ -33,8 +34,12 @@ _FAR_DB = 12.0
 _NOMINAL_LEVEL = -19.0
 # Who answers a question that offers something picks it in so many words: "Saturday" of "Saturday or Sunday?".
 _LONGEST_CHOICE = 2
-# A hum is less open than this, by `openness`, and recognisers hear words in the first of it: "No.", "Come on."
-_HUM_OPENNESS = 0.08
+# Who says so many words after a backchannel in one breath wants the floor. Fewer are the backchannel, misheard: "rate"
+# for "right".
+_MORE_THAN_A_NOD = 3
+# A hum is less open than this, by `openness`, and recognisers hear words in it: "No.", "Come on.", "My." Nearly every
+# word is more open.
+_HUM_OPENNESS = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,9 @@ class Surroundings:
 
     `played` is what the assistant says at about the time of the voice; `asked`: it has just asked something, and even
     "mhm" is an answer. `offers`: it asks something, and its words may be picked as the answer. `hummed`: the sound so
-    far is that of closed lips, whatever words are heard in it; `before` are those of a request before, unless they
-    were too few. `unclear`: one word heard so far would say little, because it may be an echo's first fragment.
+    far is that of closed lips, whatever words are heard in it. `before` are the words heard last, and `nodded` says
+    that some before were a backchannel. No more than `most_words` can have been said. `unclear`: one word heard so far
+    would say little, because it may be an echo's first fragment.
     """
 
     played: Sequence[str] = ()
@@ -52,6 +58,8 @@ class Surroundings:
     offers: bool = False
     hummed: bool = False
     before: Sequence[str] = ()
+    nodded: bool = False
+    most_words: int = 1000
     unclear: bool = False
     language: str = ""
 
@@ -62,7 +70,8 @@ class Evidence:
 
     Words were asked for when `asked` seconds had been heard, `asked_in_pause` or while it went on; `words` and their
     `reading` cover the first `heard` seconds, and where `whole` all of it, up to a pause or its end. `far`: it is much
-    quieter than the caller was; `hummed`: when asked for, it sounded like "mm".
+    quieter than the caller was; `hummed`: when asked for, it sounded like "mm"; `nodded`: some words heard in it were a
+    backchannel.
     """
 
     voiced: float = 0.0
@@ -74,6 +83,7 @@ class Evidence:
     whole: bool = False
     far: bool = False
     hummed: bool = False
+    nodded: bool = False
 
     @property
     def may_be_turn(self) -> bool:
@@ -101,8 +111,10 @@ def read(text: str, whole: bool, around: Surroundings) -> Reading:
     words = words_of(text)
     if not words:
         return "none"
-    dubious = around.hummed and not whole and words[0] not in around.before[:1]
-    if is_command(words, around.language) and not dubious:  # too few words for an echo
+    if not whole:  # a recogniser says a fragment over and over: "Press, press, press,"
+        words = [word for word, _ in groupby(words)][: around.most_words]
+    guess = not whole and (around.hummed or not _is_same(words[0], *around.before[:1]))
+    if is_command(words, around.language) and not guess:  # too few words for an echo
         return "own"
     if is_echo(words, around.played, whole):
         picked = whole and around.offers and len(words) <= _LONGEST_CHOICE
@@ -111,8 +123,13 @@ def read(text: str, whole: bool, around: Surroundings) -> Reading:
         return "own" if around.asked else "backchannel"
     if whole:
         return "own"
-    fragment = dubious or (around.unclear and len(words) == 1)
-    return "unclear" if fragment or may_become_backchannel(words, around.language) else "own"
+    guess = guess or len(words) < (_MORE_THAN_A_NOD if around.nodded else 1 + around.unclear)
+    return "unclear" if guess or may_become_backchannel(words, around.language) else "own"
+
+
+def _is_same(word: str, before: str = "") -> bool:
+    """Whether what was heard as a word `before` has become this one: "Pre", "Press", "Pressing"."""
+    return before != "" and (word.startswith(before) or before.startswith(word))
 
 
 def judge(evidence: Evidence) -> Verdict | None:

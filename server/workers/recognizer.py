@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from server.audio.log_mel import SAMPLE_RATE
 from server.workers.batching import Batched, MicroBatcher
 from server.workers.engines.recognition import Gate, Recognition, Window
-from server.workers.engines.repetition import different_words
 from server.workers.engines.utterance import (
     LONGEST_PROMPT,
     LONGEST_WINDOW,
@@ -96,8 +95,7 @@ class Recognizer:
     ) -> Transcript:
         """Text of 16-bit little-endian mono PCM at 16 kHz, which is the call's whose turn it then is.
 
-        Of a `fragment` that goes on, a short window says whether there are words at all, and is believed if it hears
-        two different ones; a single one may be a backchannel misheard.
+        Of a `fragment` that goes on, one window is enough, and a guess is welcome: more of it will be heard soon.
 
         Raises `InvalidAudio`, `UnknownLanguage`, `QueueFull`.
         """
@@ -143,13 +141,13 @@ class Recognizer:
         """A short window first, then a longer one, and at last the length that the model was trained on."""
         window = _first_window(samples, language, prompt)
         recognition = await self._recognize(window, call, transcript)
-        if window.short and fragment and len(different_words(recognition.text)) != 1:
-            return recognition
+        if fragment:
+            return Recognition(recognition.text or recognition.guess, recognition.refused_by)
         if window.short and not recognition.sure:
             window = Window(samples, window_for(samples), language, prompt)
             recognition = await self._recognize(window, call, transcript)
         doubtful = recognition.refused_by in ("log_prob", "repetition") and not recognition.sure
-        if doubtful and window.seconds < LONGEST_WINDOW and not fragment:  # of which more will be heard soon
+        if doubtful and window.seconds < LONGEST_WINDOW:
             window = Window(samples, LONGEST_WINDOW, language, prompt)
             recognition = await self._recognize(window, call, transcript)
         return recognition

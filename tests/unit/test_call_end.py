@@ -36,7 +36,7 @@ async def test_what_a_call_held_is_freed_as_it_ends(ending: str) -> None:
     conversation = Conversation(wire.config(), lambda prefix: f"{prefix}_{next(ids)}")
     dialect = OpenAiDialect(wire, conversation, lambda prefix: f"{prefix}_{next(ids)}")
     speech = SimpleNamespace(session=lambda *_: None)
-    parts: Any = SimpleNamespace(vad=SimpleNamespace(stream=_Silence), stt=speech, tts=speech, llm=None)
+    parts: Any = SimpleNamespace(vad=SimpleNamespace(stream=_Silence), smart_turn=None, stt=speech, tts=speech)
     sent: list[bytes] = []
     told = asyncio.Event()
 

@@ -67,16 +67,20 @@ async def test_what_stays_doubtful_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "windows"),
-    [("", [3]), ("Hold on", [3]), ("Right. Right.", [3, 15]), ("you", [3, 15])],
-    ids=["none", "two words", "one word twice", "one word"],
+    ("heard", "words"),
+    [
+        (Recognition("", "no_speech"), ""),
+        (Recognition("Right. Right."), "Right. Right."),
+        (Recognition("", "log_prob", guess="Press"), "Press"),
+    ],
+    ids=["none", "unsure", "a guess"],
 )
-async def test_of_a_fragment_a_short_window_is_believed_but_for_a_single_word(heard: str, windows: list[int]) -> None:
-    engine = _Engine(lambda window: Recognition(heard if window.short else "Right.", "" if heard else "no_speech"))
+async def test_of_a_fragment_one_window_is_enough_and_a_guess_is_welcome(heard: Recognition, words: str) -> None:
+    engine = _Engine(lambda window: heard)
     async with recognizing(engine) as recognizer:
         transcript = await recognizer.transcribe(_SPEECH, fragment=True)
-    assert transcript.text == (heard if len(windows) == 1 else "Right.")
-    assert [window.seconds for window in engine.windows] == windows
+    assert transcript.text == words
+    assert [window.seconds for window in engine.windows] == [3]
 
 
 async def test_what_an_engine_surely_refuses_is_not_tried_again() -> None:

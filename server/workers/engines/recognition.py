@@ -90,12 +90,14 @@ class Window:
 class Recognition:
     """What was said; or, with `refused_by` naming a gate, why the text is not to be believed (then it is empty).
 
-    `sure`: no longer window is likely to find anything else.
+    `sure`: no longer window is likely to find anything else. `guess`: the words that only the log probability refused.
+    They are speech, and often the first of the right ones where a voice has just begun.
     """
 
     text: str
     refused_by: Gate = ""
     sure: bool = False
+    guess: str = ""
 
 
 def languages_of(vocabulary: Iterable[str], is_multilingual: bool) -> Sequence[str]:
@@ -136,7 +138,7 @@ def judge(
     if window.seconds < LONGEST_WINDOW and repeats_a_phrase(text):
         return Recognition("", "repetition")
     if mean_log_probability < _MEAN_LOG_PROBABILITY:
-        return Recognition("", "log_prob")
+        return Recognition("", "log_prob", guess=text)
     sure = (
         not full
         and not may_be_said_twice(heard, text)
