@@ -5,7 +5,7 @@ Pure. One object for a call; a pause begins, evidence comes, and the caller goes
 
 from server.conversation.commands import EndOfTurn, TurnEnded
 from server.conversation.turn_policy import Eagerness, Evidence, Patience, patience
-from server.conversation.turn_words import ending_of
+from server.conversation.turn_words import ending_of, words_missing
 
 _SHORTEST_PAUSE_SECONDS = 0.2  # shorter ones are between words
 _MEMORY = 0.8  # a long pause counts at once, and is forgotten over the next ten or so
@@ -53,6 +53,7 @@ class TurnJudge:
             if ending == "plain" and ending_of(early, self._asked, self._language) == "open":
                 ending = "open"
             self._evidence.ending = ending
+            self._evidence.words_missing = words_missing(words, self._asked, self._language)
 
     def judged(self, sounds_finished: float) -> None:
         """The probability, 0 to 1, that the turn is over by its sound."""

@@ -32,14 +32,15 @@ UNJUDGED_SECONDS = 0.6
 _WORDS_MISSING_SECONDS = 1.0
 # Where a turn is as likely over as that, the shortest silence is enough: no evidence makes it surer. (A voice detector
 # hears 0.35 s of a hesitation of 0.4 s.)
-_SURE = 0.7
+_SURE = 0.72
 # Digits and letters come in groups, with pauses of up to a second and a half between them.
 _SPELLING_SECONDS = 1.6
 # Log odds of the turn being over: what smart-turn's are worth, and what a sentence without its end takes away, both as
-# fitted on real speech. The constant is a choice, and sets how much delay a pause is worth (`voicefleet bench turns`);
-# fitted on as many ends as pauses it is -0.9.
+# fitted on real speech. A missing word takes away more there; it is less so that a caller's short request is not waited
+# for too long. The constant is a choice, and sets how much delay a pause is worth (`voicefleet bench turns`).
 _SOUND_WEIGHT = 0.57
 _OPEN_LOG_ODDS = -2.6
+_MISSING_WORD_LOG_ODDS = -1.0
 _BIAS = -0.7
 _FINISHED, _UNFINISHED = 0.6, 0.3
 # A caller whose pauses within a turn have been long gets that much and a little more, where the end is in doubt.
@@ -51,12 +52,13 @@ _MOST_CERTAIN = 1e-4
 class Evidence:
     """What is known about the pause that is going on. None: not yet, or not at all.
 
-    `sounds_finished` is smart-turn's probability, 0 to 1; `ending` says how the words so far end; `own_pause` is how
-    long this caller pauses within a turn, in seconds.
+    `sounds_finished` is smart-turn's probability, 0 to 1; `ending` says how the words so far end, `words_missing` by
+    how many they are fewer than most turns have; `own_pause` is how long this caller pauses in a turn, in seconds.
     """
 
     sounds_finished: float | None = None
     ending: Ending | None = None
+    words_missing: int = 0
     own_pause: float = 0.0
 
 
@@ -74,8 +76,7 @@ def patience(evidence: Evidence, eagerness: Eagerness) -> Patience:
     if evidence.ending is None:
         return Patience(max(_WORDS_MISSING_SECONDS, curve.shortest), "unjudged")
     if evidence.ending == "none":  # one word that was not understood may be the first of more
-        unfinished = probability_of_end(evidence) <= _UNFINISHED
-        return Patience(max(curve.shortest, _WORDS_MISSING_SECONDS * unfinished), "no_words")
+        return Patience(max(curve.shortest, _WORDS_MISSING_SECONDS), "no_words")
     if evidence.sounds_finished is None and evidence.ending == "plain":
         return Patience(max(UNJUDGED_SECONDS, curve.shortest), "unjudged")
     if evidence.ending == "spelling":  # of digits, sound says little
@@ -95,6 +96,7 @@ def probability_of_end(evidence: Evidence) -> float:
     sound = 0.5 if evidence.sounds_finished is None else evidence.sounds_finished
     sound = min(max(sound, _MOST_CERTAIN), 1 - _MOST_CERTAIN)
     log_odds = _SOUND_WEIGHT * math.log(sound / (1 - sound)) + _BIAS
+    log_odds += _MISSING_WORD_LOG_ODDS * evidence.words_missing
     if evidence.ending == "open":
         log_odds += _OPEN_LOG_ODDS
     return 1 / (1 + math.exp(-log_odds))

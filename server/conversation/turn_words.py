@@ -6,6 +6,8 @@ Pure. Whisper's own punctuation counts for little: it closes every fragment with
 import re
 from typing import Literal
 
+from server.conversation.backchannels import is_backchannel, is_command, words_of
+
 Ending = Literal["none", "open", "spelling", "plain"]
 """No words; a sentence that has to go on; digits or letters one by one, of which more may follow; anything else."""
 
@@ -41,6 +43,20 @@ _CLOSED = re.compile(
     r"|\b(?:of|for|from|with|is|are|was|were)\?$"
     r"|\b(?:who|whom|what|which|where)\b.*\bto\?$"
 )
+# "When you hear the bell." has its main clause still to come, which a comma would have parted from it.
+_CLAUSE_BEFORE_THE_MAIN_ONE = re.compile(
+    r"(?:^|[.!?] )(?:if|when|whenever|while|although|unless|until|because)\b[^,.!?]*[.!]?$"
+)
+# Of whole turns nearly all have as many words. The fewer there are, the likelier more come, as fitted; but a caller's
+# short request is not to be waited for as long as that.
+_WORDS_OF_A_TURN, _MOST_WORDS_MISSING = 6, 2
+_GREETING = re.compile(r"(?:hi|hello|hey|good (?:morning|afternoon|evening)|goodbye)\b", re.IGNORECASE)
+# "Tell me a story." is a whole request; of what has to go on ("Tell me about the"), the last word says so.
+_REQUEST = re.compile(
+    r"(?:please )?(?:tell|show|give|send|get|find|read|repeat|explain|play|start|open|close|turn|set|change|make|book"
+    r"|cancel|call|transfer|connect|remind|put|let) \w+ \w+",
+    re.IGNORECASE,
+)
 _DIGIT_WORD = re.compile(r"zero|oh|one|two|three|four|five|six|seven|eight|nine|double|triple")
 # More of these follow one another only where something is read out.
 _SPELLED = re.compile(r"\d+|[a-z]")
@@ -62,15 +78,40 @@ def ending_of(words: str, asked: str = "", language: str = "") -> Ending:
         return "spelling"
     if text.endswith(("-", "...", "…", ",")):
         return "open"
+    if _in_english(language) and not _answers(text, asked) and _CLAUSE_BEFORE_THE_MAIN_ONE.search(text):
+        return "open"
     left_open = tokens[-1] in _OPEN_WORDS.get(language or "en", "").split()
     closed = _CLOSED.search(text)
-    only_the_beginning = closed and closed.start() == 0 and not text.endswith("?") and "?" not in asked
+    only_the_beginning = closed and closed.start() == 0 and not _answers(text, asked)
     return "open" if left_open and (only_the_beginning or not closed) else "plain"
+
+
+def words_missing(words: str, asked: str = "", language: str = "") -> int:
+    """By how many words (up to 2) `words` are fewer than most turns have; 0 where their number says nothing.
+
+    A few words are mostly the beginning of more ("Please", "I'm sorry"), but not where they answer or ask a question,
+    are a request, or of those that are said alone ("okay", "stop", "hi there"). Known of English.
+    """
+    if not _in_english(language) or not words.isascii() or _answers(words, asked):
+        return 0
+    alone = words_of(words)
+    if is_backchannel(alone, "en") or is_command(alone, "en") or _GREETING.match(words) or _REQUEST.match(words):
+        return 0
+    return min(max(0, _WORDS_OF_A_TURN - len(_TOKEN.findall(words))), _MOST_WORDS_MISSING)
 
 
 def folded(text: str) -> str:
     """The words of `text`, the same however they are written: "touch-tone", "Touch Tone."."""
     return "".join(filter(str.isalnum, text.casefold()))
+
+
+def _in_english(language: str) -> bool:
+    return language in ("", "en")
+
+
+def _answers(words: str, asked: str) -> bool:
+    """Whether few words, or half a sentence, may be all: in answer to a question, or as one."""
+    return "?" in asked or words.endswith("?")
 
 
 def _is_spelling(tokens: list[str], asked: str) -> bool:

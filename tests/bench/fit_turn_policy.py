@@ -22,7 +22,7 @@ from server.bench.turns.recordings import Recording, read_recordings
 from server.bench.turns.word_gaps import RATE, word_gaps
 from server.client.playout import last_audible
 from server.conversation.endpointing import PAUSE_TO_JUDGE_SECONDS
-from server.conversation.turn_words import Ending, ending_of
+from server.conversation.turn_words import ending_of, words_missing
 from server.models.store import ModelStore
 from server.settings.loading import load_settings
 from server.smart_turn_processor import SmartTurnProcessor
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
     speaker: str
     sound: float
-    ending: Ending
+    words: str
     is_end: bool
 
 
@@ -64,15 +64,16 @@ def places(recordings: Sequence[Recording], smart_turn: SmartTurnProcessor, whis
             words = " ".join(whisper.recognize([Window(piece, window_for(piece))])[0].text for piece in prepare(pcm))
             sound = asyncio.run(smart_turn.probability(pcm))
             assert sound is not None, "nobody else asks"
-            found.append(Place(Path(recording.name).parent.name, sound, ending_of(words), is_end))
+            found.append(Place(Path(recording.name).parent.name, sound, words, is_end))
     return found
 
 
 def evidence(found: Sequence[Place]) -> _Floats:
-    """Rows of what is weighed: smart-turn's log odds, an open sentence, and a constant."""
+    """Rows of what is weighed: smart-turn's log odds, an open sentence, missing words, and a constant."""
     sound = np.clip([place.sound for place in found], _SURE, 1 - _SURE)
-    is_open = [place.ending == "open" for place in found]
-    return np.column_stack((np.log(sound / (1 - sound)), np.array(is_open, float), np.ones(len(found))))
+    is_open = [float(ending_of(place.words) == "open") for place in found]
+    missing = [float(words_missing(place.words)) for place in found]
+    return np.column_stack((np.log(sound / (1 - sound)), is_open, missing, np.ones(len(found))))
 
 
 def fit(found: Sequence[Place]) -> _Floats:
@@ -108,7 +109,7 @@ def main() -> None:
     smart_turn.close()
     speakers = sorted({place.speaker for place in found})
     print(f"{sum(place.is_end for place in found)} ends and {sum(not place.is_end for place in found)} other places")
-    for name, weight in zip(("sound's log odds", "open", "constant"), fit(found), strict=True):
+    for name, weight in zip(("sound's log odds", "open", "missing words", "constant"), fit(found), strict=True):
         print(f"  {name:17} {weight:+.2f}")
     for speaker in speakers:
         others = [place for place in found if place.speaker != speaker]

@@ -68,7 +68,6 @@ def test_what_the_application_adds_meanwhile_is_answered_too() -> None:
 
 def test_what_the_application_says_in_the_assistant_s_place_is_not_what_was_foreseen() -> None:
     call = speculating()
-    call.silence(0.1)
     call.client_sends("input_audio_buffer.commit")
     call.client_adds("Paris.", role="assistant")
     call.client_sends("response.create")

@@ -106,7 +106,7 @@ class Call:
         self.now = 1000.0
         self.recognition_seconds = recognition_seconds
         self.recognition_fails = False
-        self.sounds_finished: float | None = 0.9
+        self.sounds_finished: float | None = 0.99
         """What smart-turn says of every pause; None: it does not answer."""
         self.speculation: c.Speculate | None = None
         self.foreseen = False

@@ -12,7 +12,11 @@ from server.conversation.turn_words import Ending
 EAGERNESS: list[Eagerness] = ["low", "medium", "high"]
 ENDINGS: list[Ending | None] = [None, "none", "open", "spelling", "plain"]
 evidence = st.builds(
-    Evidence, st.none() | st.floats(0.0, 1.0), st.sampled_from(ENDINGS), st.floats(0.0, 10.0, allow_nan=False)
+    Evidence,
+    st.none() | st.floats(0.0, 1.0),
+    st.sampled_from(ENDINGS),
+    st.integers(0, 2),
+    st.floats(0.0, 10.0, allow_nan=False),
 )
 
 
@@ -21,13 +25,16 @@ evidence = st.builds(
     [
         (Evidence(), "unjudged", 1.0, 1.0),
         (Evidence(0.99), "unjudged", 1.0, 1.0),  # the model can't be asked without words, so waiting costs nothing
-        (Evidence(None, "none"), "no_words", 0.35, 0.35),
-        (Evidence(0.99, "none"), "no_words", 0.35, 0.35),
+        (Evidence(None, "none"), "no_words", 1.0, 1.0),
+        (Evidence(0.99, "none"), "no_words", 1.0, 1.0),
         (Evidence(0.1, "none"), "no_words", 1.0, 1.0),
         (Evidence(None, "plain"), "unjudged", 0.6, 0.6),
         (Evidence(0.99, "plain"), "finished", 0.35, 0.35),
-        (Evidence(0.5, "plain"), "unsure", 1.0, 1.4),
+        (Evidence(0.5, "plain"), "unsure", 1.2, 1.6),
         (Evidence(0.02, "plain"), "unfinished", 2.0, 4.0),
+        (Evidence(0.99, "plain", 1), "finished", 0.35, 0.37),
+        (Evidence(0.97, "plain", 1), "unsure", 0.4, 0.6),
+        (Evidence(0.97, "plain", 2), "unsure", 1.2, 1.8),
         (Evidence(0.5, "open"), "unfinished", 2.0, 4.0),
         (Evidence(None, "open"), "unfinished", 2.0, 4.0),
         (Evidence(0.99, "spelling"), "spelling", 1.6, 1.6),
@@ -57,7 +64,7 @@ def test_the_more_eager_the_sooner(known: Evidence) -> None:
 
 @given(st.sampled_from(ENDINGS), st.floats(0.0, 10.0), st.sampled_from(EAGERNESS))
 def test_the_more_finished_it_sounds_the_sooner(ending: Ending | None, own_pause: float, eagerness: Eagerness) -> None:
-    waits = [patience(Evidence(sound / 20, ending, own_pause), eagerness).seconds for sound in range(21)]
+    waits = [patience(Evidence(sound / 20, ending, 0, own_pause), eagerness).seconds for sound in range(21)]
     assert all(later <= sooner + 1e-9 for sooner, later in itertools.pairwise(waits))
 
 

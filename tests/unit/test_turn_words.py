@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.conversation.turn_words import ending_of, folded
+from server.conversation.turn_words import ending_of, folded, words_missing
 
 
 @pytest.mark.parametrize("words", ["", " ", "...", "?!"])
@@ -26,6 +26,8 @@ def test_nothing_said_has_no_words(words: str) -> None:
         "I don't know if it—is the",
         "I’d",  # noqa: RUF001
         "How long does it take to?",
+        "When you hear the bell.",
+        "Thank you. If you know the number",
     ],
 )
 def test_a_sentence_that_has_to_go_on_is_open(words: str) -> None:
@@ -56,6 +58,8 @@ def test_a_sentence_that_has_to_go_on_is_open(words: str) -> None:
         "What is that for? ",
         "I think you should",
         "So am I",
+        "When you hear the bell, come quickly.",
+        "When does it open?",
     ],
 )
 def test_what_may_be_all_is_plain(words: str) -> None:
@@ -66,6 +70,38 @@ def test_what_may_be_all_is_plain(words: str) -> None:
 def test_words_that_are_all_of_an_answer_are_only_the_beginning_of_anything_else(words: str) -> None:
     assert ending_of(words, "Who is there?") == "plain"
     assert ending_of(words, "Go on.") == "open"
+
+
+def test_a_clause_that_answers_a_question_may_be_all() -> None:
+    assert ending_of("When you hear the bell.", "When shall I come?") == "plain"
+    assert ending_of("When you hear the bell.", language="de") == "plain"
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("Please.", 2),
+        ("The blind man.", 2),
+        ("She saw a cat.", 2),
+        ("Please enter a new extension.", 1),
+        ("I would like to cancel it.", 0),
+        ("What time is it?", 0),
+        ("Okay.", 0),
+        ("Stop.", 0),
+        ("Hi there.", 0),
+        ("Tell me a story.", 0),
+        ("Please cancel my order.", 0),
+        ("Tell me.", 2),
+        ("你好", 0),
+    ],
+)
+def test_a_turn_of_a_few_words_lacks_some(words: str, missing: int) -> None:
+    assert words_missing(words, "I see.") == missing
+
+
+def test_the_number_of_words_says_nothing_of_an_answer_nor_of_another_language() -> None:
+    assert words_missing("The blue one.", "Which one?") == 0
+    assert words_missing("Der blaue.", "", "de") == 0
 
 
 def test_words_are_the_same_however_they_are_written() -> None:
