@@ -27,6 +27,9 @@ class AlarmConfig(BaseModel):
     underruns_percent: float = Field(
         2.0, gt=0, le=100, description="Gaps in the middle of an answer, per hundred of them and of answers."
     )
+    late_clauses_percent: float = Field(
+        5.0, gt=0, le=100, description="Clauses that come late, per hundred of them and of answers; some are no gap."
+    )
     throttles_per_minute: int = Field(
         5, ge=1, description="Requests that Bedrock throttles; fewer are met by the node's own retry."
     )

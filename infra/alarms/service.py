@@ -105,6 +105,7 @@ def callers_rules(config: AlarmConfig, fleet: FleetMetrics, targets: elbv2.Netwo
 def capacity_rules(config: AlarmConfig, fleet: FleetMetrics, launch_failures: events.Rule) -> list[Rule]:
     """What will hurt callers soon: a fleet that can't grow, or does not see that it should."""
     published = fleet.nodes_with(metrics.sessions_utilization, PUBLISH_SECONDS, minutes=WINDOW)
+    share = ShareOfAnswers(fleet, config.least_errors)
     return [
         Rule(
             "utilization-high",
@@ -113,6 +114,15 @@ def capacity_rules(config: AlarmConfig, fleet: FleetMetrics, launch_failures: ev
             config.utilization,
             times=5,
             of=5,
+            composite="capacity",
+        ),
+        Rule(
+            "clauses-late",
+            "Nodes have more calls than their voice keeps up with: add nodes, then see which part is slow.",
+            share.of(metrics.late_clauses),
+            config.late_clauses_percent,
+            times=2,
+            of=3,
             composite="capacity",
         ),
         Rule(

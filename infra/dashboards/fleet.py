@@ -97,6 +97,21 @@ def rows(
             board.alarm_graph("Language model that failed", "llm-errors", unit="% of answers"),
             board.alarm_graph("Gaps in answers", "audio-gaps", unit="% of answers"),
         ],
+        [
+            board.alarm_graph("Clauses that came late", "clauses-late", unit="% of answers"),
+            board.graph(
+                "Speech refused by full workers",
+                fleet.of(metrics.queue_refused, "Sum", label="TTS", queue="tts"),
+                fleet.of(metrics.queue_refused, "Sum", label="STT", queue="stt"),
+                unit="a minute",
+            ),
+            board.graph(
+                "How much agents talk: the more, the fewer calls a node takes",
+                fleet.of(metrics.agent_talk_ratio, "Average", label="average"),
+                fleet.of(metrics.agent_talk_ratio, "Maximum", label="node with the most"),
+                unit="share of a call",
+            ),
+        ],
         [board.status("All alarms", list(alarms.alarms.values()), width=WHOLE, height=4)],
         *_services(board, scope, balancer, targets),
     ]

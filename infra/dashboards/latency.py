@@ -54,8 +54,12 @@ def rows(board: Board) -> Rows:
                 fleet.of(metrics.turns, "Sum", label="ended"),
                 fleet.of(metrics.interruptions, "Sum", label="cut off by the caller"),
                 unit="a minute",
-                width=12,
             ),
-            board.alarm_graph("Gaps in answers", "audio-gaps", unit="% of answers", width=12),
+            board.alarm_graph("Gaps in answers", "audio-gaps", unit="% of answers"),
+            board.graph(
+                "How late clauses came for the caller's playout",
+                *(fleet.of(metrics.clause_lateness_seconds, statistic, label=statistic) for statistic in _PERCENTILES),
+                unit="seconds",
+            ),
         ],
     ]

@@ -33,6 +33,7 @@ def rows(board: Board) -> Rows:
                 "model-cache-on-root",
                 "memory-low",
                 "service-restarts",
+                "clauses-late",
                 "node-unhealthy",
             )
         ],
@@ -40,6 +41,15 @@ def rows(board: Board) -> Rows:
             board.graph("Live calls", fleet.each_node(metrics.sessions_active, "Average"), unit="calls"),
             board.graph("Places", fleet.each_node(metrics.sessions_capacity, "Average"), unit="calls"),
             board.graph("Draining", fleet.each_node(metrics.draining, "Maximum"), unit="1: takes no new calls"),
+        ],
+        [
+            board.graph(
+                "Streams that the voice can speak", fleet.each_node(metrics.tts_worker_streams, "Sum"), unit="streams"
+            ),
+            board.graph(
+                "How much agents talk", fleet.each_node(metrics.agent_talk_ratio, "Average"), unit="share of a call"
+            ),
+            board.graph("Clauses that came late", fleet.each_node(metrics.late_clauses, "Sum"), unit="a minute"),
         ],
         [
             board.graph("GPU temperature", fleet.each_node(Gpu.TEMPERATURE, "Maximum"), alarms=["gpu-hot"], unit="°C"),

@@ -9,22 +9,16 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from server.bench.chatterbox_profile import (
-    Ceilings,
-    HopProfile,
-    StepProfile,
-    ceilings,
-    hop_profile,
-    step_profile,
-)
+from server.bench.chatterbox_profile import ceilings, hop_profile, step_profile
 from server.bench.percentiles import percentile_ms
 from server.bench.tts_load import SENTENCES, listen, speech_tokens
+from server.bench.tts_report import Level, TtsReport
 from server.workers.engine import Voice
 from server.workers.engines.chatterbox.capacity import Capacity
 from server.workers.engines.chatterbox.checkpoint import (
@@ -52,53 +46,6 @@ _PROMPT_SECONDS = {"full": 10.0, "small": 2.0}
 _SENTENCE = SENTENCES[4]
 _LEVELS_BEYOND = 1.12  # between a level that holds and one that does not: closer than that is noise
 _PROFILED_STREAMS = (1, 4, 16)
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """So many streams that all speak, all the time."""
-
-    streams: int
-    first_audio_p50_ms: float
-    first_audio_p95_ms: float
-    underruns: int
-    chunks: int
-    audio_seconds_per_second: float
-    """Heard: as much as there are streams, where playout keeps pace."""
-    real_time_factor: float
-    """Seconds that the engine worked for a second of audio: the inverse is what it would make if nobody listened."""
-    tokens_per_second: float
-    rows_per_step: float
-    hops_per_render: float
-    memory_mib: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether nobody's playout ran dry."""
-        return self.underruns == 0
-
-
-@dataclass(frozen=True, slots=True)
-class TtsReport:
-    """Everything that was measured, in one run."""
-
-    machine: str
-    weights: str
-    flow: Literal["windowed", "chunked"]
-    parts: Literal["eager", "captured"]
-    ceilings: Ceilings
-    upstream_audio_seconds_per_second: float
-    row_mib: float
-    capacity: int
-    """Streams that the engine itself would admit."""
-    levels: Sequence[Level]
-    steps: Sequence[StepProfile]
-    hops: Sequence[HopProfile]
-
-    @property
-    def most_streams(self) -> int:
-        """The largest number of streams of which none ran dry."""
-        return max((level.streams for level in self.levels if level.holds), default=0)
 
 
 class _OneVoice:

@@ -5,13 +5,13 @@ The ceilings are what plain copies and matrix products reach here, not what a da
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from server.bench.tts_report import Ceilings, HopProfile, StepProfile
 from server.workers.engines.chatterbox.checkpoint import Checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.flow import Flow, FlowHop
@@ -24,34 +24,6 @@ _TIMES = 5
 _SPOKEN_TOKENS = 100  # that a stream has behind it: 4 s
 _HOP_TOKENS = 50
 _TEXT_TOKENS = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Ceilings:
-    """Of this device: bytes a second of a large copy (read and written), FLOP a second of a large matrix product."""
-
-    bandwidth: float
-    flops: float
-
-
-@dataclass(frozen=True, slots=True)
-class StepProfile:
-    """One decoding step of so many rows: what it takes, and the bytes that it cannot but read."""
-
-    rows: int
-    seconds: float
-    bytes_read: int
-
-
-@dataclass(frozen=True, slots=True)
-class HopProfile:
-    """One hop of 2 s of so many streams, 4 s into their text."""
-
-    streams: int
-    flow_seconds: float
-    flow_flops: int
-    vocoder_seconds: float
-    vocoder_flops: int
 
 
 def ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:

@@ -6,7 +6,7 @@ counts are what real text gives, the sampler is on), and of no use to the ear.
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -14,11 +14,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from server.bench.tts_report import TtsReport
 from server.cli.console import FAILED, errors_shown
 from server.workers.engine import EngineMissing
-
-if TYPE_CHECKING:
-    from server.bench.chatterbox import TtsReport
 
 Size = Annotated[
     Literal["full", "small"],
@@ -66,7 +64,7 @@ def tts(
         raise typer.Exit(FAILED)
 
 
-def _show(console: Console, report: "TtsReport") -> None:
+def _show(console: Console, report: TtsReport) -> None:
     bandwidth, flops = report.ceilings.bandwidth, report.ceilings.flops
     console.print(f"[bold]{report.machine}[/]; weights: {report.weights}; flow: {report.flow}", highlight=False)
     console.print(f"ceilings measured here: {bandwidth / 1e9:.1f} GB/s copied, {flops / 1e12:.2f} TFLOP/s multiplied")

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 NAMESPACE = "Voicefleet"
 GROUP_DIMENSION = "AutoScalingGroupName"
 PERIOD_SECONDS = 10.0
-PUBLISHED_HISTOGRAMS = (metrics.voice_to_voice_seconds, metrics.turn_stage_seconds)
+PUBLISHED_HISTOGRAMS = (metrics.voice_to_voice_seconds, metrics.turn_stage_seconds, metrics.clause_lateness_seconds)
 """Each of a few dozen buckets; CloudWatch takes 150 values in one datum."""
 
 Labels = tuple[tuple[str, str], ...]

@@ -25,7 +25,7 @@ import ctranslate2
 import msgspec
 import torch
 
-from server.bench.chatterbox import TtsReport
+from server.bench.tts_report import TtsReport
 from tests.bench import a10g, node_sessions, predicted, stt_throughput, tts_beside_stt, tts_throughput
 from tests.bench.node_sessions import NodeReport
 from tests.bench.stt_throughput import SttReport

@@ -1,45 +1,15 @@
-"""What the simulator says of a device whose parts were measured one by one, beside what was measured of the whole.
-
-The costs of `server.bench.simulation`, scaled to the steps and hops of a `TtsReport`; what starts the work on the host
-is reckoned still.
-"""
+"""What the simulator says of a device whose parts were measured one by one, beside what was measured of the whole."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
-import numpy as np
-
-from server.bench.chatterbox import TtsReport
-from server.bench.simulation.costs import PROMPT_TOKENS, DeviceCosts, reckoned
+from server.bench.simulation.measured import fitted
 from server.bench.simulation.simulation import simulated
 from server.bench.simulation.traffic import Traffic
-from server.workers.engines.chatterbox.speech_tokens import TOKEN_RATE
+from server.bench.tts_report import TtsReport
 from tests.bench.markdown import table
 
 _ALL_TALK = 0.95
 _SECONDS = 60.0
-# Of the hop that is profiled: 2 s of sound, 4 s into the text.
-_FRESH, _BEFORE = 2 * TOKEN_RATE, 4 * TOKEN_RATE
-
-
-def fitted(report: TtsReport) -> DeviceCosts:
-    """The costs of the device that the report is of."""
-    costs = reckoned("H200", report.flow, report.parts)
-    rows, seconds = [step.rows for step in report.steps], [step.seconds for step in report.steps]
-    step_row, step = np.polyfit(rows, seconds, 1) if len(rows) > 1 else (0.0, seconds[0])
-    hop = max(report.hops, key=lambda profile: profile.streams)
-    frames = 2 * _FRESH
-    modelled = replace(costs, vocoder_frame=0.0).hop_seconds(_FRESH, PROMPT_TOKENS + _BEFORE + _FRESH, frames)
-    flow = hop.flow_seconds / hop.streams / modelled
-    return replace(
-        costs,
-        step=max(float(step), 0.0),
-        step_row=max(float(step_row), 0.0),
-        flow_token=costs.flow_token * flow,
-        flow_pair=costs.flow_pair * flow,
-        flow_read=costs.flow_read * flow,
-        vocoder_frame=hop.vocoder_seconds / hop.streams / frames,
-    )
 
 
 def markdown(reports: Sequence[TtsReport]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from server.bench.chatterbox import Benchmark, TtsReport
+from server.bench.chatterbox import Benchmark
+from server.bench.tts_report import TtsReport
 from tests.bench.a10g import Measured, Rendering, Step
 from tests.bench.markdown import table
 

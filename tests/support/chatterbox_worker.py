@@ -40,7 +40,7 @@ class Room(Capacity):
     def __init__(self, streams: int) -> None:
         super().__init__(NOTHING, streams)
 
-    def was_late(self, now: float) -> None:
+    def observe(self, late: int, now: float) -> None:
         """They may."""
 
 

@@ -17,13 +17,13 @@ def _share_above(streams: int, calls: int, talk_share: float) -> float:
 
 @pytest.mark.parametrize("streams", [1, 2, 4, 8, 24, 32, 96, 256])
 @pytest.mark.parametrize("talk_share", [0.25, 0.45, 0.6, 0.95])
-def test_more_agents_talk_than_there_are_streams_for_1_percent_of_the_time_at_most(
+def test_more_agents_talk_than_there_are_streams_for_a_fifth_of_the_time_at_most(
     streams: int, talk_share: float
 ) -> None:
     calls = calls_for(streams, talk_share)
     assert calls >= streams
-    assert _share_above(streams, calls, talk_share) <= 0.01
-    assert calls == streams or _share_above(streams, calls + 3, talk_share) > 0.01, "and not by far"
+    assert _share_above(streams, calls, talk_share) <= 0.2
+    assert calls == streams or _share_above(streams, calls + 3, talk_share) > 0.2, "and not by far"
 
 
 @pytest.mark.parametrize("streams", [0, 1, 24])
@@ -31,7 +31,7 @@ def test_agents_that_never_stop_have_a_stream_each(streams: int) -> None:
     assert calls_for(streams, 1.0) == streams
 
 
-@pytest.mark.parametrize(("streams", "calls"), [(4, [4, 4, 4]), (24, [37, 29, 24]), (96, [178, 137, 96])])
+@pytest.mark.parametrize(("streams", "calls"), [(4, [6, 5, 4]), (24, [46, 35, 24]), (96, [200, 151, 96])])
 def test_many_streams_are_worth_more_than_their_number(streams: int, calls: list[int]) -> None:
     """The table of docs/speech-service.md."""
     assert [calls_for(streams, talk_share) for talk_share in (0.45, 0.6, 1.0)] == calls

@@ -280,15 +280,17 @@ class TestCapacity:
     def test_shrinks_when_audio_is_late_and_grows_back_slowly(self) -> None:
         capacity = Capacity(self.COSTS, rows=20)
 
-        capacity.was_late(now=100.0)
-        capacity.was_late(now=100.5)  # of the same trouble
+        capacity.observe(late=1, now=100.0)
+        capacity.observe(late=3, now=105.0)  # of the same trouble
+        assert capacity.limit == 19
+        capacity.observe(late=4, now=111.0)
         assert capacity.limit == 18
-        for second in range(101, 400):
-            capacity.went_well(now=float(second))
+        for second in range(112, 400):
+            capacity.observe(late=4, now=float(second))
         assert capacity.limit == 20
 
     def test_a_device_too_slow_for_one_stream_speaks_it_all_the_same(self) -> None:
         capacity = Capacity(Costs.of({1: 0.5}, {1: 5.0}, 9.0), rows=8)
         assert capacity.limit == 1
-        capacity.was_late(now=10.0)
+        capacity.observe(late=1, now=10.0)
         assert capacity.limit == 1

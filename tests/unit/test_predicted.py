@@ -2,15 +2,15 @@
 
 import pytest
 
-from server.bench.chatterbox import Level, TtsReport
-from server.bench.chatterbox_profile import Ceilings, HopProfile, StepProfile
 from server.bench.simulation.costs import PROMPT_TOKENS, reckoned
-from tests.bench.predicted import fitted, markdown
+from server.bench.simulation.measured import fitted
+from server.bench.tts_report import Ceilings, HopProfile, Level, StepProfile, TtsReport
+from tests.bench.predicted import markdown
 
 _COSTS = reckoned("A10G", "windowed", "eager")
 
 
-def _report() -> TtsReport:
+def report() -> TtsReport:
     """Of an A10G as it is reckoned, whose parts were measured without an error."""
     without_vocoder = _COSTS.hop_seconds(50, PROMPT_TOKENS + 150, 0)
     level = Level(16, 90.0, 130.0, 1, 1000, 15.9, 0.03, 400.0, 5.5, 1.2, 9000.0)
@@ -30,7 +30,7 @@ def _report() -> TtsReport:
 
 
 def test_the_costs_of_a_device_are_found_from_its_parts() -> None:
-    found = fitted(_report())
+    found = fitted(report())
 
     assert found.step_seconds(64) == pytest.approx(_COSTS.step_seconds(64))
     assert found.vocoder_frame == pytest.approx(_COSTS.vocoder_frame)
@@ -39,7 +39,7 @@ def test_the_costs_of_a_device_are_found_from_its_parts() -> None:
 
 
 def test_every_level_is_shown_measured_and_predicted() -> None:
-    shown = markdown([_report()])
+    shown = markdown([report()])
 
     assert "| windowed, eager | 16 | 130, " in shown
     assert "0.1%, " in shown

@@ -4,13 +4,14 @@ The reckoned figures are of no measurement: every operation of the models at ful
 such a device is taken to reach.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from server.bench.devices import DEVICES, Gpu
 from server.workers.engines.chatterbox.costs import CLAUSE_TOKENS, HOPS_MEASURED, ROWS_MEASURED, Costs
-from server.workers.engines.chatterbox.stream import Stream
+from server.workers.engines.chatterbox.stream import HOPS, Stream
 
 PROMPT_TOKENS = 250
 """Of the voice: what each windowed hop computes again."""
@@ -52,6 +53,13 @@ class DeviceCosts:
     wait: float = 1.2e-3
     """What is lost where it does."""
 
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for what would take no time, or less."""
+        for name in self.__dataclass_fields__:
+            least = 1e-9 if name in ("step", "vocoder_frame") else 0.0
+            if not least <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: got {getattr(self, name)}; takes seconds from {least:g} on")
+
     def step_seconds(self, rows: int) -> float:
         """A step of so many rows, on the device."""
         return self.step + self.step_row * rows
@@ -61,6 +69,17 @@ class DeviceCosts:
         computed = seen if self.recomputes else fresh
         flow = self.flow_token * computed + self.flow_pair * computed * seen + self.flow_read * seen
         return flow + self.vocoder_frame * frames
+
+    def clause_hops(self, tokens: int, plan: Sequence[int] = HOPS) -> list[tuple[float, float]]:
+        """The hops of a clause of so many tokens: device seconds, seconds of audio."""
+        stream = Stream.new(0.0, tokens, plan=plan)
+        for _ in range(tokens):
+            stream.drew(0)
+        progress = Progress()
+        hops = []
+        while not stream.rendered:
+            hops.append(progress.hop(self, *stream.take_hop()))
+        return hops
 
     def beside(self, share: float) -> "DeviceCosts":
         """On a device of which others have that `share` (0 to 1) of the time: the rest of it takes as much longer."""
@@ -77,16 +96,15 @@ class DeviceCosts:
             vocoder_frame=self.vocoder_frame / own,
         )
 
+    @property
+    def calibrated_hop(self) -> float:
+        """What the device takes for a hop of the clause that is spoken to be measured, on average."""
+        hops = self.clause_hops(CLAUSE_TOKENS)
+        return sum(seconds for seconds, _ in hops) / len(hops)
+
     def calibrated(self) -> Costs:
         """What the engine's own calibration would measure on such a device."""
-        stream = Stream.new(0.0, CLAUSE_TOKENS)
-        for _ in range(CLAUSE_TOKENS):
-            stream.drew(0)
-        progress = Progress()
-        hops = [progress.hop(self, *stream.take_hop())[0]]
-        while not stream.rendered:
-            hops.append(progress.hop(self, *stream.take_hop())[0])
-        hop = sum(hops) / len(hops)
+        hop = self.calibrated_hop
         lost = self.wait if self.waits else 0.0
         return Costs.of(
             {rows: max(self.step_seconds(rows), self.step_host) for rows in ROWS_MEASURED},

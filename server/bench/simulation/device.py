@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 from server.bench.simulation.costs import DeviceCosts, Progress
 from server.bench.simulation.traffic import Speech
+from server.workers.engines.chatterbox.capacity import Capacity
 from server.workers.engines.chatterbox.loop import Loop
 from server.workers.engines.chatterbox.rows import Rows
-from server.workers.engines.chatterbox.scheduler import Policy
+from server.workers.engines.chatterbox.scheduler import Policy, next_work
 from server.workers.engines.chatterbox.speech_tokens import STOP_TOKEN
 from server.workers.engines.chatterbox.stream import Stream
-from server.workers.engines.chatterbox.work import Draw, Join, Render
+from server.workers.engines.chatterbox.work import Draw, Join, Render, Rest
+
+ROWS = 256
+"""Of the decoder: as many as there ever are."""
 
 _SOUND = 1  # any token that is one
 
@@ -45,17 +49,31 @@ class _Rendered:
 class SimulatedDevice:
     """The engine's loop over a device that only takes time. `speeches` are the streams that are being spoken."""
 
-    def __init__(self, costs: DeviceCosts, rows: int, policy: Policy) -> None:
+    def __init__(
+        self,
+        costs: DeviceCosts,
+        rows: int = ROWS,
+        policy: Policy = next_work,
+        promised: DeviceCosts | None = None,
+    ) -> None:
+        """`promised` are the costs that calibration found, where those of service are others."""
         self.now = 0.0
         self.busy = 0.0
         """Seconds that the device worked, or waited for the host to give it more of the same work."""
         self.speeches: dict[Stream, Speech] = {}
         self.loop: Loop[_Drawn | _Rendered] = Loop(self, self.speeches, Rows(rows, self), lambda: self.now, policy)
-        self.loop.costs = costs.calibrated()
+        self.loop.costs = (promised or costs).calibrated()
+        self.capacity = Capacity(self.loop.costs, rows)
         self._costs = costs
         self._progress: dict[Stream, Progress] = {}
         self._free_at = 0.0
         self._swaps = 0
+
+    def advance(self) -> Rest | None:
+        """Do one piece of work, as the engine does: what comes late makes the capacity less."""
+        rest = self.loop.advance()
+        self.capacity.observe(self.loop.totals.late, self.now)
+        return rest
 
     def submit(self, stream: Stream, speech: Speech) -> None:
         """Speak it."""

@@ -37,6 +37,14 @@ class Traffic:
     """Tokens of a clause's hops, as `Stream.plan`."""
 
 
+def answer_tokens(random: Random) -> list[int]:
+    """The tokens of an answer's clauses."""
+    mean, deviation, least, most = _TOKENS
+    first = random.randint(*_FIRST_TOKENS)
+    more = random.randint(*_CLAUSES) - 1
+    return [first, *(round(min(max(random.gauss(mean, deviation), least), most)) for _ in range(more))]
+
+
 class Voice(Protocol):
     """What speaks."""
 
@@ -80,7 +88,7 @@ class Heard:
 
 
 class Calls:
-    """All calls of a `traffic`, and the clock's events."""
+    """The calls of a `traffic`, and the clock's events. Without `begin_all` there are those that `begin` is told of."""
 
     def __init__(self, traffic: Traffic, voice: Voice) -> None:
         self.heard = Heard()
@@ -88,8 +96,17 @@ class Calls:
         self.random = Random(traffic.seed)  # noqa: S311 # it keeps nothing secret
         self._order = count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
-        for number in range(traffic.calls):
-            self.at(_ANSWER_SECONDS / traffic.talking * number / traffic.calls, _Call(self).answer)
+
+    def begin_all(self) -> None:
+        """Let all calls begin, one after the other within the time of an answer and the caller's turn."""
+        for number in range(self.traffic.calls):
+            self.begin(number / self.traffic.calls)
+
+    def begin(self, after: float) -> "Call":
+        """Let a call begin, with an answer after that part (0 to 1) of the time of an answer and the caller's turn."""
+        call = Call(self)
+        self.at(self.voice.now + _ANSWER_SECONDS / self.traffic.talking * after, call.answer)
+        return call
 
     @property
     def next_at(self) -> float:
@@ -106,8 +123,8 @@ class Calls:
             heapq.heappop(self._events)[2]()
 
 
-class _Call:
-    """One call: an answer, the caller's turn, an answer."""
+class Call:
+    """One call: an answer, the caller's turn, an answer, until somebody hangs up."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -115,17 +132,20 @@ class _Call:
         self._left: list[int] = []  # tokens of the clauses to come
         self._answers = 0
         self._began = self._plays_until = 0.0
-        self._heard_any = self._new_clause = False
+        self._heard_any = self._new_clause = self._over = False
+
+    def hang_up(self) -> None:
+        """The caller is gone, and whatever was still to be said with them."""
+        self._drop()
+        self._over = True
 
     def answer(self) -> None:
         """The agent begins to talk."""
+        if self._over:
+            return
         calls, random = self._calls, self._calls.random
         self._answers += 1
-        mean, deviation, least, most = _TOKENS
-        clauses = [random.randint(*_FIRST_TOKENS)]
-        clauses += [
-            round(min(max(random.gauss(mean, deviation), least), most)) for _ in range(random.randint(*_CLAUSES) - 1)
-        ]
+        clauses = answer_tokens(random)
         interrupted = random.random() < _INTERRUPTED
         after = random.random() * sum(clauses) / TOKEN_RATE
         self._left = clauses
@@ -184,15 +204,23 @@ class _Call:
             self._ask()
 
     def _interrupt(self, number: int) -> None:
-        calls, now = self._calls, self._calls.voice.now
-        if number != self._answers or (now >= self._plays_until and not self._stream):
+        now = self._calls.voice.now
+        if self._over or number != self._answers or (now >= self._plays_until and not self._stream):
             return
+        talked = self._stream is not None
+        self._drop()
+        if talked:
+            self._listen(now - self._began)
+
+    def _drop(self) -> None:
+        """Throw away what is being made, and what was made and not played."""
+        calls, now = self._calls, self._calls.voice.now
         if self._stream:
             calls.voice.cancel(self._stream)
-            self._listen(now - self._began)
         lost = max(0.0, self._plays_until - now)
         calls.heard.lost += lost
         calls.heard.played -= lost
+        self._plays_until -= lost
         self._left, self._stream = [], None
 
     def _listen(self, answered: float) -> None:

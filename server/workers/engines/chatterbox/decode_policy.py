@@ -15,8 +15,9 @@ from server.workers.engines.chatterbox.work import Draw, Join
 _ENOUGH = 0.5
 """The share of all streams for which a step does not wait any longer."""
 
-_COMPANY = 1.5
-"""How much longer a step for first audio may take so that others draw in it too."""
+_COMPANY = 2.5
+"""How much longer a step for first audio may take so that others draw in it too. With less, the others are late once
+there are too many calls, and their hops are made one by one: with 1.5 a simulated H200 makes half the audio then."""
 
 _JOINED_AHEAD_SECONDS = 0.5
 """How long before it is due a piece that follows another one has to have its row."""

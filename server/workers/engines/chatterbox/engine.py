@@ -242,15 +242,11 @@ class ChatterboxEngine:
 
     def _advance(self, capacity: Capacity) -> float | None:
         """Do a piece of work. Gives the seconds that nothing needs doing; None for as long as nothing comes."""
-        late = self._core.totals.late
         self._busy_since = time.monotonic()
         rest = self._core.advance()
         self._busy_since = None
         now = time.monotonic()
-        if self._core.totals.late > late:
-            capacity.was_late(now)
-        else:
-            capacity.went_well(now)
+        capacity.observe(self._core.totals.late, now)
         if rest is None:
             return 0.0
         return None if rest.until is None else max(0.0, rest.until - now)
