@@ -14,7 +14,7 @@ def test_barge_in_cancels_the_answer_and_history_keeps_what_was_heard() -> None:
     call.silence(1.0)
     call.bot_says("The museum opens at nine.", seconds=2.0)
     call.bot_says("It closes at five, and on Mondays it stays shut.", seconds=4.0)
-    call.silence(1.8)
+    call.silence(1.7)
     assert "response.done" not in call.events
     call.caller_says("and the shop", seconds=0.5)
     assert call.events == [
@@ -38,6 +38,19 @@ def test_barge_in_cancels_the_answer_and_history_keeps_what_was_heard() -> None:
         AssistantText("The museum opens at nine."),
         UserText("and the shop"),
     ]
+
+
+def test_a_clause_whose_last_audio_was_sent_as_the_caller_interrupted_counts_as_far_as_it_was_heard() -> None:
+    call = Call()
+    call.caller_says("hello")
+    call.silence(1.0)
+    call.bot_says("A rather long answer to that.", seconds=3.0)
+    response = call.last("response.created")["response"]["id"]
+    call.silence(0.5)
+    call.caller_says("and the shop")
+    heard = call.heard
+    call.conversation.said(response)
+    assert call.heard == heard != "A rather long answer to that."
 
 
 def test_after_an_interruption_the_next_turn_is_answered_as_ever() -> None:
