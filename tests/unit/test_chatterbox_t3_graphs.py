@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
+from torch._inductor import metrics
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from server.workers.engines.chatterbox import t3 as t3_module
@@ -149,7 +150,8 @@ def test_a_step_starts_no_more_kernels_at_full_size_than_it_has_to() -> None:
 def step_kernels(model: T3Model) -> int:
     running = torch.zeros((), dtype=torch.int64, device=model.device)
     states = model.row_states(2, POSITIONS)
-    with Kernels() as started:
+    started = Kernels()
+    with started:
         model.step(states, running, 2, POSITIONS)
     return started.count
 
@@ -162,6 +164,16 @@ def test_a_draw_is_one_graph_whatever_is_asked_for() -> None:
     for seed, given in enumerate(draws()):
         assert torch.equal(draw(*given), compiled(*given)), seed
     assert counters["stats"]["unique_graphs"] == 1
+
+
+@torch.inference_mode()
+def test_a_compiled_draw_draws_the_same_tokens_with_few_kernels() -> None:
+    torch._dynamo.reset()
+    metrics.reset()
+    compiled = torch.compile(draw, fullgraph=True, dynamic=True)
+    for given in draws():
+        assert torch.equal(draw(*given), compiled(*given))
+    assert 0 < metrics.generated_kernel_count <= 8, "beside what finds the likeliest"
 
 
 def draws() -> list[tuple[Tensor, SamplingRows, Tensor, Tensor]]:

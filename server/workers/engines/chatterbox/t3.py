@@ -15,8 +15,8 @@ from torch import Tensor
 
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.graphs import Graphs, Record, Work
-from server.workers.engines.chatterbox.sampler import Sampling
-from server.workers.engines.chatterbox.t3_model import Prefix, T3Model
+from server.workers.engines.chatterbox.sampler import Sampling, draw
+from server.workers.engines.chatterbox.t3_model import Draw, Prefix, T3Model
 
 _ROW_STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 _ROW_STEP_BEYOND = 32
@@ -33,9 +33,9 @@ def row_bytes(t3: T3, positions: int) -> int:
 class T3Decoder:
     """The decoder's rows. It implements `rows.RowMemory`; which stream has which row is for others to know."""
 
-    def __init__(self, t3: T3, rows: int, positions: int) -> None:
+    def __init__(self, t3: T3, rows: int, positions: int, draw: Draw = draw) -> None:
         """Room for `rows` requests of `positions` positions each: voice, text and speech together."""
-        self._model = T3Model(t3)
+        self._model = T3Model(t3, draw)
         self.device = self._model.device
         self.rows = rows
         self.positions = positions

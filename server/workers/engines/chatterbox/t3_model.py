@@ -117,7 +117,7 @@ class T3Model:
     def read(self, states: RowStates, whole: Tensor, real: Tensor) -> None:
         """Read a text (see `text`) into its row, behind the voice that is there already, and draw the next token."""
         t3 = self._t3
-        ids, words, count, start, row, *chosen = whole.split([len(whole) - _NUMBERS, *[1] * _NUMBERS])
+        ids, words, count, start, row, *chosen = torch.split(whole, [len(whole) - _NUMBERS, *[1] * _NUMBERS])
         sampling = SamplingRows.of(torch.cat(chosen)[None], real[None])
         place = torch.arange(len(ids), device=self.device)
         is_text = place < words
@@ -167,7 +167,7 @@ class T3Model:
         They are at `position` [rows, n] of these rows of the cache: `row` int64 [rows, 1], and `rows`, the same as a
         slice where no copy of their keys and values is to be made. Each sees `reach` positions, up to its own.
         """
-        x = inputs + self._t3.tfmr.wpe(position)
+        x: Tensor = inputs + self._t3.tfmr.wpe(position)
         hidden = torch.arange(reach, device=self.device) > position[..., None]
         # Of bool, attention would make this in each layer.
         mask = x.new_zeros(hidden.shape).masked_fill_(hidden, -math.inf)[:, None]
