@@ -74,7 +74,7 @@ class Benchmark:
         rows: int,
         captured: bool = False,
     ) -> None:
-        """`rows` 0 takes what the memory holds; `captured`: flow and vocoder, too, are captured where CUDA is.
+        """`rows` 0 takes what the memory holds; `captured`: flow, vocoder and prefill, too, are captured where CUDA is.
 
         Raises `EngineFailed`, `OSError`.
         """
@@ -111,6 +111,7 @@ class Benchmark:
             Watermarker(self._device),
             flow_graphs=self._captured,
             vocoder_graphs=self._captured,
+            prefill_graphs=self._captured,
         )
         found: list[Capacity] = []
 

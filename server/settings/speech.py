@@ -64,6 +64,10 @@ class SpeechSettings(BaseModel):
         False,
         description="chatterbox: capture CUDA graphs of the vocoder, for batches of up to 4; not yet measured.",
     )
+    tts_prefill_graphs: bool = Field(
+        False,
+        description="chatterbox: capture CUDA graphs of the reading of texts, of up to 127 tokens; not yet measured.",
+    )
     tts_watermark: bool = Field(True, description="chatterbox: mark what is spoken as synthetic (Perth), inaudibly.")
     tts_address: InOrder = Field(
         (),

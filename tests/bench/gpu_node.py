@@ -57,7 +57,7 @@ STAGES: Mapping[str, Stage] = {
         lambda figures: tts_throughput.markdown(msgspec.json.decode(figures, type=TtsReport)),
     ),
     "captured": Stage(
-        "Speech synthesis, flow and vocoder captured",
+        "Speech synthesis, flow, vocoder and prefill captured",
         ("tests.bench.tts_throughput", "--captured"),
         lambda figures: tts_throughput.markdown(msgspec.json.decode(figures, type=TtsReport)),
     ),

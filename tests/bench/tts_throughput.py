@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--flow", choices=("windowed", "chunked"), default="windowed", help="as VOICE_TTS_FLOW")
-    parser.add_argument("--captured", action="store_true", help="flow and vocoder as CUDA graphs, too")
+    parser.add_argument("--captured", action="store_true", help="flow, vocoder and prefill as CUDA graphs, too")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each number of streams is spoken")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()

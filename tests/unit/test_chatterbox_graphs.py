@@ -1,59 +1,18 @@
-"""What is captured on a GPU, without one: that it is pure, does the same for any contents, and changes no sound."""
-
-from collections.abc import Sequence
-from typing import Any
+"""Flow and vocoder as they are captured on a GPU, without one: pure, the same for any contents, changing no sound."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from server.workers.engines.chatterbox import flow as flow_module
 from server.workers.engines.chatterbox.checkpoint import Checkpoint
 from server.workers.engines.chatterbox.flow import FlowHop, WindowedFlow
 from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, FlowModel, Inputs, Row
-from server.workers.engines.chatterbox.graphs import Graphs, ShapeNotCaptured, Work
-from server.workers.engines.chatterbox.sampler import Sampling, SamplingRows, draw
-from server.workers.engines.chatterbox.t3 import T3Decoder
+from server.workers.engines.chatterbox.graphs import Graphs, ShapeNotCaptured
 from server.workers.engines.chatterbox.vocoder import Vocoder, VocoderHop
-from tests.support.chatterbox import CPU, EXACT_DB, small_checkpoint, snr_db, speech_tokens, voice
-
-PADDING_DB = 100.0
-"""Padding is exact but for the order of sums."""
-
-
-class Recorder:
-    """A device that does again, with what its memory holds then, what it was seen to do."""
-
-    def __init__(self) -> None:
-        self.replays = 0
-
-    def __call__(self, work: Work) -> Work:
-        outputs = [output.clone() for output in work()]
-
-        def again() -> Sequence[Tensor]:
-            self.replays += 1
-            for output, made in zip(outputs, work(), strict=True):
-                output.copy_(made)
-            return outputs
-
-        return again
-
-
-class Operations(TorchDispatchMode):
-    """What was done: each operation with the shapes, dtypes and numbers that it was given."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.done: list[str] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        given = torch.utils._pytree.tree_map_only(Tensor, lambda tensor: (tensor.shape, tensor.dtype), (args, kwargs))
-        self.done.append(f"{func} {given}")
-        return func(*args, **(kwargs or {}))
+from tests.support.chatterbox import EXACT_DB, small_checkpoint, snr_db, speech_tokens, voice
+from tests.support.graphs import PADDING_DB, Operations, Recorder
 
 
 @pytest.fixture(scope="module")
@@ -222,34 +181,3 @@ def test_what_was_replayed_stays_what_it_was() -> None:
     (first,), (second,) = (graphs.replay("one", [torch.full((1,), float(value))]) for value in (1, 5))
 
     assert [float(first), float(second)] == [2.0, 6.0]
-
-
-@torch.inference_mode()
-def test_a_draw_is_one_graph_whatever_is_asked_for() -> None:
-    counters.clear()
-    torch._dynamo.reset()
-    compiled = torch.compile(draw, fullgraph=True, backend="eager", dynamic=False)
-    for seed, settings in enumerate((Sampling(3), Sampling(4, temperature=0.0), Sampling(5, top_k=5, top_p=0.5))):
-        rows = SamplingRows.empty(2, CPU)
-        rows.set(1, settings)
-        logits = torch.randn(2, 6563, generator=torch.Generator().manual_seed(seed))
-        given = logits, rows, logits > 1.0, torch.tensor([seed, 2 * seed])
-        assert torch.equal(draw(*given), compiled(*given))
-    assert counters["stats"]["unique_graphs"] == 1
-
-
-def test_a_decoder_that_replays_draws_what_one_that_does_not_draws(checkpoint: Checkpoint) -> None:
-    tokens = []
-    for record in (None, recorder := Recorder()):
-        decoder = T3Decoder(checkpoint.t3, rows=2, positions=128)
-        if record:
-            decoder.capture(record)
-        prefix = decoder.prefix(voice(1))
-        for row in range(2):
-            decoder.join(row, prefix, [1, 2, 3], Sampling(seed=row))
-        tokens.append([decoder.token.tolist()])
-        for running in (2, 1, 2, 2):
-            decoder.step(running)
-            tokens[-1].append(decoder.token.tolist())
-    assert tokens[0] == tokens[1]
-    assert recorder.replays == 4

@@ -144,7 +144,8 @@ FORMS: Sequence[Form] = ("windowed", "chunked")
 PARTS: Sequence[Parts] = ("eager", "captured")
 
 
-_T3_NODES_SECONDS = 0.75e-3  # a captured step's 426 kernels, however small
+_STEP_SECONDS: Mapping[Parts, float] = {"eager": 0.75e-3, "captured": 0.6e-3}
+"""Of a step's 354 kernels, however little they do; of some 290 where the draw is compiled."""
 _T3_WEIGHTS_BYTES = 0.618e9
 _ROW_BYTES = 98304 * 768  # keys and values of a row, as far as a service's rows reach
 _SWAP_BYTES = 0.33e9
@@ -154,7 +155,7 @@ _FRAME_FLOP, _FRAME_BYTES = 0.61e9, 22.5e6
 
 
 def reckoned(gpu: Gpu, form: Form, parts: Parts) -> DeviceCosts:
-    """Of one of these devices, with the flow's form, eager as today or with flow and vocoder captured and compiled."""
+    """Of one of these devices, with the flow's form, eager as today or with all parts captured and compiled."""
     device = DEVICES[gpu]
     flow_launches = 2250 if form == "windowed" else 2800
     fused_flow, fused_vocoder = (0.5, 0.3) if parts == "captured" else (1.0, 1.0)
@@ -162,7 +163,7 @@ def reckoned(gpu: Gpu, form: Form, parts: Parts) -> DeviceCosts:
     token_flop, pair_flop = _FLOW_FLOP[form]
     chunked = form == "chunked"
     costs = DeviceCosts(
-        step=_T3_WEIGHTS_BYTES / device.bandwidth + _T3_NODES_SECONDS,
+        step=_T3_WEIGHTS_BYTES / device.bandwidth + _STEP_SECONDS[parts],
         step_row=_ROW_BYTES / device.bandwidth,
         swap=_SWAP_BYTES / device.bandwidth,
         join=1.2e-3,
@@ -177,5 +178,5 @@ def reckoned(gpu: Gpu, form: Form, parts: Parts) -> DeviceCosts:
         render_host_hop=40 * device.launch,
     )
     if parts == "captured":
-        return replace(costs, render_host=1.0e-3, render_host_hop=0.05e-3, waits=False)
+        return replace(costs, join_host=0.1e-3, render_host=1.0e-3, render_host_hop=0.05e-3, waits=False)
     return costs

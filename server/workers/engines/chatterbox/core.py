@@ -30,7 +30,8 @@ from server.workers.engines.chatterbox.loop import Loop, Totals
 from server.workers.engines.chatterbox.rows import Rows
 from server.workers.engines.chatterbox.sampler import Sampling
 from server.workers.engines.chatterbox.stream import Stream
-from server.workers.engines.chatterbox.t3 import Prefix, T3Decoder
+from server.workers.engines.chatterbox.t3 import T3Decoder
+from server.workers.engines.chatterbox.t3_model import Prefix
 from server.workers.engines.chatterbox.tempo import Tempo
 from server.workers.engines.chatterbox.vocoder import Vocoder, VocoderHop, VocoderStream
 from server.workers.engines.chatterbox.watermark import Watermarker, WatermarkState
@@ -138,14 +139,16 @@ class Core:
         clock: Callable[[], float] = time.monotonic,
         flow_graphs: bool = False,
         vocoder_graphs: bool = False,
+        prefill_graphs: bool = False,
     ) -> None:
         """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic.
 
-        With `flow_graphs` and `vocoder_graphs` those of these parts are captured too, and not the decoder's alone.
+        With `flow_graphs`, `vocoder_graphs` and `prefill_graphs` those of these parts are captured too, and not the
+        decoder's steps alone.
         """
         self.decoder = T3Decoder(checkpoint.t3, rows, positions)
         self._flow = flow
-        self._flow_graphs, self._vocoder_graphs = flow_graphs, vocoder_graphs
+        self._flow_graphs, self._vocoder_graphs, self._prefill_graphs = flow_graphs, vocoder_graphs, prefill_graphs
         self._vocoder = Vocoder(checkpoint.vocoder)
         self._watermarker = watermarker
         self._requests: dict[Stream, Request] = {}  # in the order of their coming
@@ -177,6 +180,8 @@ class Core:
                 self._flow.capture(record)  # first, as its graphs need the most memory
             if self._vocoder_graphs:
                 self._vocoder.capture(record)
+            if self._prefill_graphs:
+                self.decoder.capture_prefill(record)
             self.decoder.capture(record)
 
     def submit(self, stream: Stream, request: Request) -> None:

@@ -71,6 +71,7 @@ def chatterbox_engine(settings: Settings, folder: Path) -> ChatterboxEngine:
         watermarker,
         flow_graphs=settings.tts_flow_graphs,
         vocoder_graphs=settings.tts_vocoder_graphs,
+        prefill_graphs=settings.tts_prefill_graphs,
     )
     log.info("engine_loaded", device=str(device), rows=core.decoder.rows, voices=len(voices.list()))
     return ChatterboxEngine(core, checkpoint.tokenize, voices)

@@ -26,6 +26,14 @@ class Sampling:
     top_p: float = 0.95
     repetition_penalty: float = 1.2
 
+    def whole(self) -> tuple[int, int]:
+        """Its whole numbers, in the order that `SamplingRows.of` takes."""
+        return self.seed, min(self.top_k, MAX_TOP_K)
+
+    def real(self) -> tuple[float, float, float]:
+        """Its other numbers, likewise."""
+        return self.temperature, self.top_p, self.repetition_penalty
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SamplingRows:
@@ -36,6 +44,12 @@ class SamplingRows:
     top_k: Tensor
     top_p: Tensor
     repetition_penalty: Tensor
+
+    @classmethod
+    def of(cls, whole: Tensor, real: Tensor) -> "SamplingRows":
+        """Rows with these settings: int64 [rows, 2], float32 [rows, 3]."""
+        (seed, top_k), (temperature, top_p, repetition_penalty) = whole.unbind(-1), real.unbind(-1)
+        return cls(seed, temperature, top_k, top_p, repetition_penalty)
 
     @classmethod
     def empty(cls, rows: int, device: torch.device) -> "SamplingRows":
@@ -51,14 +65,6 @@ class SamplingRows:
     def slice(self, start: int, end: int) -> "SamplingRows":
         """The rows from `start` to `end`, as views."""
         return SamplingRows(*(field[start:end] for field in self.fields()))
-
-    def set(self, row: int, sampling: Sampling) -> None:
-        """Give `row` the settings of its new request."""
-        self.seed[row] = sampling.seed
-        self.temperature[row] = sampling.temperature
-        self.top_k[row] = min(sampling.top_k, MAX_TOP_K)
-        self.top_p[row] = sampling.top_p
-        self.repetition_penalty[row] = sampling.repetition_penalty
 
 
 def draw(logits: Tensor, rows: SamplingRows, seen: Tensor, step: Tensor) -> Tensor:
