@@ -64,6 +64,10 @@ class SpeechSettings(BaseModel):
         False,
         description="chatterbox: capture CUDA graphs of the vocoder, for batches of up to 4; not yet measured.",
     )
+    tts_compiled: bool = Field(
+        False,
+        description="chatterbox: fuse element-wise work of flow and vocoder with torch.compile; not yet measured.",
+    )
     tts_watermark: bool = Field(True, description="chatterbox: mark what is spoken as synthetic (Perth), inaudibly.")
     tts_address: InOrder = Field(
         (),

@@ -20,6 +20,7 @@ from server.audio.silence import SilenceTrimmer
 from server.errors import VoicefleetError
 from server.workers.engine import EngineBusy, EngineFailed, UnusableProgress
 from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE, Checkpoint
+from server.workers.engines.chatterbox.compiling import EAGER, Compiler
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.fitting import Fitting
 from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, WindowedFlow
@@ -138,15 +139,18 @@ class Core:
         clock: Callable[[], float] = time.monotonic,
         flow_graphs: bool = False,
         vocoder_graphs: bool = False,
+        compiler: Compiler = EAGER,
     ) -> None:
         """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic.
 
         With `flow_graphs` and `vocoder_graphs` those of these parts are captured too, and not the decoder's alone.
+        `compiler` is for the vocoder, and should be the one that `flow` has.
         """
         self.decoder = T3Decoder(checkpoint.t3, rows, positions)
         self._flow = flow
         self._flow_graphs, self._vocoder_graphs = flow_graphs, vocoder_graphs
-        self._vocoder = Vocoder(checkpoint.vocoder)
+        self._vocoder = Vocoder(checkpoint.vocoder, compiler)
+        self._compiler = compiler
         self._watermarker = watermarker
         self._requests: dict[Stream, Request] = {}  # in the order of their coming
         self.loop: Loop[_Drawn | _Rendered] = Loop(self, self._requests, Rows(rows, self.decoder), clock)
@@ -178,6 +182,10 @@ class Core:
             if self._vocoder_graphs:
                 self._vocoder.capture(record)
             self.decoder.capture(record)
+
+    def settle(self) -> None:
+        """The warm-up is over: from here on nothing is compiled, as callers would wait for it."""
+        self._compiler.settle()
 
     def submit(self, stream: Stream, request: Request) -> None:
         """Speak `request`; `stream` says by when."""
