@@ -168,7 +168,7 @@ class Copies(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         made = func(*args, **(kwargs or {}))
-        if isinstance(made, Tensor) and func.overloadpacket in (torch.ops.aten.cat, torch.ops.aten.stack):
+        if func.overloadpacket is torch.ops.aten.cat:
             self.count += made.numel() if made.shape[-2] >= self.positions else 0
         return made
 
