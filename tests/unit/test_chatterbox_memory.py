@@ -117,7 +117,7 @@ class Tight(WindowedFlow):
 
 def test_a_batch_that_memory_halves_costs_what_both_halves_do(monkeypatch: pytest.MonkeyPatch) -> None:
     flow = Tight(small_checkpoint().flow)
-    monkeypatch.setattr(calibration.time, "perf_counter", lambda: flow.now)
+    monkeypatch.setattr("time.perf_counter", lambda: flow.now)
     monkeypatch.setattr(calibration, "HOPS_MEASURED", (1, 4))
     monkeypatch.setattr(calibration, "CLAUSE_TOKENS", 20)
     core = Core(small_checkpoint(), flow, 4, 192, None)
