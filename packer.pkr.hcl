@@ -185,11 +185,21 @@ build {
     generated   = true
   }
 
+  # What is compiled for the GPU needs the driver's module, which is of the kernel that comes with it.
   provisioner "shell" {
     inline = [
       "mkdir -p package-sources",
       "tar -xzf source.tar.gz",
       "tar -xzf package-sources.tar.gz -C package-sources",
+      "for step in 00-sources 10-base 20-driver; do sudo PACKAGE_SOURCES=$PWD/package-sources voicefleet/image/provision/$step.sh || exit; done",
+      "sudo systemctl reboot",
+    ]
+    expect_disconnect = true
+  }
+
+  provisioner "shell" {
+    pause_before = "20s" # until the old kernel takes no more commands
+    inline = [
       "sudo PACKAGE_SOURCES=$PWD/package-sources voicefleet/image/provision/provision.sh --this-machine",
       "rm -rf source.tar.gz package-sources.tar.gz package-sources voicefleet",
     ]

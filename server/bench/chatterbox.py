@@ -29,13 +29,13 @@ from server.workers.engines.chatterbox.checkpoint import (
     Precision,
     load_checkpoint,
     random_checkpoint,
+    random_voice,
 )
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core
 from server.workers.engines.chatterbox.costs import Costs
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.loading import FLOWS, POSITIONS, chosen_device, rows_for
-from server.workers.engines.chatterbox.speech_tokens import SPEECH_TOKENS, TOKEN_RATE
 from server.workers.engines.chatterbox.t3 import T3Decoder, row_bytes
 from server.workers.engines.chatterbox.upstream import speaking_so_long, upstream_tts
 from server.workers.engines.chatterbox.vocoder import Vocoder
@@ -82,7 +82,7 @@ class Benchmark:
         self._device = chosen_device(device)
         self._precision = Precision.best(self._device)
         self._size, self._weights, self._flow, self._rows = size, weights, flow, rows
-        self._voice = _prompt(_PROMPT_SECONDS["full" if weights else size])
+        self._voice = random_voice(_PROMPT_SECONDS["full" if weights else size])
 
     async def run(self, seconds: float, doing: Callable[[str], None]) -> TtsReport:
         """Measure everything, `seconds` for each number of streams; `doing` is told what is being done."""
@@ -93,7 +93,8 @@ class Benchmark:
         doing("loading")
         checkpoint = self._checkpoint(self._precision)
         flow = FLOWS[self._flow](checkpoint.flow)
-        rows = self._rows or rows_for(checkpoint)
+        captured = [FLOWS[self._flow](checkpoint.flow), Vocoder(checkpoint.vocoder)] if self._captured else []
+        rows = self._rows or rows_for(checkpoint, captured)
         doing("profiling steps and hops")
         counts = sorted({min(count, rows) for count in (1, 32, rows)})
         steps = step_profile(T3Decoder(checkpoint.t3, rows, POSITIONS), checkpoint, self._voice, counts)
@@ -211,19 +212,6 @@ def _next_levels(rows: int, levels: Sequence[Level]) -> Iterator[int]:
         if not held or failed <= held * _LEVELS_BEYOND or between in (held, failed):
             return
         yield between
-
-
-def _prompt(seconds: float) -> Conditionals:
-    """A voice of real length: 15 s for the decoder where the flow has its full 10."""
-    generator = torch.Generator().manual_seed(0)
-    tokens = round(seconds * TOKEN_RATE)
-    return Conditionals(
-        speaker_embedding=torch.randn(256, generator=generator),
-        prompt_speech_tokens=torch.randint(SPEECH_TOKENS, (tokens * 3 // 2,), generator=generator),
-        prompt_tokens=torch.randint(SPEECH_TOKENS, (tokens,), generator=generator),
-        prompt_mel=torch.randn(2 * tokens, 80, generator=generator),
-        xvector=torch.randn(192, generator=generator),
-    )
 
 
 def _memory_mib(device: torch.device) -> float:

@@ -18,6 +18,7 @@ from server.models.errors import ModelError, SeveralFailed
 from server.models.sources import Report
 from server.models.store import ModelStore, State
 from server.settings.loading import load_settings
+from server.workers.engine import EngineMissing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,6 +107,21 @@ def verify(names: Names = None) -> None:
                 typer.echo(f"{name}: {error}")
         if faulty:
             raise typer.Exit(FAILED)
+
+
+@app.command("compile")
+def compile_pieces() -> None:
+    """Compile what VOICE_TTS_COMPILED makes a worker compile, before it starts. TORCHINDUCTOR_CACHE_DIR says where to.
+
+    It takes the device of VOICE_TTS_DEVICE, a C compiler, and no model.
+    """
+    with errors_shown():
+        settings = settings_for_node(None)
+        try:
+            from server.workers.engines.chatterbox.compile_ahead import compile_ahead  # noqa: PLC0415 # it brings torch
+        except ModuleNotFoundError as error:
+            raise EngineMissing("chatterbox", error.name) from None
+        compile_ahead(settings)
 
 
 def _store_and_names(names: list[str] | None) -> tuple[ModelStore, list[str]]:

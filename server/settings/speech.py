@@ -68,6 +68,10 @@ class SpeechSettings(BaseModel):
         False,
         description="chatterbox: capture CUDA graphs of the reading of texts, of up to 127 tokens; not yet measured.",
     )
+    tts_compiled: bool = Field(
+        False,
+        description="chatterbox: fuse the element-wise work of draw, flow and vocoder by torch.compile; not measured.",
+    )
     tts_watermark: bool = Field(True, description="chatterbox: mark what is spoken as synthetic (Perth), inaudibly.")
     tts_address: InOrder = Field(
         (),

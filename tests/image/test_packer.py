@@ -20,7 +20,8 @@ OWN_ADDRESS = "198.51.100.7"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CANONICAL = "099720109477"
 NEWEST = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20260810"
-PROVISION = "sudo PACKAGE_SOURCES=$PWD/package-sources voicefleet/image/provision/provision.sh --this-machine"
+PROVISION = "sudo PACKAGE_SOURCES=$PWD/package-sources voicefleet/image/provision/"
+FIRST, REBOOT, ALL = f"{PROVISION}$step.sh", "sudo systemctl reboot", f"{PROVISION}provision.sh --this-machine"
 REPORTS = "/usr/local/share/voicefleet/image"
 WRITTEN = "lean-root.txt sbom-dpkg.cdx.json sbom-python.cdx.json"
 
@@ -152,8 +153,15 @@ def build(project: Path, cloud: Cloud, tmp_path: Path) -> Build:
     with tool.machine(tmp_path / "machine") as machine:
         stand_in = f"mkdir {reports} && cp -r voicefleet package-sources {reports} && (cd {reports} && touch {WRITTEN})"
         text = tool.body()
-        assert text.count(PROVISION) == text.count(REPORTS) == 1
-        text = text.replace(PROVISION, stand_in).replace(REPORTS, str(reports))
+        for real, stood_in in {
+            FIRST: f"echo $step >>{reports}.steps",
+            REBOOT: f"echo reboot >>{reports}.steps",
+            ALL: stand_in,
+            REPORTS: str(reports),
+            '"20s"': '"0s"',
+        }.items():
+            assert text.count(real) == 1
+            text = text.replace(real, stood_in)
         overrides = f"""
   custom_endpoint_ec2     = "{cloud.url}"
   skip_region_validation  = true
@@ -218,6 +226,10 @@ def test_a_build_makes_an_image_and_tells_the_fleet(build: Build) -> None:
 
     (rule,) = build.rules
     assert [block["CidrIp"] for block in rule["IpRanges"]] == [f"{OWN_ADDRESS}/32"]
+
+    steps = build.seen.with_suffix(".steps").read_text().split()
+    assert steps == ["00-sources", "10-base", "20-driver", "reboot"]
+    assert [step for step in steps[:-1] if not (tool.ROOT / f"image/provision/{step}.sh").exists()] == []
 
     # What is committed, and the builder's package sources, reached the machine; nothing stayed on it.
     assert sorted(path.name for path in (build.seen / "voicefleet" / "image").iterdir()) == [

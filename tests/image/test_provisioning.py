@@ -134,6 +134,30 @@ def test_the_application_comes_from_the_locks_with_their_hashes(fresh: System) -
     assert len(installs) == 5
 
 
+def test_what_is_compiled_for_the_gpu_is_made_after_the_application_and_leaves_no_compiler(fresh: System) -> None:
+    asked = fresh.provision()
+    compiling = asked.index("voicefleet models compile")
+    assert asked.index("voicefleet --help") < compiling
+    assert [
+        line for line in asked[:compiling] if line.startswith(INSTALL) and line.endswith(" gcc libc6-dev python3-dev")
+    ]
+    purged = "apt-get -o DPkg::Lock::Timeout=600 --quiet --yes purge gcc libc6-dev python3-dev"
+    assert (
+        compiling
+        < asked.index(purged)
+        < len(asked) - 1 - asked[::-1].index("apt-get -o DPkg::Lock::Timeout=600 --quiet --yes autoremove --purge")
+    )
+    unit = (ROOT / "image/units/voicefleet-tts.service").read_text(encoding="utf-8")
+    (cache,) = re.findall(r"^Environment=TORCHINDUCTOR_CACHE_DIR=/(\S+)$", unit, re.MULTILINE)
+    assert f"{cache}/made-of" in fresh.tree()
+
+
+def test_without_a_compiled_cache_there_is_no_image(fresh: System) -> None:
+    (fresh.root / "state/no-compile").touch()
+    with pytest.raises(ProvisioningFailed, match="can't compile snake"):
+        fresh.provision()
+
+
 def test_a_changed_lock_makes_the_application_anew(fresh: System) -> None:
     fresh.provision()
     with (fresh.root / "voicefleet/requirements/base.txt").open("a") as lock:
@@ -144,7 +168,7 @@ def test_a_changed_lock_makes_the_application_anew(fresh: System) -> None:
 def test_without_a_gpu_nothing_of_nvidia_comes(fresh: System) -> None:
     asked = fresh.provision(WITH_GPU="0", WITH_CLOUDWATCH="0")
     assert not [name for name in packages(asked) if re.search("nvidia|datacenter|linux-|cloudwatch", name)]
-    assert not [line for line in asked if "gpu.txt" in line or "chatterbox.txt" in line]
+    assert not [line for line in asked if re.search("gpu.txt|chatterbox.txt|models compile", line)]
     assert "etc/systemd/system/voicefleet.service" in fresh.tree()
 
 

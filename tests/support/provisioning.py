@@ -50,6 +50,9 @@ case "$name $*" in
       esac
     done
     ;;
+  apt-get*" purge "*)
+    for word in "$@"; do sed -i "/^$word=/d" "$state/installed"; done
+    ;;
   dpkg-deb*) cat "${!#}" ;;
   dpkg-query*Upstream-Version*) cat "$state/programs" ;;
   dpkg-query*"{Package}"*) sed -E 's/^(.*)=.*$/installed \1/' "$state/installed" ;;
@@ -70,6 +73,12 @@ case "$name $*" in
     touch "$2/voicefleet-0.1.0-py3-none-any.whl"
     ;;
   python*lean_root*) echo lean ;;
+  "voicefleet models compile")
+    if [[ -e $state/no-compile ]]; then
+      echo "error: torch.compile can't compile snake on cuda" >&2
+      exit 1
+    fi
+    ;;
 esac
 """
 # In a mount namespace of its own, so that nothing of it is left: the programs read-only, everything else from the tree.

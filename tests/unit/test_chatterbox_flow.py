@@ -10,6 +10,7 @@ from chatterbox.models.s3gen import decoder as upstream_decoder
 from chatterbox.models.s3gen import flow_matching
 from chatterbox.models.s3gen.transformer import upsample_encoder as upstream_encoder
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from server.workers.engines.chatterbox.checkpoint import SMALL, Checkpoint, Precision, random_checkpoint
 from server.workers.engines.chatterbox.conditionals import Conditionals
@@ -154,6 +155,32 @@ def test_company_changes_nothing(flow: Flow) -> None:
             together[index].append(mel)
     for one, mels in zip(alone, together, strict=True):
         assert snr_db(one, torch.cat(mels, dim=1)) >= EXACT_DB
+
+
+class Copies(TorchDispatchMode):
+    """How much was put together of at least so many positions."""
+
+    def __init__(self, positions: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.positions, self.count = positions, 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func.overloadpacket is torch.ops.aten.cat:
+            self.count += made.numel() if made.shape[-2] >= self.positions else 0
+        return made
+
+
+def test_what_is_kept_is_copied_once_a_hop() -> None:
+    flow = ChunkedFlow(small_checkpoint().flow)
+    stream = flow.open(flow.voice(voice(1)), seed=3)
+    flow.render([FlowHop(stream, speech_tokens(2, 3.0).tolist(), final=False)])
+    kept = [part.attention for part in (stream.memories.tokens, stream.memories.frames)]
+    with Copies(stream.memories.tokens.kept) as copies:
+        flow.render([FlowHop(stream, speech_tokens(3, 1.0).tolist(), final=False)])
+    assert copies.count == sum(block.numel() for blocks in kept for block in blocks)
 
 
 def test_two_instances_with_one_seed_agree(flow: Flow) -> None:

@@ -126,6 +126,20 @@ def test_streams_do_not_change_one_another(watermarker: Watermarker, clips: dict
         assert decibels(alone - audio, marked - alone) > 90
 
 
+def test_batches_of_any_make_up_are_of_few_shapes(watermarker: Watermarker, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = set()
+
+    def marks(audio: torch.Tensor, frame_counts: torch.Tensor, loudest: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        shapes.add(audio.shape)
+        return torch.zeros_like(audio), loudest
+
+    monkeypatch.setattr(watermarker, "_marks", marks)
+    for rows in (1, 2, 3, 5, 8, 9, 16):
+        for samples in range(7200, 48_001, 2400):
+            watermarker.apply([watermarker.start() for _ in range(rows)], [torch.zeros(samples)] * rows)
+    assert len(shapes) == 5 * 6, "1, 2, 4, 8 and 16 rows of 64, 96 ... 224 frames"
+
+
 def _side_by_side(watermarker: Watermarker, samples: Sequence[Audio], sizes: Sequence[int]) -> list[Audio]:
     """Each stream marked in chunks of its size, all that are still running in one batch."""
     states = [watermarker.start() for _ in samples]

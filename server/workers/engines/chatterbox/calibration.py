@@ -1,6 +1,6 @@
 """What work costs on this device, found by doing some of it before the first caller comes.
 
-It also is the warm-up: graphs are captured, kernels chosen and memory claimed here.
+It also is the warm-up: pieces are compiled, graphs captured, kernels chosen and memory claimed here.
 """
 
 import time
@@ -29,7 +29,9 @@ def calibrated(core: Core, voice: Conditionals) -> Costs:
     for streams in sorted({min(hops, core.decoder.rows) for hops in HOPS_MEASURED}):
         _speak(core, voice, streams)  # the first batch of each size pays for memory and the choice of kernels
         join, render[streams] = _speak(core, voice, streams)
-    return Costs.of(_step_seconds(core, voice), render, join)
+    costs = Costs.of(_step_seconds(core, voice), render, join)
+    core.settle()
+    return costs
 
 
 def _speak(core: Core, voice: Conditionals, count: int) -> tuple[float, float]:
@@ -46,12 +48,23 @@ def _speak(core: Core, voice: Conditionals, count: int) -> tuple[float, float]:
         if drawing := [stream for stream in there if stream.can_draw and not stream.can_render]:
             _done(core, Draw(drawing))
         else:
-            seconds = _done(core, Render(there))
+            seconds = _render(core, there)
             rendering += [seconds] if len(there) == count else []  # those that are no shorter than the others
         if errors := [error for error in endings if error]:
             core.fail(errors[0])
             raise EngineFailed(f"the device can't speak {count} streams at once: {errors[0]}")
     return joining / count, sum(rendering) / len(rendering)
+
+
+def _render(core: Core, streams: Sequence[Stream]) -> float:
+    """A hop of each of them, in as many batches as the memory makes of it: seconds."""
+    seconds, waiting = 0.0, streams
+    while waiting:
+        hops = core.totals.hops
+        seconds += _done(core, Render(waiting))
+        made = core.totals.hops - hops
+        waiting = waiting[made or 1 :]  # the first was shed where none was made
+    return seconds
 
 
 def _done(core: Core, work: Join | Draw | Render) -> float:

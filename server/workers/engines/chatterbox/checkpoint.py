@@ -25,7 +25,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 from transformers import AutoTokenizer
 
-from server.workers.engines.chatterbox.speech_tokens import SPEECH_TOKENS, STOP_TOKEN
+from server.workers.engines.chatterbox.conditionals import Conditionals
+from server.workers.engines.chatterbox.speech_tokens import SPEECH_TOKENS, STOP_TOKEN, TOKEN_RATE
 
 SAMPLE_RATE = 24_000
 """Of the samples that the vocoder makes."""
@@ -134,6 +135,19 @@ def random_checkpoint(shape: Shape, device: torch.device, precision: Precision, 
         return [zlib.crc32(letters) % shape.text_vocabulary for letters in four]
 
     return _ready(t3, flow, vocoder, tokenize)
+
+
+def random_voice(seconds: float) -> Conditionals:
+    """A voice of nobody's for such weights: so long for the flow, half as long again for the decoder, as clips are."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = round(seconds * TOKEN_RATE)
+    return Conditionals(
+        speaker_embedding=torch.randn(256, generator=generator),
+        prompt_speech_tokens=torch.randint(SPEECH_TOKENS, (tokens * 3 // 2,), generator=generator),
+        prompt_tokens=torch.randint(SPEECH_TOKENS, (tokens,), generator=generator),
+        prompt_mel=torch.randn(2 * tokens, 80, generator=generator),
+        xvector=torch.randn(192, generator=generator),
+    )
 
 
 def _modules(shape: Shape) -> tuple[T3, CausalMaskedDiffWithXvec, HiFTGenerator]:

@@ -20,6 +20,7 @@ from server.audio.silence import SilenceTrimmer
 from server.errors import VoicefleetError
 from server.workers.engine import EngineBusy, EngineFailed, UnusableProgress
 from server.workers.engines.chatterbox.checkpoint import SAMPLE_RATE, Checkpoint
+from server.workers.engines.chatterbox.compiling import EAGER, Compiler
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.fitting import Fitting
 from server.workers.engines.chatterbox.flow import FlowHop, FlowStream, WindowedFlow
@@ -28,7 +29,7 @@ from server.workers.engines.chatterbox.flow_model import FlowVoice
 from server.workers.engines.chatterbox.graphs import CudaRecorder
 from server.workers.engines.chatterbox.loop import Loop, Totals
 from server.workers.engines.chatterbox.rows import Rows
-from server.workers.engines.chatterbox.sampler import Sampling
+from server.workers.engines.chatterbox.sampler import Sampling, draw
 from server.workers.engines.chatterbox.stream import Stream
 from server.workers.engines.chatterbox.t3 import T3Decoder
 from server.workers.engines.chatterbox.t3_model import Prefix
@@ -140,16 +141,18 @@ class Core:
         flow_graphs: bool = False,
         vocoder_graphs: bool = False,
         prefill_graphs: bool = False,
+        compiler: Compiler = EAGER,
     ) -> None:
         """`rows` streams at once, of `positions` tokens of voice, text and speech each; `clock` is monotonic.
 
         With `flow_graphs`, `vocoder_graphs` and `prefill_graphs` those of these parts are captured too, and not the
-        decoder's steps alone.
+        decoder's steps alone. `compiler` is for the draw and the vocoder, and should be the one that `flow` has.
         """
-        self.decoder = T3Decoder(checkpoint.t3, rows, positions)
+        self.decoder = T3Decoder(checkpoint.t3, rows, positions, compiler(draw))
         self._flow = flow
         self._flow_graphs, self._vocoder_graphs, self._prefill_graphs = flow_graphs, vocoder_graphs, prefill_graphs
-        self._vocoder = Vocoder(checkpoint.vocoder)
+        self._vocoder = Vocoder(checkpoint.vocoder, compiler)
+        self._compiler = compiler
         self._watermarker = watermarker
         self._requests: dict[Stream, Request] = {}  # in the order of their coming
         self.loop: Loop[_Drawn | _Rendered] = Loop(self, self._requests, Rows(rows, self.decoder), clock)
@@ -183,6 +186,10 @@ class Core:
             if self._prefill_graphs:
                 self.decoder.capture_prefill(record)
             self.decoder.capture(record)
+
+    def settle(self) -> None:
+        """The warm-up is over: from here on nothing is compiled, as callers would wait for it."""
+        self._compiler.settle()
 
     def submit(self, stream: Stream, request: Request) -> None:
         """Speak `request`; `stream` says by when."""

@@ -14,6 +14,7 @@ import torch
 from chatterbox.models.s3gen.flow import CausalMaskedDiffWithXvec
 from torch import Tensor
 
+from server.workers.engines.chatterbox.compiling import EAGER, Compiler
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.flow_layers import FRAMES_PER_TOKEN, NOTHING_KEPT, Memories
 from server.workers.engines.chatterbox.flow_model import LOOKAHEAD, MEL_BINS, FlowModel, FlowVoice, Inputs, Row
@@ -51,8 +52,8 @@ class FlowHop:
 class Flow(ABC):
     """Either form. Streams of all voices are computed together, and none sounds different for it."""
 
-    def __init__(self, module: CausalMaskedDiffWithXvec) -> None:
-        self._model = FlowModel(module)
+    def __init__(self, module: CausalMaskedDiffWithXvec, compiler: Compiler = EAGER) -> None:
+        self._model = FlowModel(module, compiler)
 
     @abstractmethod
     def capture(self, record: Record) -> None:
@@ -111,8 +112,10 @@ class WindowedFlow(Flow):
     Once graphs are captured, batches of few rows are filled up to a shape that has one: padding changes nothing.
     """
 
-    def __init__(self, module: CausalMaskedDiffWithXvec, window_tokens: int = WINDOW_TOKENS) -> None:
-        super().__init__(module)
+    def __init__(
+        self, module: CausalMaskedDiffWithXvec, compiler: Compiler = EAGER, window_tokens: int = WINDOW_TOKENS
+    ) -> None:
+        super().__init__(module, compiler)
         self._window_tokens = window_tokens
         self._graphs: Graphs | None = None
 

@@ -35,10 +35,12 @@ class Recollection:
         if min(kept) < self.kept or min(lengths) < max(lengths):
             self.mask = key_mask(self._ends, self.kept, max(lengths), weight.dtype, real_kept)
         if self.kept:
-            layers, _, channels = memories[0].attention[0].shape
-            self._past = weight.new_zeros(layers, len(memories), self.kept, channels)
+            visits, _, channels = memories[0].attention[0].shape
+            self._attention = weight.new_empty(visits, len(memories), self.kept + max(lengths), channels)
             for row, memory in enumerate(memories):
-                torch.cat(memory.attention, dim=1, out=self._past[:, row, self.kept - memory.kept :])
+                first = self.kept - memory.kept
+                self._attention[:, row, :first].zero_()
+                torch.cat(memory.attention, dim=1, out=self._attention[:, row, first : self.kept])
 
     def extended(self, x: Tensor, count: int) -> Tensor:
         """`x` [rows, time, channels] with what is kept of the `count` positions before, zeros at the beginning."""
@@ -53,16 +55,18 @@ class Recollection:
         return x
 
     def keys_values(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of all positions kept, then the block's."""
+        """Those of all positions kept, then the block's: beside them, where there was room left for it."""
         visit = len(self._seen)
-        self._seen.append(torch.cat([keys, values], dim=-1))
-        if self.kept:
-            keys, values = torch.cat([self._past[visit], self._seen[visit]], dim=1).chunk(2, dim=-1)
+        if not self.kept:
+            self._seen.append(torch.cat([keys, values], dim=-1))
+            return keys, values
+        self._seen.append(torch.cat([keys, values], dim=-1, out=self._attention[visit, :, self.kept :]))
+        keys, values = self._attention[visit].chunk(2, dim=-1)
         return keys, values
 
     def memories(self) -> list[Memory]:
         """What the rows keep with this block, once the pass is over."""
-        seen = torch.stack(self._seen)
+        seen = self._attention[:, :, self.kept :] if self.kept else torch.stack(self._seen)
         return [
             Memory((*memory.attention, seen[:, row, :length].clone()), tuple(tail[row] for tail in self._tails))
             for row, (memory, length) in enumerate(zip(self._memories, self._lengths, strict=True))

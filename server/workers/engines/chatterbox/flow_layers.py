@@ -9,6 +9,7 @@ alone, where it is masked.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from chatterbox.models.s3gen.transformer.upsample_encoder import UpsampleConform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from server.workers.engines.chatterbox.compiling import Compiler
 from server.workers.engines.chatterbox.convolution import Convolution
 
 FRAMES_PER_TOKEN = 2
@@ -132,16 +134,17 @@ class Encoder:
 class Estimator:
     """The flow's velocity at the times of the Euler steps, which are all it is ever asked for."""
 
-    def __init__(self, module: ConditionalDecoder) -> None:
+    def __init__(self, module: ConditionalDecoder, compiler: Compiler) -> None:
+        pieces = _Pieces(compiler(normed_sum), compiler(activated))
         ((down, down_blocks, downsampling),) = module.down_blocks
         ((up, up_blocks, upsampling),) = module.up_blocks
         self._module = module
         self._resnets = [down, *(resnet for resnet, _ in module.mid_blocks), up]
-        self._down = _Stage(down, down_blocks)
-        self._middle = [_Stage(resnet, transformers) for resnet, transformers in module.mid_blocks]
-        self._up = _Stage(up, up_blocks)
+        self._down = _Stage(down, down_blocks, pieces)
+        self._middle = [_Stage(resnet, transformers, pieces) for resnet, transformers in module.mid_blocks]
+        self._up = _Stage(up, up_blocks, pieces)
         self._downsampling, self._upsampling = Convolution(downsampling), Convolution(upsampling)
-        self._final = _ResidualHalf(module.final_block)
+        self._final = _ResidualHalf(module.final_block, pieces)
         self._projection = Convolution(module.final_proj)
         with torch.inference_mode():
             self._biases = [self._time_biases(step) for step in range(EULER_STEPS)]
@@ -166,40 +169,59 @@ class Estimator:
         return self._projection(self._final(x, context))
 
 
+def normed_sum(x: Tensor, change: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Their sum, and that normed over its channels."""
+    x = x + change
+    return x, F.layer_norm(x, weight.shape, weight, bias)
+
+
+def activated(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Normed over its channels, and activated."""
+    return F.mish(F.layer_norm(x, weight.shape, weight, bias))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """What of the estimator may be compiled."""
+
+    normed_sum: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    activated: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
 class _ResidualHalf:
     """A causal convolution, its norm and activation."""
 
-    def __init__(self, module: Any) -> None:
-        convolution, _, self._norm, _, self._activation = module.block  # the others transpose
+    def __init__(self, module: Any, pieces: _Pieces) -> None:
+        convolution, _, self._norm, _, _ = module.block  # the others transpose, and activate
         self._convolution = Convolution(convolution)
+        self._activated = pieces.activated
 
     def __call__(self, x: Tensor, context: Context) -> Tensor:
-        y: Tensor = self._activation(self._norm(_causal(self._convolution, x, context)))
-        return y
+        return self._activated(_causal(self._convolution, x, context), self._norm.weight, self._norm.bias)
 
 
 class _Stage:
     """A residual block and the transformer blocks after it."""
 
-    def __init__(self, resnet: Any, transformers: nn.ModuleList) -> None:
-        self._first, self._second = _ResidualHalf(resnet.block1), _ResidualHalf(resnet.block2)
+    def __init__(self, resnet: Any, transformers: nn.ModuleList, pieces: _Pieces) -> None:
+        self._first, self._second = _ResidualHalf(resnet.block1, pieces), _ResidualHalf(resnet.block2, pieces)
         self._beside = Convolution(resnet.res_conv)
         self._transformers = transformers
+        self._normed_sum = pieces.normed_sum
 
     def __call__(self, x: Tensor, bias: Tensor, context: Context) -> Tensor:
         x = self._second(self._first(x, context) + bias, context) + self._beside(x)
         for block in self._transformers:
-            x = _transformer_block(block, x, context)
+            x = self._transformed(block, x, context)
         return x
 
-
-def _transformer_block(block: Any, x: Tensor, context: Context) -> Tensor:
-    attention, normed = block.attn1, block.norm1(x)
-    keys, values = context.keys_values(attention.to_k(normed), attention.to_v(normed))
-    attended = _attended(attention.to_q(normed), keys, values, attention.heads, context.mask)
-    x = x + attention.to_out[0](attended)
-    y: Tensor = x + block.ff(block.norm3(x))
-    return y
+    def _transformed(self, block: Any, x: Tensor, context: Context) -> Tensor:
+        attention, normed = block.attn1, block.norm1(x)
+        keys, values = context.keys_values(attention.to_k(normed), attention.to_v(normed))
+        attended = _attended(attention.to_q(normed), keys, values, attention.heads, context.mask)
+        x, normed = self._normed_sum(x, attention.to_out[0](attended), block.norm3.weight, block.norm3.bias)
+        y: Tensor = x + block.ff(normed)
+        return y
 
 
 def _encoder_layer(layer: Any, x: Tensor, positions: Tensor, context: Context) -> Tensor:

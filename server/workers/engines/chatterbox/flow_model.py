@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from server.workers.engines.chatterbox.compiling import EAGER, Compiler
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.flow_layers import (
     EULER_STEPS,
@@ -123,10 +124,11 @@ class Inputs:
 class FlowModel:
     """The forward pass that both forms share. `module` stays on its device, in its dtype."""
 
-    def __init__(self, module: CausalMaskedDiffWithXvec) -> None:
+    def __init__(self, module: CausalMaskedDiffWithXvec, compiler: Compiler = EAGER) -> None:
         self._module = module
         self._encoder = Encoder(module.encoder)
-        self._estimator = Estimator(module.decoder.estimator)
+        self._estimator = Estimator(module.decoder.estimator, compiler)
+        self._noise = compiler(noise)
         self.weight: Tensor = module.encoder_proj.weight
 
     @torch.inference_mode()
@@ -165,16 +167,20 @@ class FlowModel:
         features = self._encoder(self._module.input_embedding(ids), real, tokens, frames)
         features = self._module.encoder_proj(features)
         speakers = inputs.speakers[:, None].expand_as(features)
-        x = _noise(features.shape[1], prompt, first, seeds)
+        place = torch.arange(features.shape[1], device=seeds.device)
+        x = self._noise(place, prompt, first, seeds)
         for step in range(EULER_STEPS):
             state = torch.cat([x.to(features.dtype), features, speakers, inputs.known], -1)
             x = x + self._estimator(state, step, frames).float() / EULER_STEPS
         return x
 
 
-def _noise(frames: int, prompt: Tensor, first: Tensor, seeds: Tensor) -> Tensor:
-    """float32 [rows, frames, 80]; the others are int64 [rows, 1]. Each frame's depends on its place in the stream."""
-    place = torch.arange(frames, device=seeds.device) - FRAMES_PER_TOKEN * prompt  # those of the prompt are below 0
+def noise(frame: Tensor, prompt: Tensor, first: Tensor, seeds: Tensor) -> Tensor:
+    """float32 [rows, frames, 80] of the numbers of the frames, int64 [frames]; the others are int64 [rows, 1].
+
+    Each frame's noise depends on its place in the stream.
+    """
+    place = frame - FRAMES_PER_TOKEN * prompt  # those of the prompt are below 0
     place = place + torch.where(place >= 0, FRAMES_PER_TOKEN * first, 0)
     seeds = torch.where(place < 0, PROMPT_SEED, seeds)
     return normal(seeds[..., None], place[..., None], torch.arange(MEL_BINS, device=seeds.device))

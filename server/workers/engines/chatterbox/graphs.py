@@ -5,6 +5,7 @@ are copied in and outputs out. All graphs share memory: only one runs at a time,
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -47,6 +48,37 @@ class Graphs:
         for into, each in zip(held, inputs, strict=True):
             into.copy_(each)
         return [output.clone() for output in again()]
+
+
+class Captured(Protocol):
+    """A part that can be captured."""
+
+    def capture(self, record: Record) -> None:
+        """Have the work of each shape recorded, the largest first."""
+        ...
+
+
+@torch.inference_mode()
+def graph_bytes(parts: Sequence[Captured], device: torch.device) -> int:
+    """What the graphs of `parts` will take of the memory of `device`, on CUDA; the parts are of no use afterwards.
+
+    All share the memory of the largest, which is found out by doing its work once; each has inputs of its own.
+    """
+    before = torch.cuda.memory_allocated(device)
+    works: list[list[Work]] = [[] for _ in parts]
+    for part, own in zip(parts, works, strict=True):
+
+        def kept(work: Work, own: list[Work] = own) -> Work:
+            own.append(work)
+            return work
+
+        part.capture(kept)
+    inputs = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    for largest in (own[0] for own in works if own):
+        largest()
+    torch.cuda.synchronize(device)
+    return max(torch.cuda.max_memory_allocated(device), inputs) - before
 
 
 class CudaRecorder:

@@ -1,5 +1,6 @@
 """The engine as the settings want it: weights from a folder, device, rows, voices."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -9,11 +10,14 @@ from server.errors import VoicefleetError
 from server.settings.settings import Settings
 from server.workers.engine import EngineFailed
 from server.workers.engines.chatterbox.checkpoint import Checkpoint, Precision, load_checkpoint
+from server.workers.engines.chatterbox.compiling import EAGER, Compiler, Inductor
 from server.workers.engines.chatterbox.core import Core
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.flow import WindowedFlow
 from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
+from server.workers.engines.chatterbox.graphs import Captured, graph_bytes
 from server.workers.engines.chatterbox.t3 import row_bytes
+from server.workers.engines.chatterbox.vocoder import Vocoder
 from server.workers.engines.chatterbox.voice_encoding import VoiceEncoder, weights_fingerprint
 from server.workers.engines.chatterbox.voice_files import voice_files
 from server.workers.engines.chatterbox.voices import VoiceLibrary
@@ -60,21 +64,31 @@ def chatterbox_engine(settings: Settings, folder: Path) -> ChatterboxEngine:
         raise NoVoice(settings.tts_voices)
     voices.get("")  # a default that is not there is found out before the weights are loaded
     checkpoint = load_checkpoint(folder, device, Precision.best(device))
-    flow = FLOWS[settings.tts_flow](checkpoint.flow)
-    watermarker = Watermarker(device) if settings.tts_watermark else None
-    rows = settings.tts_streams or rows_for(checkpoint)
-    core = Core(
+    core = core_for(settings, checkpoint, Inductor() if settings.tts_compiled else EAGER)
+    log.info("engine_loaded", device=str(device), rows=core.decoder.rows, voices=len(voices.list()))
+    return ChatterboxEngine(core, checkpoint.tokenize, voices)
+
+
+def core_for(settings: Settings, checkpoint: Checkpoint, compiler: Compiler) -> Core:
+    """The engine's core with these weights, on their device. Raises `WatermarkUnavailable`."""
+    device = checkpoint.t3.device
+    flow = FLOWS[settings.tts_flow]
+    parts: list[Captured] = []
+    if settings.tts_flow_graphs:
+        parts.append(flow(checkpoint.flow))
+    if settings.tts_vocoder_graphs:
+        parts.append(Vocoder(checkpoint.vocoder))
+    return Core(
         checkpoint,
-        flow,
-        rows,
+        flow(checkpoint.flow, compiler),
+        settings.tts_streams or rows_for(checkpoint, parts),
         POSITIONS,
-        watermarker,
+        Watermarker(device) if settings.tts_watermark else None,
         flow_graphs=settings.tts_flow_graphs,
         vocoder_graphs=settings.tts_vocoder_graphs,
         prefill_graphs=settings.tts_prefill_graphs,
+        compiler=compiler,
     )
-    log.info("engine_loaded", device=str(device), rows=core.decoder.rows, voices=len(voices.list()))
-    return ChatterboxEngine(core, checkpoint.tokenize, voices)
 
 
 def chosen_device(wanted: str) -> torch.device:
@@ -86,10 +100,16 @@ def chosen_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def rows_for(checkpoint: Checkpoint) -> int:
-    """As many rows as the device's memory is good for."""
+def rows_for(checkpoint: Checkpoint, captured: Sequence[Captured] = ()) -> int:
+    """As many rows as the device's memory is good for, beside the graphs of the parts that will be `captured`.
+
+    These parts are of no use afterwards.
+    """
     device = checkpoint.t3.device
     if device.type != "cuda":
         return _ROWS_ON_CPU
+    reserved = graph_bytes(captured, device) if captured else 0
+    torch.cuda.empty_cache()  # of what was found out by being done: it counts once
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(_MOST_ROWS, int(free * _SHARE_OF_MEMORY / row_bytes(checkpoint.t3, POSITIONS))))
+    share = (free - reserved) * _SHARE_OF_MEMORY
+    return max(1, min(_MOST_ROWS, int(share / row_bytes(checkpoint.t3, POSITIONS))))

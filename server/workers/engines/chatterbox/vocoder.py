@@ -15,10 +15,10 @@ from chatterbox.models.s3gen.hifigan import HiFTGenerator
 from torch import Tensor
 from torch.nn import functional as F
 
+from server.workers.engines.chatterbox.compiling import EAGER, Compiler
 from server.workers.engines.chatterbox.graphs import Graphs, Record
-from server.workers.engines.chatterbox.noise import normal, uniform
 from server.workers.engines.chatterbox.transfer import sent
-from server.workers.engines.chatterbox.vocoder_layers import Pitch, Spectral
+from server.workers.engines.chatterbox.vocoder_layers import Pitch, ResidualBlock, Source, Spectral, snake
 
 DECODER_REACH = 12
 """Frames on either side that a sample depends on. What lies farther counts for -110 dB or less; with 8, for -80."""
@@ -42,8 +42,6 @@ spill over there."""
 _ROWS_CAPTURED = (1, 2, 4)
 _LENGTHS_CAPTURED = (32, 64, 82, 96, 129, 160)
 """Frames of a window: with `stream.HOPS` the first two are 32 and 82 long, and from the third on one needs 129."""
-
-_NOISE, _PHASE = -1, -2  # first coordinates of the stream's random numbers; the flow's are frames from 0 on
 
 
 @dataclass(slots=True)
@@ -95,10 +93,13 @@ class Vocoder:
     Once graphs are captured, windows are lengthened to a shape that has one, where that much of the past is there.
     """
 
-    def __init__(self, module: HiFTGenerator) -> None:
+    def __init__(self, module: HiFTGenerator, compiler: Compiler = EAGER) -> None:
         self._module = module
         self._pitch = Pitch(module.f0_predictor)
-        self._sines = module.m_source.l_sin_gen
+        self._source = compiler(Source(module).samples)
+        activation = compiler(snake)
+        self._blocks = [ResidualBlock(block, activation) for block in module.resblocks]
+        self._source_blocks = [ResidualBlock(block, activation) for block in module.source_resblocks]
         self._hop = int(module.f0_upsamp.scale_factor)
         device = module.conv_pre.weight.device
         self._spectral = Spectral(module.stft_window.to(device), module.istft_params["hop_len"])
@@ -188,24 +189,6 @@ class Vocoder:
         samples = self._decoded(mel, self._source(pitch, starts, seeds, first * self._hop))
         return samples, starts[:, _settled(mel.shape[2])] % 1
 
-    def _source(self, pitch: Tensor, starts: Tensor, seeds: Tensor, first: Tensor) -> Tensor:
-        """float32 [rows, samples]: upstream's, of each frame's pitch in Hz and phase in periods at its start, float64.
-
-        Its noise is nine normal draws a sample, weighted and added: again a normal one, and so it is drawn as one.
-        """
-        sines, linear = self._sines, self._module.m_source.l_linear
-        within = torch.arange(1, self._hop + 1, dtype=torch.float64, device=pitch.device) / self._module.sampling_rate
-        phase = ((starts[..., None] + pitch[..., None] * within) % 1).float().flatten(1)
-        harmonics = torch.arange(1, sines.harmonic_num + 2, device=pitch.device)
-        offsets = (2 * math.pi * uniform(seeds, _PHASE, harmonics) - math.pi) * (harmonics > 1)
-        waves = torch.sin(2 * math.pi * harmonics[:, None] * phase[:, None] + offsets[..., None])
-        weights = linear.weight[0]
-        wave = sines.sine_amp * torch.einsum("h,rhs->rs", weights, waves)
-        voiced = (pitch > sines.voiced_threshold).repeat_interleave(self._hop, dim=1)
-        noise = normal(seeds, _NOISE, first + torch.arange(phase.shape[1], device=pitch.device)) * weights.norm()
-        mixed = torch.where(voiced, wave + sines.noise_std * noise, sines.sine_amp / 3 * noise)
-        return torch.tanh(mixed + linear.bias)
-
     def _decoded(self, mel: Tensor, source: Tensor) -> Tensor:
         """float32 [rows, samples] of mel [rows, 80, frames] and its source: upstream's `decode`."""
         module = self._module
@@ -215,8 +198,8 @@ class Vocoder:
             x = upsampling(F.leaky_relu(x, module.lrelu_slope))
             if stage == module.num_upsamples - 1:
                 x = module.reflection_pad(x)
-            x = x + module.source_resblocks[stage](module.source_downs[stage](spectrum))
-            blocks = module.resblocks[stage * module.num_kernels : (stage + 1) * module.num_kernels]
+            x = x + self._source_blocks[stage](module.source_downs[stage](spectrum))
+            blocks = self._blocks[stage * module.num_kernels : (stage + 1) * module.num_kernels]
             x = sum(block(x) for block in blocks) / module.num_kernels
         magnitude, phase = module.conv_post(F.leaky_relu(x)).chunk(2, dim=1)
         magnitude, phase = magnitude.exp().clamp(max=1e2), phase.sin()

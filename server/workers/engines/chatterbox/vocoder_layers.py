@@ -1,11 +1,18 @@
-"""What of the vocoder is computed otherwise than upstream does: the pitch, and Fourier transforms."""
+"""What of the vocoder is computed otherwise than upstream does: pitch, source, activations and Fourier transforms."""
+
+import math
+from collections.abc import Callable
 
 import torch
 from chatterbox.models.s3gen.f0_predictor import ConvRNNF0Predictor
+from chatterbox.models.s3gen.hifigan import HiFTGenerator, ResBlock
 from torch import Tensor
 from torch.nn import functional as F
 
 from server.workers.engines.chatterbox.convolution import Convolution
+from server.workers.engines.chatterbox.noise import normal, uniform
+
+_NOISE, _PHASE = -1, -2  # first coordinates of the stream's random numbers; the flow's are frames from 0 on
 
 
 class Pitch:
@@ -24,6 +31,57 @@ class Pitch:
             x = activation(convolution(F.pad(x, (0, 0, beside, beside))))
         pitch: Tensor = self._classifier(x)[..., 0].abs()
         return pitch
+
+
+class Source:
+    """What the vocoder shapes: harmonics of the pitch, and noise. Upstream's `SourceModuleHnNSF`."""
+
+    def __init__(self, module: HiFTGenerator) -> None:
+        self._sines, self._linear = module.m_source.l_sin_gen, module.m_source.l_linear
+        self._hop, self._rate = int(module.f0_upsamp.scale_factor), int(module.sampling_rate)
+
+    def samples(self, pitch: Tensor, starts: Tensor, seeds: Tensor, first: Tensor) -> Tensor:
+        """float32 [rows, samples] of each frame's pitch in Hz and phase at its start in periods.
+
+        Both are float64 [rows, frames]; `seeds` and the places of the `first` samples int64 [rows, 1]. The noise is
+        upstream's nine normal draws a sample, weighted and added: again a normal one, and so it is drawn as one.
+        """
+        sines = self._sines
+        within = torch.arange(1, self._hop + 1, dtype=torch.float64, device=pitch.device) / self._rate
+        phase = ((starts[..., None] + pitch[..., None] * within) % 1).float().flatten(1)
+        harmonics = torch.arange(1, sines.harmonic_num + 2, device=pitch.device)
+        offsets = (2 * math.pi * uniform(seeds, _PHASE, harmonics) - math.pi) * (harmonics > 1)
+        waves = torch.sin(2 * math.pi * harmonics[:, None] * phase[:, None] + offsets[..., None])
+        weights = self._linear.weight[0]
+        wave = sines.sine_amp * torch.einsum("h,rhs->rs", weights, waves)
+        voiced = (pitch > sines.voiced_threshold).repeat_interleave(self._hop, dim=1)
+        noise = normal(seeds, _NOISE, first + torch.arange(phase.shape[1], device=pitch.device)) * weights.norm()
+        mixed = torch.where(voiced, wave + sines.noise_std * noise, sines.sine_amp / 3 * noise)
+        return torch.tanh(mixed + self._linear.bias)
+
+
+def snake(x: Tensor, alpha: Tensor) -> Tensor:
+    """Of `x` [rows, channels, time] with `alpha` [channels, 1]: Ziyin et al. 2020, as upstream's `Snake`."""
+    return x + (1.0 / (alpha + 1e-9)) * torch.sin(x * alpha) ** 2
+
+
+class ResidualBlock:
+    """Upstream's `ResBlock` with an activation of one's own, in the place of `snake`."""
+
+    def __init__(self, module: ResBlock, activation: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self._activation = activation
+        self._layers = [
+            (first.alpha[:, None], dilated, second.alpha[:, None], plain)
+            for first, dilated, second, plain in zip(
+                module.activations1, module.convs1, module.activations2, module.convs2, strict=True
+            )
+        ]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[rows, channels, time], in and out."""
+        for first, dilated, second, plain in self._layers:
+            x = x + plain(self._activation(dilated(self._activation(x, first)), second))
+        return x
 
 
 class Spectral:

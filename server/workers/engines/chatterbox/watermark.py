@@ -28,6 +28,8 @@ _FLOOR_DB, _RANGE_DB = -180.0, 195.0  # the network's 0 and 1: the least magnitu
 _MASK_SHARE = 0.05  # of the loudest frame so far; in practice only digital silence is below
 _REACH = 15  # frames to either side that the network looks at
 
+_FRAMES_STEP = 32  # frames are filled up to a multiple and rows to a power of two: cuFFT has a plan for each product
+
 _PAST = -(-(_FRAME // 2 + _REACH * _HOP + _FRAME // 2) // _HOP) * _HOP  # all that has a say in the next sample
 _FADE = _HOP  # samples in which one chunk's mark goes over into the next one's
 _AHEAD = _FRAME // 2 + _FADE  # made up, because it has not come yet; with more of it seams become rougher
@@ -84,9 +86,13 @@ class Watermarker:
         heard = [torch.cat([state.past, chunk]) for state, chunk in zip(states, chunks, strict=True)]
         # What will come is taken to be the past, backwards: its frames then have the spectrum of the last ones.
         rows = [torch.cat([row, row[-1 - _AHEAD : -1].flip(0)]) for row in heard]
-        frame_counts = sent(torch.tensor([(len(row) - _FRAME) // _HOP + 1 for row in rows]), self._device)
-        loudest = torch.stack([state.loudest for state in states])
-        marks, loudest = self._marks(nn.utils.rnn.pad_sequence(rows, batch_first=True), frame_counts, loudest)
+        audio = rows[0].new_zeros(_filled(list(map(len, rows))))
+        loudest, frame_counts = audio.new_zeros(len(audio)), torch.zeros(len(audio), dtype=torch.int64)
+        for index, (row, state) in enumerate(zip(rows, states, strict=True)):
+            audio[index, : len(row)] = row
+            loudest[index] = state.loudest
+            frame_counts[index] = (len(row) - _FRAME) // _HOP + 1
+        marks, loudest = self._marks(audio, sent(frame_counts, self._device), loudest)
         marked = []
         for index, (state, chunk) in enumerate(zip(states, chunks, strict=True)):
             mark = marks[index, _PAST : _PAST + len(chunk) + _FADE]
@@ -98,7 +104,10 @@ class Watermarker:
         return marked
 
     def _marks(self, audio: Tensor, frame_counts: Tensor, loudest: Tensor) -> tuple[Tensor, Tensor]:
-        """What to add to float32 `[rows, samples]`, of which each row has so many true frames; the new `loudest`."""
+        """What to add to float32 `[rows, samples]`, of which each row has so many true frames; the new `loudest`.
+
+        The samples are those of whole frames, true or not.
+        """
         spectrum = torch.stft(
             audio, _FRAME, _HOP, window=self._window, center=False, return_complex=True
         )  # [rows, frequencies, frames]
@@ -116,7 +125,14 @@ class Watermarker:
         frames = torch.fft.irfft(spectrum[:, : self._bins] * gain, n=_FRAME, dim=1) * self._window[:, None]
         size = (1, (frames.shape[2] - 1) * _HOP + _FRAME)
         marks = F.fold(frames, size, (1, _FRAME), stride=(1, _HOP))[:, 0, 0] / _OVERLAP
-        return F.pad(marks, (0, audio.shape[1] - marks.shape[1])), loudest
+        return marks, loudest
+
+
+def _filled(lengths: Sequence[int]) -> tuple[int, int]:
+    """Rows and samples of a batch with room for rows of these lengths, and of a shape that others have too."""
+    frames = -(-(max(lengths) - _FRAME) // _HOP) + 1
+    frames = -(-frames // _FRAMES_STEP) * _FRAMES_STEP
+    return 1 << (len(lengths) - 1).bit_length(), (frames - 1) * _HOP + _FRAME
 
 
 def _load_encoder() -> Any:

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# What VOICE_TTS_COMPILED would make each node compile, made once on this GPU: a node has no compiler.
+source "$(dirname "$0")/lib.sh"
+[[ $WITH_GPU == 1 ]] || exit 0
+
+readonly cache=/var/cache/voicefleet-tts/inductor # voicefleet-tts.service looks there, and gets the folder for its own
+made_of="$(cat "$APPLICATION/made-of") $DRIVER"
+if [[ $(cat "$cache/made-of" 2>/dev/null) == "$made_of" ]]; then
+  exit 0
+fi
+
+# Triton has its launcher compiled in C, once; it is kept in the cache with the rest.
+compiler=(gcc libc6-dev python3-dev)
+install_packages "${compiler[@]}"
+rm -rf "$cache"
+install -d "$cache"
+TORCHINDUCTOR_CACHE_DIR=$cache VOICE_TTS=chatterbox VOICE_TTS_DEVICE=cuda "$APPLICATION/bin/voicefleet" models compile
+apt_get purge "${compiler[@]}" # 90-finish.sh removes what came with it
+echo "$made_of" >"$cache/made-of"
