@@ -14,6 +14,11 @@ compiler=(gcc libc6-dev python3-dev)
 install_packages "${compiler[@]}"
 rm -rf "$cache"
 install -d "$cache"
-TORCHINDUCTOR_CACHE_DIR=$cache VOICE_TTS=chatterbox VOICE_TTS_DEVICE=cuda "$APPLICATION/bin/voicefleet" models compile
+# A node does without it: it computes those pieces as they are, and says so. So a piece that can't be compiled costs no image.
+if TORCHINDUCTOR_CACHE_DIR=$cache VOICE_TTS=chatterbox VOICE_TTS_DEVICE=cuda "$APPLICATION/bin/voicefleet" models compile; then
+  echo "$made_of" >"$cache/made-of"
+else
+  echo "nothing is compiled ahead: see above. Leave VOICE_TTS_COMPILED off on nodes of this image" >&2
+  find "$cache" -mindepth 1 -delete
+fi
 apt_get purge "${compiler[@]}" # 90-finish.sh removes what came with it
-echo "$made_of" >"$cache/made-of"
