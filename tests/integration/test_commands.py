@@ -92,7 +92,7 @@ def test_without_a_command_there_is_help() -> None:
     ("arguments", "variables", "says"),
     [
         ((), {"VOICE_MAX_SESSIONS": "many"}, "VOICE_MAX_SESSIONS: got 'many'; takes a whole number from 1"),
-        ((), {"VOICE_LLM": "gpt"}, "VOICE_LLM: got 'gpt'; takes 'local', 'bedrock:MODEL_ID' or 'openai:MODEL@URL'"),
+        ((), {"VOICE_LLM": "gpt"}, "VOICE_LLM: got 'gpt'; takes 'local', 'bedrock:MODEL_ID', 'bedrock:MODEL_ID@REG"),
         ((), {"VOICE_STT_DEVICE": "tpu"}, "VOICE_STT_DEVICE: got 'tpu'; takes 'auto' or 'cpu' or 'cuda'"),
         ((), {"VOICE_HOST": "0.0.0.0"}, "VOICE_HOST: got '0.0.0.0', which others can reach; takes a loopback address"),
         ((), {"VOICE_MAX_SESION": "3"}, "no such setting; did you mean VOICE_MAX_SESSIONS? docs/settings.md"),
