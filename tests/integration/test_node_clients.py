@@ -238,7 +238,7 @@ async def test_the_example_says_why_an_answer_failed(
 ) -> None:
     answers.answer = by_rules({"name": Refusal(400, "model_not_found")})
     spoken = a_call(tmp_path, await speak(NAME), pause=0.0)
-    with pytest.raises(AssertionError, match=r"assistant: +\(failed, invalid_request: .+\)"):
+    with pytest.raises(AssertionError, match=r"assistant: I.m sorry, .+ \(failed, invalid_request: .+\)"):
         await node_js.run(
             node_js.newest_node(), example, guarded.node.websocket, spoken, tmp_path / "heard.wav", **guarded.variables
         )
