@@ -18,7 +18,7 @@ from server.websocket_handler import Gateway
 class _Session:
     """Breaks when it is told to."""
 
-    async def run(self, messages: AsyncIterator[str | bytes]) -> None:
+    async def run(self, messages: AsyncIterator[str | bytes], ticket: None) -> None:
         async with asyncio.TaskGroup():
             async for message in messages:
                 if message == "break":

@@ -4,6 +4,7 @@ The caller's audio is the clock of turn-taking: a turn of which no more audio co
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import get_args
@@ -12,6 +13,7 @@ import grpc
 import pytest
 
 from server.held_answer import Outcome
+from server.spoken_lines import LineKind
 from tests.support.in_thread import in_thread
 from tests.support.live_call import LiveCall, answer_text, live_call
 from tests.support.node import NodeProcess, quick_speech, running_node
@@ -23,6 +25,7 @@ ANSWER = "We are open from nine to five."
 GUARD = "Say whether that is polite."
 PAUSE_SECONDS = 0.3  # in which a turn is likely over, and which ends none
 TURN_END_SECONDS = 3.0
+NO_LINES = json.dumps({"*": dict.fromkeys(get_args(LineKind), "")})  # the voice would be asked for them at the start
 
 
 async def speaks(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
@@ -39,7 +42,7 @@ def node_with(script: Script, llm: OpenAiStandin) -> Iterator[tuple[NodeProcess,
     """A node that understands the same in everything, and speaks as the script says."""
     voice = ScriptedVoice(script)
     with quick_speech() as speech, in_thread(served(voice)) as address:
-        variables = speech | {"VOICE_TTS_ADDRESS": address, "VOICE_SPECULATION": "full"}
+        variables = speech | {"VOICE_TTS_ADDRESS": address, "VOICE_SPECULATION": "full", "VOICE_SPOKEN_LINES": NO_LINES}
         with running_node(VOICE_LLM=f"openai:standin@{llm.url}", **variables) as node:
             yield node, voice
 
