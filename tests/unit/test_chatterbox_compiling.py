@@ -28,12 +28,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     start_again()
     yield tmp_path
-    torch.compiler.set_stance("default")
     start_again()
 
 
 def start_again() -> None:
     """Forget all but what is on the disk, as a process that has ended does."""
+    torch.compiler.set_stance("default")
     torch._dynamo.reset()
     clear_caches()
     counters.clear()
