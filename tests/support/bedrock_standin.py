@@ -98,7 +98,7 @@ class BedrockStandin:
     ) -> None:
         await self._runner.cleanup()
 
-    async def until(self, condition: Callable[[Self], bool], timeout: float = 5.0) -> None:
+    async def until(self, condition: Callable[[Self], bool], timeout: float = 20.0) -> None:
         """Wait until `condition(standin)` holds, such as `lambda standin: standin.cancelled == 1`."""
         async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(lambda: condition(self))

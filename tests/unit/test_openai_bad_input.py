@@ -1,6 +1,8 @@
 """What a client gets for a bad message: one error that names what was wrong, and a call that goes on."""
 
 import json
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -275,6 +277,16 @@ def test_an_event_id_that_is_no_text_is_not_echoed(call: Call) -> None:
     assert (error["code"], error["param"], error["event_id"]) == ("invalid_value", "event_id", None)
 
 
+@pytest.fixture
+def pythons_own_depth() -> Iterator[None]:
+    """As in a gateway: where torch has compiled something, it is twice as deep."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(limit)
+
+
+@pytest.mark.usefixtures("pythons_own_depth")
 def test_json_of_any_depth_is_either_taken_or_refused() -> None:
     dialect = Call().dialect
     told = set()
