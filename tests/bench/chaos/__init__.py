@@ -1,0 +1,1 @@
+"""Calls to a small fleet whose parts are killed, one after the other: `python -m tests.bench.chaos`."""

@@ -1,0 +1,116 @@
+"""Hold spoken calls on a small fleet while its parts are killed, one after the other, and tell what the callers heard.
+
+Everything is real but the language models and the balancer, which are the tests' own: nodes with their workers, speech,
+sockets. Once round all faults takes some four minutes. A call is lost where its caller has to call anew, or hears
+nothing after a turn. In its history, as the language model is shown it, every answer has to be there once and whole.
+
+It exits with 1 if a call was lost, or a history was not what was heard.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.client.caller import Speech, samples_from
+from tests.bench.chaos.callers import Lived, Talker
+from tests.bench.chaos.faults import FAULTS
+from tests.bench.chaos.fleet import Fleet
+from tests.bench.markdown import table
+
+_QUESTION = Path(__file__).parents[3] / "server" / "demo" / "question.wav"
+_GOES_ON_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a fault did to the calls that were held."""
+
+    fault: str
+    held: int
+    turns: int
+    lines: int
+    moved: int
+    resumed: int
+    lost: list[str]
+    silence: float
+
+
+async def run(calls: int, nodes: int, minutes: float, faults: Iterable[str]) -> tuple[list[Row], list[str]]:
+    """A row for each fault, round by round until so many minutes are over; and what was wrong with the histories."""
+    speech, rows, until = Speech(samples_from(_QUESTION)), [], time.monotonic() + 60 * minutes
+    async with Fleet(nodes, places=max(2, round(calls * 0.7))) as fleet, asyncio.TaskGroup() as tasks:
+        talkers = [Talker(fleet.url, f"caller {number}", speech) for number in range(1, calls + 1)]
+        talking = [tasks.create_task(talker.talk()) for talker in talkers]
+        await _all_go_on(talkers)
+        while True:
+            for fault in faults:
+                print(f"{time.strftime('%H:%M:%S')} {fault}: {FAULTS[fault].__doc__}", file=sys.stderr, flush=True)
+                for talker in talkers:
+                    talker.lived = Lived()
+                await FAULTS[fault](fleet)
+                await _all_go_on(talkers)
+                rows.append(_row(fault, talkers))
+            if time.monotonic() >= until:
+                break
+        for talk in talking:
+            talk.cancel()
+    return rows, [*fleet.story.faults, *fleet.story.never_whole()]
+
+
+async def _all_go_on(talkers: list[Talker]) -> None:
+    """Until each caller has had two more answers: one may have been under way. Who gets none is lost."""
+    wanted = {talker: talker.lived.turns + 2 for talker in talkers}
+    until = time.monotonic() + _GOES_ON_SECONDS
+    while waiting := [talker for talker, turns in wanted.items() if talker.lived.turns < turns]:
+        if time.monotonic() > until:
+            for talker in waiting:
+                talker.lived.lost.append(f"not two answers in {_GOES_ON_SECONDS:.0f} s")
+            return
+        await asyncio.sleep(0.1)
+
+
+def _row(fault: str, talkers: list[Talker]) -> Row:
+    lived = [talker.lived for talker in talkers]
+    moved = sum(each.moves for each in lived)
+    return Row(
+        fault.replace("_", " "),
+        len(talkers),
+        sum(each.turns for each in lived),
+        sum(each.lines for each in lived),
+        moved,
+        max(0, sum(each.connections for each in lived) - moved),
+        [loss for each in lived for loss in each.lost],
+        max(talker.silence() for talker in talkers),
+    )
+
+
+def report(rows: list[Row], faults: list[str]) -> str:
+    """A table, and below it what went wrong."""
+    columns = ("fault", "calls", "answers", "of them a line", "moved", "resumed", "lost", "longest silence")
+    cells = [
+        (row.fault, row.held, row.turns, row.lines, row.moved, row.resumed, len(row.lost), f"{row.silence:.1f} s")
+        for row in rows
+    ]
+    wrong = [loss for row in rows for loss in row.lost] + faults
+    return table(columns, cells) + "".join(f"{each}\n" for each in wrong)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="go round until so many are over (default 10)")
+    parser.add_argument("--calls", type=int, default=10, help="calls at once (default 10)")
+    parser.add_argument("--nodes", type=int, default=3, help="nodes of the fleet (default 3)")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="only this one; may be repeated")
+    options = parser.parse_args()
+    rows, faults = asyncio.run(run(options.calls, options.nodes, options.minutes, options.fault or list(FAULTS)))
+    print(report(rows, faults), end="")
+    sys.exit(1 if faults or any(row.lost for row in rows) else 0)
+
+
+if __name__ == "__main__":
+    main()

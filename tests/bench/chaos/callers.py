@@ -1,0 +1,93 @@
+"""The callers of the chaos run: each asks again and again, and keeps what it lived through."""
+
+import asyncio
+import random
+import time
+from base64 import b64decode
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from server.access.auth import mint_token
+from server.audio import Samples
+from server.client.caller import WIRE_RATE, Caller, Speech, call
+from server.client.errors import CallFailed
+from server.client.playout import is_audible
+from tests.bench.chaos.fleet import SECRET
+
+_TOKEN_SECONDS = 3600.0
+_THINKING_SECONDS = (0.3, 1.5)
+
+
+@dataclass
+class Lived:
+    """What happened on a call. `longest_silence` is in seconds; `lost` says how, each time that the call was.
+
+    `lines` counts the answers of which a line stood for some; they are no answers less.
+    """
+
+    turns: int = 0
+    lines: int = 0
+    connections: int = 0
+    moves: int = 0
+    longest_silence: float = 0.0
+    lost: list[str] = field(default_factory=list)
+
+
+class Talker:
+    """One caller; `lived` is theirs to be replaced."""
+
+    def __init__(self, url: str, name: str, speech: Speech) -> None:
+        self._url, self._name, self._speech = url, name, speech
+        self._waiting_since: float | None = None
+        """From when on the caller hears nothing, or will; None while they speak or think."""
+        self.lived = Lived()
+
+    async def talk(self) -> None:
+        """Call, and talk until cancelled; a call that is lost is placed again."""
+        while True:
+            try:
+                token = mint_token(SECRET, self._name, _TOKEN_SECONDS, time.time())
+                session = {"instructions": self._name}
+                async with call(self._url, token, session=session, on_event=self._hear, resumes=True) as caller:
+                    await self._converse(caller)
+            except CallFailed as error:
+                self.lived.lost.append(f"{self._name}: {error}")
+                self._waiting_since = None
+                await asyncio.sleep(1.0)
+
+    async def _converse(self, caller: Caller) -> None:
+        while True:
+            self._waiting_since = None
+            speaking = asyncio.create_task(caller.say(self._speech))
+            await asyncio.sleep(self._speech.last_audible)
+            self._waiting_since = time.monotonic()
+            turn = await speaking
+            self._waiting_since = None
+            self.lived.lines += turn.status == "failed"
+            if turn.playout.first_audible_at is None:
+                self.lived.lost.append(f"{self._name}: an answer without a sound: {turn.status} {turn.error}")
+            self.lived.turns += 1
+            await asyncio.sleep(random.uniform(*_THINKING_SECONDS))
+
+    def silence(self) -> float:
+        """The longest time for which the caller heard nothing, up to now."""
+        now = time.monotonic()
+        return max(self.lived.longest_silence, now - (self._waiting_since or now))
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        match event:
+            case {"type": "session.created"}:
+                self.lived.connections += 1
+            case {"type": "x_session.move"}:
+                self.lived.moves += 1
+            case {"type": "response.output_audio.delta", "delta": delta} if self._waiting_since is not None:
+                self._play(np.frombuffer(b64decode(delta), "<i2"), self._waiting_since, time.monotonic())
+
+    def _play(self, samples: Samples, silent_from: float, now: float) -> None:
+        """Audio is played when it comes, or once all before it has been."""
+        if now > silent_from and not is_audible(samples):
+            return
+        self.lived.longest_silence = max(self.lived.longest_silence, now - silent_from)
+        self._waiting_since = max(now, silent_from) + len(samples) / WIRE_RATE

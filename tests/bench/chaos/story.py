@@ -1,0 +1,77 @@
+"""The language model of the chaos run, which knows what has to be in each history.
+
+Pure. Its N-th answer names its number in each sentence. Asked to go on, it says the rest of what it finds said; where
+that is no beginning of the answer, something was lost, or said twice, and it keeps that as a fault.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.spoken_lines import BUNDLED
+
+Message = dict[str, Any]
+
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_LINES = [line for lines in BUNDLED.values() for line in lines.values()]
+# Where everything was heard, and the model is asked for the rest all the same.
+_NOTHING_LEFT = "That is all."
+
+
+def whole(number: int) -> str:
+    """The answer to the caller's N-th turn, of some five seconds."""
+    said = " ".join(_DIGITS[int(digit)] for digit in str(number))
+    return f"This is answer {said}. It has a second sentence, which is {said}. And its end is {said}."
+
+
+@dataclass
+class Exchange:
+    """What the assistant said to one turn of the user's; `with_line` if a line stood for some of it."""
+
+    said: str = ""
+    with_line: bool = False
+
+    def add(self, text: str) -> None:
+        """Another message of the assistant's."""
+        for line in _LINES:
+            if line in text:
+                text, self.with_line = text.replace(line, ""), True
+        self.said = f"{self.said} {text.strip()}".strip()
+
+
+@dataclass
+class Story:
+    """Of one fleet. `histories` has each call's newest, by the instructions of its session."""
+
+    faults: list[str] = field(default_factory=list)
+    histories: dict[str, list[Message]] = field(default_factory=dict)
+
+    def answer(self, request: dict[str, Any]) -> str:
+        """What is left to say to the caller's last turn."""
+        messages = request["messages"]
+        self.histories[str(messages[0]["content"])] = messages
+        turns = exchanges(messages)
+        expected, said = whole(len(turns)).split(), turns[-1].said.split()
+        if said != expected[: len(said)]:
+            self.faults.append(f"of answer {len(turns)} was heard: {turns[-1].said}")
+            return whole(len(turns))
+        return " ".join(expected[len(said) :]) or _NOTHING_LEFT
+
+    def never_whole(self) -> Iterator[str]:
+        """Answers that another turn has followed before they were whole, or that are more than that."""
+        for messages in self.histories.values():
+            for number, exchange in enumerate(exchanges(messages)[:-1], 1):
+                said = exchange.said.removesuffix(_NOTHING_LEFT).strip()
+                if said != whole(number) and not exchange.with_line:
+                    yield f"answer {number} has become: {exchange.said}"
+
+
+def exchanges(messages: list[Message]) -> list[Exchange]:
+    """One for each of the user's turns."""
+    turns: list[Exchange] = []
+    for message in messages:
+        if message["role"] == "user":
+            turns.append(Exchange())
+        elif message["role"] == "assistant" and turns:
+            turns[-1].add(str(message["content"]))
+    return turns

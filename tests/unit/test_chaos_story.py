@@ -1,0 +1,55 @@
+"""What the chaos run takes for a history that is not what was heard."""
+
+from typing import Any
+
+import pytest
+
+from server.spoken_lines import BUNDLED
+from tests.bench.chaos.story import Story, whole
+
+LINE = next(iter(BUNDLED["en"].values()))
+
+
+def history(*said: tuple[str, ...]) -> dict[str, Any]:
+    """A request after turns to each of which the assistant said these messages."""
+    messages = [{"role": "system", "content": "caller 1"}]
+    for number, texts in enumerate(said):
+        messages.append({"role": "user", "content": f"question {number}"})
+        messages += [{"role": "assistant", "content": text} for text in texts]
+    return {"messages": messages}
+
+
+def test_each_turn_has_an_answer_of_its_own() -> None:
+    story = Story()
+    assert story.answer(history(())) == whole(1)
+    assert story.answer(history((whole(1),), ())) == whole(2) != whole(1)
+    assert [*story.faults, *story.never_whole()] == []
+
+
+def test_asked_to_go_on_it_says_the_rest() -> None:
+    story = Story()
+    rest = story.answer(history(("This is answer",)))
+    assert f"This is answer {rest}" == whole(1)
+    assert story.answer(history(("This is answer", rest), ())) == whole(2)
+    assert story.answer(history((whole(1),))) == "That is all."
+    assert story.answer(history((whole(1), "That is all."), ())) == whole(2)
+    assert [*story.faults, *story.never_whole()] == []
+
+
+@pytest.mark.parametrize("said", ["This is is answer", "is answer one.", "That is all."])
+def test_a_lost_or_repeated_word_is_a_fault(said: str) -> None:
+    story = Story()
+    assert story.answer(history((said,))) == whole(1)
+    assert story.faults == [f"of answer 1 was heard: {said}"]
+
+
+def test_an_answer_that_another_turn_has_followed_has_to_be_whole() -> None:
+    story = Story()
+    story.answer(history(("This is answer one.",), ()))
+    assert list(story.never_whole()) == ["answer 1 has become: This is answer one."]
+
+
+def test_a_line_stands_for_what_could_not_be_said() -> None:
+    story = Story()
+    story.answer(history(("This is", LINE), ()))
+    assert [*story.faults, *story.never_whole()] == []
