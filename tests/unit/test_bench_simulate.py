@@ -37,7 +37,6 @@ def test_costs_from_a_file_are_simulated_and_the_figures_saved(tmp_path: Path) -
 
 
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     costs, picture = tmp_path / "slow-card.json", tmp_path / "calls.png"
     costs.write_bytes(msgspec.json.encode(A10G.beside(0.8)))
 
