@@ -81,8 +81,13 @@ async def balanced(nodes: list[NodeProcess]) -> AsyncIterator[Balanced]:
 
 
 async def is_answering(node: NodeProcess) -> None:
-    """Until the caller hears an answer of the node's, and its client has a ticket that knows of it."""
+    """Until the caller hears an answer of the node's."""
     await node.until(lambda: node.metric("voice_to_voice_seconds_count") >= 1)
+
+
+async def is_in_a_story(node: NodeProcess) -> None:
+    """Until the caller hears a long answer of the node's, and its client has a ticket that knows of it."""
+    await is_answering(node)
     before = node.metric("voice_tickets_issued_total")
     await node.until(lambda: node.metric("voice_tickets_issued_total") > before)
 
@@ -98,7 +103,7 @@ async def test_our_caller_hears_the_rest_of_an_answer_whose_node_is_killed(
     answers.answer = story
     async with call(balanced.url, token(), resumes=True) as caller:
         turn = asyncio.create_task(caller.say(speech_from(QUESTION)))
-        await is_answering(nodes[0])
+        await is_in_a_story(nodes[0])
         await balanced.joined()
         nodes[0].process.kill()
         assert ((await turn).status, (await turn).answered) == ("completed", REST)
@@ -162,7 +167,7 @@ async def test_the_example_hears_the_rest_of_an_answer_whose_node_is_killed(
 ) -> None:
     answers.answer = story
     running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav"))
-    await is_answering(nodes[0])
+    await is_in_a_story(nodes[0])
     await balanced.joined()
     nodes[0].process.kill()
     lines = await running
