@@ -16,6 +16,7 @@ from server.conversation.interruptions import (
     MIN_VOICED_SECONDS,
     Evidence,
     Surroundings,
+    heard_words,
     is_far,
     is_hummed,
     is_sure,
@@ -184,11 +185,13 @@ class Candidates:
         evidence.whole = candidate.whole
         if isinstance(answer, Transcribed):
             around = self._surroundings(candidate, evidence, floor)
-            evidence.reading = read(answer.transcript, candidate.whole, around)
+            most_words = 1 + round(_WORDS_A_SECOND * evidence.asked)
+            words = heard_words(answer.transcript, candidate.whole, most_words)
+            evidence.reading = read(words, candidate.whole, around)
             evidence.heard = evidence.asked
             evidence.nodded |= evidence.reading == "backchannel"
-            evidence.words = words_of(answer.transcript) or evidence.words
-            self._echoed |= evidence.reading == "echo" and len(evidence.words) >= _ECHO_WORDS
+            evidence.words = words or evidence.words
+            self._echoed |= evidence.reading == "echo" and len(words) >= _ECHO_WORDS
 
     def _surroundings(self, candidate: Utterance, evidence: Evidence, floor: Floor) -> Surroundings:
         begin, since = (
@@ -206,7 +209,6 @@ class Candidates:
             hummed=evidence.hummed,
             before=evidence.words,
             nodded=evidence.nodded,
-            most_words=1 + round(_WORDS_A_SECOND * evidence.asked),
             unclear=short and self._may_be_echo(candidate, floor),
             language=floor.language,
         )

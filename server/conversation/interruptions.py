@@ -49,8 +49,8 @@ class Surroundings:
     `played` is what the assistant says at about the time of the voice; `asked`: it has just asked something, and even
     "mhm" is an answer. `offers`: it asks something, and its words may be picked as the answer. `hummed`: the sound so
     far is that of closed lips, whatever words are heard in it. `before` are the words heard last, and `nodded` says
-    that some before were a backchannel. No more than `most_words` can have been said. `unclear`: one word heard so far
-    would say little, because it may be an echo's first fragment.
+    that some before were a backchannel. `unclear`: one word heard so far would say little, because it may be an echo's
+    first fragment.
     """
 
     played: Sequence[str] = ()
@@ -59,7 +59,6 @@ class Surroundings:
     hummed: bool = False
     before: Sequence[str] = ()
     nodded: bool = False
-    most_words: int = 1000
     unclear: bool = False
     language: str = ""
 
@@ -106,13 +105,19 @@ def is_hummed(openness: float) -> bool:
     return openness < _HUM_OPENNESS
 
 
-def read(text: str, whole: bool, around: Surroundings) -> Reading:
-    """What the words of a voice are; unless `whole`, it goes on, and the last word may be a fragment."""
+def heard_words(text: str, whole: bool, most: int) -> list[str]:
+    """The words of a voice. Unless that is `whole`, no more than `most` of them can have been said.
+
+    Of a fragment, recognisers make the same word over and over: "Press, press, press,"
+    """
     words = words_of(text)
+    return words if whole else [word for word, _ in groupby(words)][:most]
+
+
+def read(words: Sequence[str], whole: bool, around: Surroundings) -> Reading:
+    """What the words of a voice are; unless `whole`, it goes on, and the last word may be a fragment."""
     if not words:
         return "none"
-    if not whole:  # a recogniser says a fragment over and over: "Press, press, press,"
-        words = [word for word, _ in groupby(words)][: around.most_words]
     guess = not whole and (around.hummed or not _is_same(words[0], *around.before[:1]))
     if is_command(words, around.language) and not guess:  # too few words for an echo
         return "own"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from server.conversation import commands as c
 from server.llm.interface import UserText
 from tests.support.call import FRAME, Call, Sound
 from tests.support.story import STORY, STORY_SECONDS, listening, speaks, was_told
@@ -97,6 +98,15 @@ def test_where_an_echo_was_heard_before_it_is_one_in_a_question_too() -> None:
     call.silence(0.8)
     assert speaks(call)
     assert call.judged == ["echo", "echo"]
+
+
+def test_a_word_that_is_heard_over_and_over_is_no_sign_of_an_echo() -> None:
+    # a recogniser makes "please, please, please," of a caller's first word, which the bot has just said too
+    call = listening(seconds=3.0)
+    recognised = len(call.commands(c.Transcribe))
+    call.caller_says("farmer farmer farmer farmer farmer farmer can you say that again", seconds=1.6)
+    assert not speaks(call)
+    assert all(command.fragment for command in call.commands(c.Transcribe)[recognised:])
 
 
 def test_words_that_the_bot_said_long_ago_are_no_echo() -> None:

@@ -11,6 +11,7 @@ from server.conversation.interruptions import (
     Reading,
     Surroundings,
     Verdict,
+    heard_words,
     is_far,
     is_hummed,
     is_sure,
@@ -152,11 +153,11 @@ def test_nothing_is_an_echo_of_silence() -> None:
         ("you", True, Surroundings(), "none"),
         ("what about Sunday", False, Surroundings(), "unclear"),  # heard once
         ("what about Sunday", False, Surroundings(before=["what", "did"]), "own"),
-        ("Press, press, press,", False, Surroundings(before=["pre"]), "own"),
+        ("press", False, Surroundings(before=["pre"]), "own"),
         ("Present", False, Surroundings(before=["please"]), "unclear"),
         ("stop", False, Surroundings(), "unclear"),
-        ("It has to be done.", False, Surroundings(before=["it"], most_words=2), "backchannel"),
-        ("Stop. Stop.", False, Surroundings(before=["stop"]), "own"),
+        ("it has", False, Surroundings(before=["it"]), "backchannel"),
+        ("stop", False, Surroundings(before=["stop"]), "own"),
         ("rate", False, Surroundings(before=["rate"], nodded=True), "unclear"),  # after "right"
         ("right but what", False, Surroundings(before=["right"], nodded=True), "own"),
         ("mhm", True, Surroundings(), "backchannel"),
@@ -179,7 +180,21 @@ def test_nothing_is_an_echo_of_silence() -> None:
     ],
 )
 def test_what_words_are(text: str, whole: bool, around: Surroundings, reading: Reading) -> None:
-    assert read(text, whole, around) == reading
+    assert read(words_of(text), whole, around) == reading
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "words"),
+    [
+        ("Press, press, press,", False, "press"),
+        ("Press, press, press.", True, "press press press"),
+        ("It has to be done.", False, "it has"),  # in so short a time
+        ("It has to be done.", True, "it has to be done"),
+        ("", False, ""),
+    ],
+)
+def test_the_words_of_a_fragment_are_no_more_than_can_have_been_said(text: str, whole: bool, words: str) -> None:
+    assert heard_words(text, whole, most=2) == words.split()
 
 
 # --- the verdict
