@@ -105,9 +105,9 @@ class Hearing:
 
     async def _listen_ahead(self, command: Glimpse) -> None:
         config = self._conversation.config
-        words = await self._stt.glimpse(command.pcm, config.language, config.vocabulary)
-        if words is not None:
-            self._perform(self._conversation.glimpsed(command.item_id, command.attempt, words))
+        seen = await self._stt.glimpse(command.pcm, config.language, config.vocabulary)
+        if seen is not None:
+            self._perform(self._conversation.glimpsed(command.item_id, command.attempt, seen.text, seen.sure))
 
     async def _judge(self, command: JudgeTurn) -> None:
         sounds_finished = await self._smart_turn.probability(command.pcm)

@@ -56,12 +56,16 @@ class SttError(VoicefleetError):
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said. Without text, `refused_by` names the gate: silence, no_speech, log_prob or repetition."""
+    """What was said. Without text, `refused_by` names the gate: silence, no_speech, log_prob or repetition.
+
+    `sure`, of a glimpse: to recognise the same audio with more time would find the same.
+    """
 
     text: str
     refused_by: str
     queue_seconds: float
     inference_seconds: float
+    sure: bool
 
 
 class SttProcessor:
@@ -119,9 +123,9 @@ class SttProcessor:
             metrics.stt_refused.labels(reply.refused_by).inc()
         if reply.batch_size:
             metrics.stt_batch_size.observe(reply.batch_size)
-        return Transcript(reply.text, reply.refused_by, reply.queue_seconds, reply.inference_seconds)
+        return _transcript(reply)
 
-    async def glimpse(self, pcm: bytes, language: str, prompt: str, call: str) -> str | None:
+    async def glimpse(self, pcm: bytes, language: str, prompt: str, call: str) -> Transcript | None:
         """As `transcribe`, but at once and less surely; None where that can't be: the first to go under load."""
         try:
             reply = await self._ask(self._request(pcm, language, prompt, call, early=True))
@@ -129,7 +133,7 @@ class SttProcessor:
             metrics.early_words.labels(error.failure).inc()
             return None
         metrics.early_words.labels("heard").inc()
-        return reply.text
+        return _transcript(reply)
 
     def _request(
         self, pcm: bytes, language: str, prompt: str, call: str, early: bool = False, fragment: bool = False
@@ -202,7 +206,7 @@ class SttSession:
         finally:
             self._room.release()
 
-    async def glimpse(self, pcm: bytes, language: str = "", prompt: str = "") -> str | None:
+    async def glimpse(self, pcm: bytes, language: str = "", prompt: str = "") -> Transcript | None:
         """As `SttProcessor.glimpse`; None also where this call has enough to be recognised already."""
         return None if self._room.locked() else await self._processor.glimpse(pcm, language, prompt, self._call)
 
@@ -213,6 +217,10 @@ def _stt_error(error: grpc.aio.AioRpcError) -> SttError:
     if failure == "unavailable":
         return SttError(failure, f"the worker answered {error.code().name}")
     return SttError(failure, (error.details() or error.code().name)[:_DETAIL_CHARACTERS])
+
+
+def _transcript(reply: speech_pb2.TranscribeReply) -> Transcript:
+    return Transcript(reply.text, reply.refused_by, reply.queue_seconds, reply.inference_seconds, reply.sure)
 
 
 def _is_possible(reply: speech_pb2.TranscribeReply, seconds: float) -> bool:

@@ -161,9 +161,9 @@ class Conversation:
         heard = self._candidates.answered(attempt, answer, self._turns.floor(now))
         return [*self._turns.follow(heard, now), *self._turns.speculate()]
 
-    def glimpsed(self, item_id: str, attempt: int, words: str) -> list[Output]:
+    def glimpsed(self, item_id: str, attempt: int, words: str, sure: bool) -> list[Output]:
         """The answer to a `Glimpse` command: words that the caller has said by then."""
-        return [*self._utterances.glimpsed(item_id, attempt, words), *self._turns.speculate()]
+        return [*self._utterances.glimpsed(item_id, attempt, words, sure), *self._turns.speculate()]
 
     def turn_judged(self, item_id: str, attempt: int, sounds_finished: float) -> list[Output]:
         """The answer to a `JudgeTurn` command: the probability, 0 to 1, that the turn is over by its sound."""

@@ -27,6 +27,7 @@ class EarlyWords:
         self._quiet = 0  # frames
         self._attempt = 0
         self._words = ""
+        self._sure = False
         self._heard = False  # the last attempt
         self._went_on = False  # since that was asked for
         self._told: list[str] = []
@@ -36,6 +37,11 @@ class EarlyWords:
         """The words of all that was said, if nothing was said since they were asked for, nor for some frames."""
         known = self._heard and not self._went_on and self._quiet >= _FRAMES_TO_BELIEVE
         return self._words if known else ""
+
+    @property
+    def sure(self) -> bool:
+        """Whether to recognise `current` once more would find the same."""
+        return self._sure and self.current != ""
 
     def frame(self, level: float, voiced: bool) -> Literal["quiet", "went_on"] | None:
         """The level of the next frame (32 ms), in dB below full scale, and whether the voice detector hears a voice."""
@@ -54,12 +60,15 @@ class EarlyWords:
         self._heard = self._went_on = False
         return self._attempt
 
-    def heard(self, attempt: int, words: str) -> str:
+    def heard(self, attempt: int, words: str, sure: bool) -> str:
         """The recogniser's answer; gives what the client can be told now: words that it heard twice running."""
         self._heard = attempt == self._attempt
         before, now = self._words.split(), words.split()
         self._words = words
         agreed = _agreeing(before, now)
+        # There has been speech since, and all words before it, but for the last, were whole: a recogniser that has
+        # nothing to add, or changes its mind, is at a loss.
+        self._sure = sure and len(before) - 1 <= agreed < len(now)
         if agreed <= len(self._told) or _agreeing(self._told, now) < len(self._told):
             return ""
         new = now[len(self._told) : agreed]

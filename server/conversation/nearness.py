@@ -31,8 +31,9 @@ class Nearness:
         """Where the caller's own speech ends in the turn that is open, if only a voice from afar is heard just now."""
 
     def begin(self) -> None:
-        """A turn begins."""
+        """A turn begins, or nobody asks any more."""
         self._loudest = _FLOOR_DB
+        self.covered_from = math.inf
 
     def starts(self, seconds: float, level: float, usual: float | None) -> bool:
         """Whether a frame that lasts so many `seconds` may belong to a new turn of a caller who is `usual` dB loud.

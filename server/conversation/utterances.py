@@ -104,6 +104,8 @@ class Utterances:
         """
         self._listener.configure(turn_detection)
         self._judge.eagerness = turn_detection.eagerness if turn_detection else None
+        if self._judge.eagerness is None:
+            self._nearness.begin()
         self._language = language.partition(",")[0]
         if not self._listener.speaking:
             self._spoken = None
@@ -210,12 +212,12 @@ class Utterances:
             self._judge.heard(answer.transcript, utterance.early.current)
             self._wait()
 
-    def glimpsed(self, item_id: str, attempt: int, words: str) -> Iterator[Output]:
-        """The answer to a `Glimpse`."""
+    def glimpsed(self, item_id: str, attempt: int, words: str, sure: bool) -> Iterator[Output]:
+        """The answer to a `Glimpse`; `sure`: a `Transcribe` of the same audio would find the same."""
         spoken = self._spoken
         if spoken is None or spoken.item_id != item_id:
             return
-        if delta := spoken.early.heard(attempt, f"{spoken.settled} {words}".strip()):
+        if delta := spoken.early.heard(attempt, f"{spoken.settled} {words}".strip(), sure):
             yield WordsHeard(item_id, delta)
 
     def judged(self, item_id: str, attempt: int, sounds_finished: float) -> None:
@@ -251,7 +253,12 @@ class Utterances:
         """It may be over: its words are wanted, and how finished it sounds."""
         end = min(end, self._nearness.covered_from)
         if not utterance.asked and end - utterance.start <= LONGEST_CHANCE_SECONDS:
-            yield self._recognition.ask(utterance, self._listener.audio(utterance.start, end))
+            question = self._recognition.ask(utterance, self._listener.audio(utterance.start, end))
+            if utterance.early.sure:
+                seconds = utterance.settled_seconds + end - utterance.start
+                utterance.answer = Transcribed(utterance.item_id, 0, utterance.early.current, seconds)
+            else:
+                yield question
         if self._judge.eagerness:
             self._judge.paused(self._history.latest("assistant"), self._language)
             if isinstance(utterance.answer, Transcribed):

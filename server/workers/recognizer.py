@@ -32,10 +32,14 @@ _BATCHES_BEFORE_A_GLIMPSE = 2
 
 @dataclass(slots=True)
 class Transcript:
-    """The text of an utterance; where it is empty, the gate that refused it; what it cost."""
+    """The text of an utterance; where it is empty, the gate that refused it; what it cost.
+
+    `sure`, of a glimpse: `transcribe` would find the same in that audio.
+    """
 
     text: str = ""
     refused_by: Gate = ""
+    sure: bool = False
     queue_seconds: float = 0.0
     inference_seconds: float = 0.0
     batch_size: int = 0
@@ -127,6 +131,7 @@ class Recognizer:
             raise QueueFull(self._batcher.waiting)
         recognition = await self._recognize(window, call, transcript)
         transcript.text, transcript.refused_by = recognition.text, recognition.refused_by
+        transcript.sure = len(pieces) == 1 and _is_enough(recognition, window)
         return transcript
 
     async def _recognize_piece(
@@ -143,12 +148,9 @@ class Recognizer:
         recognition = await self._recognize(window, call, transcript)
         if fragment:
             return Recognition(recognition.text or recognition.guess, recognition.refused_by)
-        if window.short and not recognition.sure:
-            window = Window(samples, window_for(samples), language, prompt)
-            recognition = await self._recognize(window, call, transcript)
-        doubtful = recognition.refused_by in ("log_prob", "repetition") and not recognition.sure
-        if doubtful and window.seconds < LONGEST_WINDOW:
-            window = Window(samples, LONGEST_WINDOW, language, prompt)
+        while not _is_enough(recognition, window):
+            seconds = window_for(samples) if window.short else LONGEST_WINDOW
+            window = Window(samples, seconds, language, prompt)
             recognition = await self._recognize(window, call, transcript)
         return recognition
 
@@ -156,6 +158,13 @@ class Recognizer:
         batched = await self._batcher.submit(window, window.batch_key, call, window.cost)
         transcript.charge(batched)
         return batched.result
+
+
+def _is_enough(recognition: Recognition, window: Window) -> bool:
+    """Whether no longer window is worth a try."""
+    if recognition.sure or window.short:
+        return recognition.sure
+    return recognition.refused_by not in ("log_prob", "repetition") or window.seconds >= LONGEST_WINDOW
 
 
 def _first_window(samples: NDArray[np.float32], language: str, prompt: str) -> Window:

@@ -23,18 +23,20 @@ class TranscribeRequest(_message.Message):
     def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ..., call: _Optional[str] = ..., early: _Optional[bool] = ..., fragment: _Optional[bool] = ...) -> None: ...
 
 class TranscribeReply(_message.Message):
-    __slots__ = ("text", "refused_by", "queue_seconds", "inference_seconds", "batch_size")
+    __slots__ = ("text", "refused_by", "queue_seconds", "inference_seconds", "batch_size", "sure")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_BY_FIELD_NUMBER: _ClassVar[int]
     QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     INFERENCE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SURE_FIELD_NUMBER: _ClassVar[int]
     text: str
     refused_by: str
     queue_seconds: float
     inference_seconds: float
     batch_size: int
-    def __init__(self, text: _Optional[str] = ..., refused_by: _Optional[str] = ..., queue_seconds: _Optional[float] = ..., inference_seconds: _Optional[float] = ..., batch_size: _Optional[int] = ...) -> None: ...
+    sure: bool
+    def __init__(self, text: _Optional[str] = ..., refused_by: _Optional[str] = ..., queue_seconds: _Optional[float] = ..., inference_seconds: _Optional[float] = ..., batch_size: _Optional[int] = ..., sure: _Optional[bool] = ...) -> None: ...
 
 class ListLanguagesRequest(_message.Message):
     __slots__ = ()

@@ -64,6 +64,7 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
             queue_seconds=transcript.queue_seconds,
             inference_seconds=transcript.inference_seconds,
             batch_size=transcript.batch_size,
+            sure=transcript.sure,
         )
 
     async def ListLanguages(

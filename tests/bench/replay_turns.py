@@ -113,8 +113,9 @@ class Models:
     async def _transcribe(self, pcm: bytes) -> str:
         return (await self._recognizer.transcribe(pcm)).text
 
-    async def _glimpse(self, pcm: bytes) -> str:
-        return (await self._recognizer.glimpse(pcm)).text
+    async def _glimpse(self, pcm: bytes) -> tuple[str, bool]:
+        seen = await self._recognizer.glimpse(pcm)
+        return seen.text, seen.sure
 
 
 @dataclass
@@ -153,7 +154,7 @@ class Replay:
                     words = Transcribed(command.item_id, 0, answer, len(command.pcm) / 2 / MODEL_RATE)
                     self._follow(conversation.transcribed(command.attempt, words, self._now))
                 case c.Glimpse():
-                    self._follow(conversation.glimpsed(command.item_id, command.attempt, answer))
+                    self._follow(conversation.glimpsed(command.item_id, command.attempt, *answer))
                 case c.JudgeTurn():
                     self._follow(conversation.turn_judged(command.item_id, command.attempt, answer))
 

@@ -70,6 +70,7 @@ class Words(NamedTuple):
     due: float
     request: c.Transcribe | c.Glimpse
     text: str
+    sure: bool
 
 
 class Ears:
@@ -97,7 +98,7 @@ class Ears:
             heard = await self._recognizer.transcribe(request.pcm, fragment=request.fragment)
         else:
             heard = await self._recognizer.glimpse(request.pcm)
-        return Words(now + self._slower * (time.process_time() - started), request, heard.text)
+        return Words(now + self._slower * (time.process_time() - started), request, heard.text, heard.sure)
 
 
 class VirtualCall:
@@ -144,7 +145,7 @@ class VirtualCall:
             self._waiting.remove(words)
             self.now, request = words.due, words.request
             if isinstance(request, c.Glimpse):
-                outputs = self._conversation.glimpsed(request.item_id, request.attempt, words.text)
+                outputs = self._conversation.glimpsed(request.item_id, request.attempt, words.text, words.sure)
             else:
                 heard = Transcribed(request.item_id, 0, words.text, len(request.pcm) / 2 / MODEL_RATE)
                 outputs = self._conversation.transcribed(request.attempt, heard, self.now)

@@ -209,3 +209,14 @@ def test_the_hosted_rule_of_silence_knows_no_levels() -> None:
     call.caller_says("can you hear me", sound="far")
     call.silence(1.0)
     assert call.asked[-1] == UserText("can you hear me")
+
+
+def test_what_was_far_in_a_turn_hides_nothing_of_the_next_where_silence_alone_decides() -> None:
+    call = Call(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
+    call.caller_says("yes", 0.15)
+    call.caller_says("no", 0.05, sound="far")
+    call.client_sends("session.update", session={"audio": {"input": {"turn_detection": {"type": "server_vad"}}}})
+    call.silence(2.0)
+    call.caller_says("are you still there")
+    call.silence(1.0)
+    assert call.asked[-1] == UserText("are you still there")

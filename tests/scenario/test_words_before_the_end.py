@@ -34,6 +34,28 @@ def test_at_each_moment_of_quiet_the_words_so_far_are_asked_for() -> None:
     assert call.commands(c.Transcribe) == []
 
 
+def test_what_a_sure_glance_found_at_the_end_is_not_recognised_once_more() -> None:
+    call = call_with()
+    call.glimpses_are_sure = True
+    call.caller_says("my name is Peter")
+    quiet_between_words(call)
+    call.silence(1.0)
+    assert call.last(COMPLETED)["transcript"] == "my name is Peter"
+    assert call.asked == [UserText("my name is Peter")]
+    assert call.commands(c.Transcribe) == []
+
+
+def test_what_was_said_since_a_sure_glance_is_recognised() -> None:
+    call = call_with()
+    call.glimpses_are_sure = True
+    call.caller_says("my name")
+    quiet_between_words(call, 2)
+    call.caller_says("is Peter", 0.3)
+    call.silence(1.0)
+    assert call.last(COMPLETED)["transcript"] == "my name is Peter"
+    assert len(call.commands(c.Transcribe)) == 1
+
+
 def test_what_two_passes_agree_on_is_told_while_the_caller_speaks() -> None:
     call = call_with()
     call.caller_says("my name")
@@ -146,7 +168,7 @@ def test_words_that_come_after_the_end_of_their_turn_are_dropped() -> None:
     quiet_between_words(call, 2)
     [glimpse] = call.commands(c.Glimpse)
     call.silence(1.0)
-    assert call.conversation.glimpsed(glimpse.item_id, glimpse.attempt, "hello there") == []
+    assert call.conversation.glimpsed(glimpse.item_id, glimpse.attempt, "hello there", sure=False) == []
 
 
 def test_a_monologue_is_not_listened_to_over_and_over_again() -> None:

@@ -106,6 +106,7 @@ class Call:
         self.now = 1000.0
         self.recognition_seconds = recognition_seconds
         self.recognition_fails = False
+        self.glimpses_are_sure = False
         self.sounds_finished: float | None = 0.99
         """What smart-turn says of every pause; None: it does not answer."""
         self.speculation: c.Speculate | None = None
@@ -372,7 +373,9 @@ class Call:
             if isinstance(command, c.Glimpse):
                 if not self.recognition_fails:
                     words = self._recogniser.hear(command.pcm)
-                    self._perform(self.conversation.glimpsed(command.item_id, command.attempt, words))
+                    self._perform(
+                        self.conversation.glimpsed(command.item_id, command.attempt, words, self.glimpses_are_sure)
+                    )
                 continue
             if self.recognition_fails:
                 answer = e.TranscriptionFailed(command.item_id, 0, "unavailable", "speech recognition does not answer")

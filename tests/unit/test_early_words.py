@@ -10,7 +10,7 @@ LOUD, SOFT, QUIET = -20.0, -36.0, -60.0
 def heard(*passes: str) -> tuple[EarlyWords, str]:
     """What passes one after the other understand, and what the client is told of it."""
     early = EarlyWords()
-    return early, "".join(early.heard(early.ask(), words) for words in passes)
+    return early, "".join(early.heard(early.ask(), words, sure=False) for words in passes)
 
 
 def test_a_voice_falls_quiet_20_db_below_its_loudest_and_goes_on_15_db_below_it() -> None:
@@ -43,7 +43,7 @@ def test_words_are_current_while_the_voice_is_quiet() -> None:
     early = EarlyWords()
     early.frame(LOUD, voiced=True)
     early.frame(QUIET, voiced=True)
-    early.heard(early.ask(), "hello there")
+    early.heard(early.ask(), "hello there", sure=False)
     assert early.current == "", "the quiet is too short"
     for _ in range(3):
         early.frame(QUIET, voiced=False)
@@ -58,7 +58,7 @@ def test_words_of_a_pass_that_another_one_followed_are_not_current() -> None:
     early.frame(QUIET, voiced=True)
     first = early.ask()
     early.ask()
-    early.heard(first, "hello")
+    early.heard(first, "hello", sure=False)
     assert early.current == ""
 
 
@@ -70,7 +70,7 @@ def test_words_from_before_the_caller_went_on_are_not_current_in_the_next_quiet(
     early.frame(LOUD, voiced=True)
     for _ in range(4):
         early.frame(QUIET, voiced=False)
-    early.heard(attempt, "hello")
+    early.heard(attempt, "hello", sure=False)
     assert early.current == ""
 
 
@@ -109,3 +109,27 @@ def test_of_all_the_words_the_rest_is_told_if_they_go_on_from_what_was_told(tran
 
 def test_where_nothing_was_told_all_of_it_is_untold() -> None:
     assert heard("hello")[0].untold("hello there") == "hello there"
+
+
+@pytest.mark.parametrize(
+    ("passes", "sure"),
+    [
+        (["hello"], True),
+        (["my name", "my name is"], True),
+        (["my nay", "My name is"], True),
+        (["my name", "my name"], False),  # and what was said since?
+        (["my name is", "my game is"], False),
+        (["my name is Peter", "my name"], False),
+    ],
+)
+def test_words_are_sure_where_the_recogniser_says_so_and_they_go_on_from_those_before(
+    passes: list[str], sure: bool
+) -> None:
+    early = EarlyWords()
+    early.frame(LOUD, voiced=True)
+    for words in passes:
+        early.heard(early.ask(), words, sure=True)
+    assert not early.sure, "the caller may go on"
+    for _ in range(4):
+        early.frame(QUIET, voiced=True)
+    assert early.sure is sure

@@ -56,7 +56,7 @@ def _fails_with(code: grpc.StatusCode, times: int) -> Script:
 
 
 async def _well(attempt: int, context: grpc.aio.ServicerContext) -> speech_pb2.TranscribeReply:
-    return speech_pb2.TranscribeReply(text="hello", queue_seconds=0.25, inference_seconds=0.5, batch_size=2)
+    return speech_pb2.TranscribeReply(text="hello", queue_seconds=0.25, inference_seconds=0.5, batch_size=2, sure=True)
 
 
 def _counted(name: str, **labels: str) -> float:
@@ -65,7 +65,7 @@ def _counted(name: str, **labels: str) -> float:
 
 async def test_an_utterance_gives_its_text_and_what_it_cost() -> None:
     async with _connected(_well) as (processor, _):
-        assert await processor.transcribe(b"\0\0") == Transcript("hello", "", 0.25, 0.5)
+        assert await processor.transcribe(b"\0\0") == Transcript("hello", "", 0.25, 0.5, sure=True)
 
 
 async def test_the_session_s_own_language_and_prompt_come_before_the_node_s() -> None:
@@ -81,7 +81,7 @@ async def test_the_session_s_own_language_and_prompt_come_before_the_node_s() ->
 async def test_a_glimpse_is_asked_for_early_and_counted() -> None:
     before = _counted("voice_early_words_total", outcome="heard")
     async with _connected(_well) as (processor, worker):
-        assert await processor.session().glimpse(b"\0\0") == "hello"
+        assert await processor.session().glimpse(b"\0\0") == Transcript("hello", "", 0.25, 0.5, sure=True)
     assert [(request.early, request.language, request.prompt) for request in worker.requests] == [
         (True, "en", "Voicefleet")
     ]

@@ -13,7 +13,12 @@ from server.workers.fair_queue import QueueFull
 from server.workers.recognizer import Recognizer
 from tests.support.recognizing import recognizing
 
-_SPEECH = np.random.default_rng(0).normal(0, 3000, 2 * 16_000).astype("<i2").tobytes()
+
+def _speech(seconds: int) -> bytes:
+    return np.random.default_rng(0).normal(0, 3000, seconds * 16_000).astype("<i2").tobytes()
+
+
+_SPEECH = _speech(2)
 
 
 class _Engine:
@@ -96,6 +101,23 @@ async def test_a_glimpse_is_one_try_in_a_short_window() -> None:
         transcript = await recognizer.glimpse(_SPEECH)
     assert transcript.text == ""
     assert [(window.seconds, window.short) for window in engine.windows] == [(3, True)]
+
+
+@pytest.mark.parametrize(
+    ("heard", "seconds", "sure"),
+    [
+        (Recognition("hello", sure=True), 3, True),
+        (Recognition("hello"), 3, False),  # `transcribe` would take a longer window
+        (Recognition("hello"), 12, True),  # which this one is
+        (Recognition("", "log_prob"), 12, False),
+    ],
+)
+async def test_a_glimpse_is_sure_where_nothing_more_would_be_tried(
+    heard: Recognition, seconds: int, sure: bool
+) -> None:
+    engine = _Engine(lambda window: heard)
+    async with recognizing(engine) as recognizer:
+        assert (await recognizer.glimpse(_speech(seconds))).sure is sure
 
 
 async def test_a_glimpse_of_silence_never_reaches_the_engine() -> None:
