@@ -12,8 +12,8 @@ from server.conversation.turn_words import folded
 
 # A voice is quiet so far below its loudest frames, and goes on a little above that.
 _QUIET_DB, _GOES_ON_DB = 20.0, 15.0
-# Between two words, and in the middle of one ("to|p"), a voice is often quiet for a frame, and seldom for four.
-_FRAMES_TO_ASK, _FRAMES_TO_BELIEVE = 2, 4
+# Between two words, and in the middle of one ("to|p"), a voice is often quiet for two frames, and seldom for four.
+_FRAMES_TO_ASK, _FRAMES_TO_BELIEVE = 3, 4
 # How fast the loudest frame is forgotten: a word that is spoken more softly is one all the same.
 _FORGOTTEN_DB = 0.3
 _FLOOR_DB = -96.0

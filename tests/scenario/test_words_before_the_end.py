@@ -49,7 +49,7 @@ def test_what_was_said_since_a_sure_glance_is_recognised() -> None:
     call = call_with()
     call.glimpses_are_sure = True
     call.caller_says("my name")
-    quiet_between_words(call, 2)
+    quiet_between_words(call, 3)
     call.caller_says("is Peter", 0.3)
     call.silence(1.0)
     assert call.last(COMPLETED)["transcript"] == "my name is Peter"
@@ -93,7 +93,7 @@ def test_the_model_is_asked_before_a_voice_detector_hears_silence() -> None:
 def test_who_goes_on_before_the_words_are_known_is_not_answered_ahead() -> None:
     call = call_with()
     call.caller_says("what is")
-    quiet_between_words(call, 2)
+    quiet_between_words(call, 3)
     call.caller_says("the capital")
     assert len(call.commands(c.Glimpse)) == 1
     assert call.commands(c.Speculate) == []
@@ -165,7 +165,7 @@ def test_what_may_be_no_turn_is_not_listened_to_ahead() -> None:
 def test_words_that_come_after_the_end_of_their_turn_are_dropped() -> None:
     call = call_with()
     call.caller_says("hello there")
-    quiet_between_words(call, 2)
+    quiet_between_words(call, 3)
     [glimpse] = call.commands(c.Glimpse)
     call.silence(1.0)
     assert call.conversation.glimpsed(glimpse.item_id, glimpse.attempt, "hello there", sure=False) == []
