@@ -1,6 +1,7 @@
 """The language models as the pipeline sees them: one answer, whoever of them gives it.
 
-The shell around `server.llm.race`: it asks, waits and passes on. Another model finishes an answer that one has begun.
+The shell around `server.llm.race`: it asks, waits and passes on. An answer that breaks off is finished by another
+model, or by the same one, asked again.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import product
 from pathlib import Path
 from typing import Literal, Self
 
@@ -46,7 +47,7 @@ class LlmProcessor:
         """
         self._models = models
         self._health = [ModelHealth(model.name) for model in models]
-        for origin, target in permutations((model.name for model in models), 2):
+        for origin, target in product((model.name for model in models), repeat=2):
             for reason in REASONS:
                 metrics.llm_failovers.labels(origin, target, reason)
         self._tell_breakers()
@@ -93,7 +94,7 @@ class LlmProcessor:
         await asyncio.gather(*(model.provider.close() for model in self._models))
 
     async def stream(self, request: ChatRequest, wanted: asyncio.Event | None = None) -> AsyncGenerator[LlmEvent, None]:
-        """Answer `request`; see `LlmProvider.stream`. A `TakenOver` comes before what another model goes on with.
+        """Answer `request`; see `LlmProvider.stream`. A `TakenOver` comes before the rest of one that broke off.
 
         Until `wanted` is set (None: it is) nobody knows whether the answer is needed, and only one model is asked.
         """
@@ -168,11 +169,11 @@ class _Asking:
         self._shortened = False
 
     async def answer(self) -> AsyncGenerator[LlmEvent, None]:
-        """The answer of the first model that gives one; of others, its rest. Raises the last one's `LlmError`."""
+        """The answer of the first model that gives one, finished by others. Raises the last one's `LlmError`."""
         written = ""
         try:
             while attempt := await self._begin(said := said_of(written)):
-                passage = Passage(said) if len(self._models) > 1 else None
+                passage = Passage(said)
                 if written:
                     yield TakenOver()
                 try:
@@ -181,7 +182,7 @@ class _Asking:
                             yield event
                 except LlmError as error:
                     self._fail(attempt.index, error)
-                    written += passage.text if passage else ""
+                    written += passage.text
                 else:
                     self._race.succeeded(attempt.index)
                     return
@@ -191,7 +192,7 @@ class _Asking:
         assert self._error, "nobody gives up before a failure"
         raise self._error
 
-    async def _passed(self, attempt: _Attempt, passage: Passage | None) -> AsyncGenerator[LlmEvent, None]:
+    async def _passed(self, attempt: _Attempt, passage: Passage) -> AsyncGenerator[LlmEvent, None]:
         """What is passed on of an attempt; that the request was shortened is told once."""
         async with contextlib.aclosing(attempt.answer()) as events:
             async for event in events:
@@ -200,7 +201,7 @@ class _Asking:
                         self._shortened = True
                         yield event
                     continue
-                for passed in passage.push(event) if passage else [event]:
+                for passed in passage.push(event):
                     yield passed
 
     async def _begin(self, said: str) -> _Attempt | None:

@@ -96,6 +96,7 @@ class Resumption:
         self._began = time.monotonic()
         self._changed = False
         self._wanted = False
+        self._told_too_large = False
         self._issued_at = -math.inf
         self._not_before = -math.inf
         self._moved_at = -math.inf
@@ -137,7 +138,9 @@ class Resumption:
             try:
                 state = dialect.state(now, self._office.most_bytes)
             except TicketTooLarge as error:
-                if wanted:
+                if wanted or not self._told_too_large:
+                    self._told_too_large = True
+                    log.warning("ticket_too_large", call_id=self.call_id, most_bytes=self._office.most_bytes)
                     tell(dialect.refuse(error))
                 continue
             finally:

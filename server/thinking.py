@@ -93,7 +93,7 @@ class Thinking:
         self._began = time.monotonic()
         self._ended: float | None = None
         self._usage: Usage | None = None
-        self._characters = 0  # that the model wrote
+        self._characters = 0  # of text that the model wrote
         self.waterfall = waterfall
         # `server.llm.bounds` bound the answer; a bound of its own would let a slow voice stall the model's stream.
         self.pieces: asyncio.Queue[Piece] = asyncio.Queue()
@@ -198,9 +198,7 @@ class Thinking:
                             self._take_back()
                         write(text)
                         continue
-                    if isinstance(event, ToolCallDelta):
-                        self._characters += len(event.arguments)
-                    elif isinstance(event, Finished):
+                    if isinstance(event, Finished):
                         self._usage = event.usage
                     write_rest()
                     put(event)

@@ -33,6 +33,8 @@ _FAILURES: dict[grpc.StatusCode, Failure] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "timeout",
 }
 
+_RECORDING_SECONDS = 30.0  # that callers' clauses may come first
+
 log = structlog.get_logger(__name__)
 
 
@@ -81,7 +83,8 @@ class TtsProcessor:
 
     async def record(self, text: str) -> None:
         """Speak `text` in the default voice, and keep that for when no worker can. Raises `TtsError`."""
-        self._recordings[text] = b"".join([chunk async for chunk in self.synthesize(text)])
+        needed_at = time.monotonic() + _RECORDING_SECONDS
+        self._recordings[text] = b"".join([chunk async for chunk in self.synthesize(text, needed_at=needed_at)])
 
     def recorded(self, text: str) -> bytes | None:
         """What `record` kept of `text`: 16-bit little-endian mono PCM at `sample_rate`."""

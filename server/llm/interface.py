@@ -172,7 +172,7 @@ class Shortened:
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """Another model goes on with the answer from here, and closes no mark, such as a thought's, that was left open."""
+    """Another model, or the same one asked again, goes on from here, and closes no mark, such as a thought's."""
 
 
 LlmEvent = TextDelta | ToolCallStarted | ToolCallDelta | Finished | Shortened | TakenOver
@@ -185,11 +185,13 @@ class LlmError(VoicefleetError):
 
     `failure` says how: "interrupted" means that the stream broke after it had begun, "context_length_exceeded" that the
     request holds more than the model can read; `retryable` that the same request may succeed if sent again.
+    `retry_after` is for how many seconds the server wants no other; 0: it does not say.
     """
 
-    def __init__(self, failure: LlmFailure, message: str) -> None:
+    def __init__(self, failure: LlmFailure, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.failure = failure
+        self.retry_after = retry_after
 
     @property
     def retryable(self) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ import structlog
 from server.llm.chat_completions import request_body
 from server.llm.chat_stream import AnswerReader, ServerSentEvents
 from server.llm.interface import ChatRequest, LlmError, LlmEvent
-from server.llm.refusals import decoded, failure_of, refused_field
+from server.llm.refusals import decoded, failure_of, refused_field, retry_after
 from server.outbound import proxy_for, trusted_authorities
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class OpenAiCompatibleProvider:
         except Exception as error:
             raise self._failure(error, started=False) from None
         if status in (401, 403) or status >= 500:
-            raise self._refusal(status, body)
+            raise self._refusal(response, body)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -109,7 +110,7 @@ class OpenAiCompatibleProvider:
                     return
                 refusal = await _body(response)
             if response.status not in (400, 422) or not self._learn(refusal, body):
-                raise self._refusal(response.status, refusal)
+                raise self._refusal(response, refusal)
 
     def _check(self, response: aiohttp.ClientResponse) -> None:
         """See that the answer is one that is read. Raises `LlmError`."""
@@ -157,9 +158,10 @@ class OpenAiCompatibleProvider:
             return aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=_KEEP_ALIVE_SECONDS)
         return aiohttp.TCPConnector(limit=0, ssl=trusted, force_close=True)
 
-    def _refusal(self, status: int, body: Any) -> LlmError:
-        failure, code = failure_of(body, status)
-        return LlmError(failure, f"the language model at {self._host} answered {status} ({code})")
+    def _refusal(self, response: aiohttp.ClientResponse, body: Any) -> LlmError:
+        failure, code = failure_of(body, response.status)
+        wait = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
+        return LlmError(failure, f"the language model at {self._host} answered {response.status} ({code})", wait)
 
     def _failure(self, error: Exception, started: bool) -> LlmError:
         """For whatever the libraries below raise: not all of it is an `aiohttp.ClientError`."""

@@ -26,6 +26,7 @@ _HEDGE_SECONDS = (0.3, 2.0)
 _AT_ONCE = 2
 _LEAST_PATIENCE_SECONDS = 1.0
 _RETRY_SECONDS = (0.05, 0.25)  # a random wait in between, so that calls that failed together do not return together
+_LONGEST_RETRY_SECONDS = 2.0  # that a server may ask for; a caller who would wait longer hears a line instead
 # The request's own fault, which any model may find: it must not cost other calls their model.
 _FAULTS_OF_REQUEST = ("invalid_request", "context_length_exceeded")
 
@@ -58,7 +59,7 @@ class ModelHealth:
     def failed(self, error: LlmError, now: float) -> None:
         """It gave no answer, or broke off."""
         if error.failure not in _FAULTS_OF_REQUEST:
-            self.breaker.failed(now)
+            self.breaker.failed(now, error.retry_after)
 
     def lost(self, seconds: float, now: float) -> None:
         """Another began first; this one had not begun after so long, which is the least that it would have taken."""
@@ -96,7 +97,7 @@ Step = Ask | Wait | GiveUp
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """Another model answers in place of `origin`."""
+    """Another model answers in place of `origin`, or goes on with what that one began: then it may be the same one."""
 
     origin: str
     target: str
@@ -107,7 +108,7 @@ class Race:
     """The models' attempts at one answer.
 
     Each is asked once, two at a time at most, those that their breakers leave alone at the very last. If all have
-    failed before any wrote a word, one that may do better is asked a second time.
+    failed, one that may do better is asked a second time: for the answer, or for the rest of what was begun.
     """
 
     def __init__(
@@ -125,7 +126,8 @@ class Race:
         self._left = sorted(range(len(models)), key=lambda index: models[index].breaker.state(now) == "open")
         self._running: dict[int, float] = {}  # since when
         self._hedges: set[int] = set()
-        self._again: int | None = None
+        self._begun = False
+        self._again: tuple[int, float] | None = None  # and not before when
         self._may_retry = True
         self._previous: tuple[int, Reason] | None = (0, "open") if self._left[0] != 0 else None
         self._failovers: dict[int, Failover] = {}
@@ -138,8 +140,11 @@ class Race:
         if self._left:
             return Ask(self._left[0], patience)
         if self._again is not None:
+            index, not_before = self._again
             least, most = _RETRY_SECONDS
-            return Ask(self._again, patience, wait=least + (most - least) * self._jitter())
+            # In the middle of a sentence nobody is kept waiting.
+            pause = 0.0 if self._begun else least + (most - least) * self._jitter()
+            return Ask(index, patience, wait=max(not_before - now, pause))
         return GiveUp()
 
     def _beside(self, now: float, patience: float) -> Step:
@@ -159,7 +164,7 @@ class Race:
         if ask.hedge:
             self._hedges.add(ask.index)
             self._previous = next(iter(self._running)), "slow"
-        if self._previous and self._previous[0] != ask.index:
+        if self._previous and (self._begun or self._previous[0] != ask.index):
             origin, reason = self._previous
             self._failovers[ask.index] = Failover(self._models[origin].name, self._models[ask.index].name, reason)
         self._models[ask.index].breaker.asked(now)
@@ -172,19 +177,20 @@ class Race:
         for other in lost:
             self._models[other].lost(now - self._running.pop(other), now)
         self._left += lost  # they may yet have to finish what this one begins
-        self._again, self._may_retry = None, False
+        self._begun = True
         return lost
 
     def failed(self, index: int, error: LlmError, now: float) -> None:
         """A model failed, before or after it began."""
-        begun = self._running.pop(index, None) is None
-        if begun:
+        broke_off = self._running.pop(index, None) is None
+        if broke_off:
             self._ends_at = now + self._patience
         self._models[index].failed(error, now)
         self._previous = index, error.failure
-        # A timeout has used up the caller's time.
-        if self._may_retry and self._again is None and error.retryable and error.failure != "timeout":
-            self._again = index
+        # A timeout has used up the caller's time, and a long wait would.
+        in_time = error.failure != "timeout" and error.retry_after <= _LONGEST_RETRY_SECONDS
+        if self._may_retry and self._again is None and error.retryable and in_time:
+            self._again = index, now + error.retry_after
 
     def succeeded(self, index: int) -> None:
         """A model has given its answer, as far as that was wanted."""

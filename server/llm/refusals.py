@@ -1,10 +1,13 @@
-"""What a language model's server says when it takes no request: what kind of failure it is, and which field it minds.
+"""What a language model's server says when it takes no request: what kind of failure it is, which field it minds, and
+when it takes the next.
 
 Pure. The text of an error may quote the prompt; so it is searched, and only a code that is a plain word is passed on.
 """
 
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from server.llm.decoding import Undecodable, from_json, to_text
@@ -22,6 +25,7 @@ _NOT_TAKEN = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(r"\w{1,50}")
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")  # whole ones, says the standard; not every server keeps to it
 
 
 def failure_of(body: Any, status: int = 400) -> tuple[LlmFailure, str]:
@@ -44,6 +48,21 @@ def failure_of(body: Any, status: int = 400) -> tuple[LlmFailure, str]:
 def is_too_long(text: str) -> bool:
     """Whether an error's words say that the request holds more than the model can read."""
     return _TOO_LONG.search(text) is not None
+
+
+def retry_after(value: str, now: datetime) -> float:
+    """The seconds from `now` that a `Retry-After` header asks for, as a number or a date (RFC 9110, 10.2.3).
+
+    0 for a date that has passed, and for a value that is neither.
+    """
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return 0.0
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)  # all dates of HTTP are of GMT
+    return max(0.0, (date - now).total_seconds())
 
 
 def refused_field(body: Any, fields: Collection[str]) -> str:

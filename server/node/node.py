@@ -121,7 +121,6 @@ class Node:
         )
         tts = await stack.enter_async_context(self._tts)
         background.append(tasks.create_task(self._follow_capacity(tts)))
-        background.append(tasks.create_task(self._record_lines(tts, stt.languages)))
 
         _mind_the_time()
         gateway = Gateway(settings, Parts(vad, smart_turn, stt, self._llm, tts), self.admission, tls)
@@ -134,6 +133,7 @@ class Node:
         self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
         self._parts["gateway"] = PartState(True, f"port {port}")  # ready only now: before, callers would be refused
         log.info("node_serving", websocket=self.websocket, http=self.http)
+        background.append(tasks.create_task(self._record_lines(tts, stt.languages)))
 
     async def drain(self) -> None:
         """Take no more calls, and wait for those in progress as long as the settings allow."""
@@ -194,7 +194,10 @@ class Node:
         return llm
 
     async def _record_lines(self, tts: TtsProcessor, languages: Collection[str] | None) -> None:
-        """Have all lines spoken that callers hear where model or voice fail, before either does."""
+        """Have all lines spoken that callers hear where model or voice fail, before either does.
+
+        Calls need not wait for it: until a line is recorded the voice says it when it is needed.
+        """
         lines = SpokenLines.of(self._settings.stt_language, self._settings.spoken_lines)
         for text in lines.for_callers(languages):
             while tts.recorded(text) is None:

@@ -227,7 +227,8 @@ llm_errors = _counter(
 llm_failovers = Counter(
     "voice_llm_failovers",
     "Answers that another language model gave, or went on with, than was asked before, by why: the failure of that "
-    "one; slow: it had not begun in time; open: its circuit breaker leaves it alone. Both as VOICE_LLM names them.",
+    "one; slow: it had not begun in time; open: its circuit breaker leaves it alone. Both as VOICE_LLM names them, and "
+    "the same if a model was asked once more to finish what it had begun.",
     ["from", "to", "reason"],
     registry=REGISTRY,
 )
@@ -241,7 +242,7 @@ llm_hedges = _counter(
 llm_breaker_state = Gauge(
     "voice_llm_breaker_state",
     "A language model's circuit breaker: 0 closed, 1 half open (the next request tries it), 2 open (it failed again "
-    "and again, and is asked last).",
+    "and again, or its server asks for time, and it is asked last).",
     ["model"],
     registry=REGISTRY,
 )

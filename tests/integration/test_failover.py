@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -37,6 +39,7 @@ from tests.support.openai_llm_standin import (
     Stall,
     ToolCallAnswer,
 )
+from tests.support.scripted_voice import ScriptedVoice, served
 
 HELLO = ChatRequest("Be brief.", [UserText("When are you open?")])
 BEGUN, REST = "We are open from", "nine to five."
@@ -189,6 +192,47 @@ async def test_a_function_call_that_was_cut_off_is_made_once(
     assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["book"]
     assert "".join(event.arguments for event in events if isinstance(event, ToolCallDelta)) == '{"room": "twelve"}'
     assert isinstance(events[-1], Finished)
+
+
+async def test_a_lone_model_that_breaks_off_is_asked_for_the_rest(first: OpenAiStandin) -> None:
+    name = f"openai:a@{first.url}"
+    models = LlmProcessor.from_settings(Settings(llm=name), no_models)
+    answers: list[Answer] = [CutOff(f"{BEGUN} ni"), REST]
+    first.answer, first.strict = (lambda _: answers.pop(0)), True
+    events = await everything(models)
+    await models.close()
+    assert text_of(events).split() == WHOLE.split()
+    assert events.count(TakenOver()) == 1
+    assert first.requests[1]["messages"][-2]["content"] == BEGUN
+    labels = {"from": name, "to": name, "reason": "interrupted"}
+    assert REGISTRY.get_sample_value("voice_llm_failovers_total", labels) == 1
+    assert models.state == "ok"
+
+
+async def test_a_function_call_of_a_lone_model_that_was_cut_off_is_made_once(first: OpenAiStandin) -> None:
+    models = LlmProcessor.from_settings(Settings(llm=f"openai:a@{first.url}"), no_models)
+    cut = [
+        {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "x", "function": {"name": "book"}}]}}]},
+        {"error": {"code": "server_error"}},
+    ]
+    answers: list[Answer] = [Raw(tuple(map(json.dumps, cut))), ToolCallAnswer("book", {"room": "twelve"})]
+    first.answer = lambda _: answers.pop(0)
+    events = await everything(models, ChatRequest("", [UserText("Book.")], tools=[BOOK]))
+    await models.close()
+    assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["book"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_a_server_that_asks_for_time_gets_it_and_the_next_answers_meanwhile(
+    models: LlmProcessor, first: OpenAiStandin, second: OpenAiStandin, status: int, form: str
+) -> None:
+    wanted = "30" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    first.answer = lambda _: Refusal(status, retry_after=wanted)
+    for _ in range(3):
+        assert text_of(await everything(models)) == WHOLE
+    assert (len(first.requests), len(second.requests)) == (1, 3)
+    assert failovers(first, second, "open") == 2
 
 
 async def test_when_all_fail_the_last_failure_is_told(
@@ -356,11 +400,34 @@ async def test_when_all_fail_the_caller_hears_a_line_and_the_call_goes_on(
 async def test_when_all_fail_after_the_first_word_the_line_follows_what_was_heard(
     call: LiveCall, main: OpenAiStandin, spare: OpenAiStandin
 ) -> None:
-    main.answer, spare.answer = (lambda _: CutOff("One thing. And then ")), (lambda _: Refusal(429))
+    answers: list[Answer] = [CutOff("One thing. And then "), Refusal(429)]
+    main.answer, spare.answer = (lambda _: answers.pop(0)), (lambda _: Refusal(429))
     response = await call.turn("when are you open")
     assert response["status"] == "failed"
     texts = [item["content"][0]["transcript"] for item in response["output"]]
     assert texts == ["One thing. And then", LINES["busy"]]
+
+
+async def _all_but_the_first(attempt: int, _: object) -> AsyncIterator[bytes]:
+    if attempt == 0:
+        await asyncio.Event().wait()
+    yield bytes(48_000)
+
+
+async def test_a_line_that_is_not_recorded_yet_is_said_by_the_voice(
+    quick: dict[str, str], main: OpenAiStandin, spare: OpenAiStandin
+) -> None:
+    voice = ScriptedVoice(_all_but_the_first)
+    main.answer = lambda _: Refusal(500)
+    with (
+        in_thread(served(voice)) as address,
+        running_node(**quick | {"VOICE_LLM": f"openai:a@{main.url}", "VOICE_TTS_ADDRESS": address}) as node,
+    ):
+        await node.until(lambda: voice.requests)  # the first recording, which has no end
+        async with live_call(node.websocket) as call:
+            response = await call.turn("when are you open")
+            assert answer_text(response) == LINES["failed"]
+            assert "response.output_audio.delta" in {event["type"] for event in call.events}
 
 
 async def test_the_log_says_who_stood_in_for_whom(node: NodeProcess) -> None:

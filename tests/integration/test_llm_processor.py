@@ -17,6 +17,7 @@ from server.llm.interface import (
     LlmError,
     LlmEvent,
     Shortened,
+    TakenOver,
     TextDelta,
     Tool,
     ToolCallDelta,
@@ -105,17 +106,20 @@ async def test_what_fails_twice_has_failed(standin: OpenAiStandin, llm: LlmProce
     assert llm.state == "failing"
 
 
-@pytest.mark.parametrize(("failure", "events"), [(CutOff("Hello"), 1), (Refusal(400), 0)], ids=["begun", "invalid"])
-async def test_what_has_begun_or_is_invalid_is_not_asked_for_again(
-    standin: OpenAiStandin, llm: LlmProcessor, failure: Answer, events: int
-) -> None:
-    standin.answer = lambda _: failure
+async def test_what_is_invalid_is_not_asked_for_again(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.answer = lambda _: Refusal(400)
+    with pytest.raises(LlmError):
+        await everything(llm)
+    assert len(standin.requests) == 1
+
+
+async def test_what_has_begun_is_asked_once_for_its_rest(standin: OpenAiStandin, llm: LlmProcessor) -> None:
+    standin.answer = lambda _: CutOff("Hello and ")
     stream = llm.stream(HELLO)
-    for _ in range(events):
-        assert isinstance(await anext(stream), TextDelta)
+    assert [await anext(stream) for _ in range(3)] == [TextDelta("Hello "), TextDelta("and "), TakenOver()]
     with pytest.raises(LlmError):
         await anext(stream)
-    assert len(standin.requests) == 1
+    assert len(standin.requests) == 2
 
 
 @pytest.mark.parametrize("stall", [Stall(), Stall("Hello")], ids=["before-the-first", "after-it"])
@@ -201,9 +205,9 @@ async def test_a_model_that_calls_two_functions_where_one_is_wanted_calls_the_fi
 
 
 async def test_closing_the_answer_hangs_up(standin: OpenAiStandin, llm: LlmProcessor) -> None:
-    standin.answer = lambda _: Stall("Hello")
+    standin.answer = lambda _: Stall("Hello.")
     stream = llm.stream(HELLO)
-    assert await anext(stream) == TextDelta("Hello")
+    assert await anext(stream) == TextDelta("Hello.")
     await stream.aclose()
     await standin.until(lambda it: it.cancelled == 1, timeout=0.9 * DEADLINE)
 
@@ -241,7 +245,7 @@ async def test_no_log_line_holds_what_was_said(standin: OpenAiStandin, llm: LlmP
     standin.answer = lambda _: CutOff(SECRET)
     with capture_logs() as lines, pytest.raises(LlmError):
         await everything(llm)
-    assert [line["event"] for line in lines] == ["llm_failed"]
+    assert [line["event"] for line in lines] == ["llm_failed", "llm_failover", "llm_failed"]
     assert SECRET not in str(lines)
 
 

@@ -191,12 +191,20 @@ async def test_a_conversation_of_many_items_comes_back_whole(staying: NodeProces
         assert [text for _, text in texts(call)] == [f"item {number}" for number in range(400)]
 
 
-async def test_a_call_that_fits_into_no_ticket_is_told_so_when_it_asks_and_goes_on(
+async def test_a_call_that_fits_into_no_ticket_is_told_so_once_and_when_it_asks_and_goes_on(
     quick: dict[str, str], answers: OpenAiStandin
 ) -> None:
+    def refusals(call: LiveCall) -> list[str]:
+        return [event["error"]["code"] for event in call.events if event["type"] == "error"]
+
     with a_node(quick, VOICE_MAX_MESSAGE_BYTES="4096") as node:
         async with calling(node) as call:
             await call.update(x_resume=True, truncation="disabled", instructions="Be brief. " * 200)
-            await call.send("x_session.ticket.retrieve")
             assert (await call.error())["code"] == "ticket_too_large"
-            assert await call.ask("ping") == "You said: ping"
+            for _ in range(3):
+                assert await call.ask("ping") == "You said: ping"
+            assert refusals(call) == ["ticket_too_large"]
+            await call.send("x_session.ticket.retrieve")
+            await call.error()
+            assert refusals(call) == ["ticket_too_large"] * 2
+            assert not [event for event in call.events if event["type"] == "x_session.ticket"]

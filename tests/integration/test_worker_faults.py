@@ -114,8 +114,8 @@ async def test_a_voice_that_stops_without_dying_is_replaced(fragile: NodeProcess
         pytest.param(Refusal(429), "throttled", "", id="429"),
         pytest.param(Refusal(400), "invalid_request", "", id="400"),
         pytest.param(Stall(), "timeout", "", id="no first token"),
-        pytest.param(Stall("To begin with. And then"), "timeout", "To begin with. And then", id="stall in the middle"),
-        pytest.param(CutOff("To begin with. And"), "interrupted", "To begin with. And", id="cut off in the middle"),
+        pytest.param(Stall("To begin with. And then "), "timeout", "To begin with. And then", id="stall in the middle"),
+        pytest.param(CutOff("To begin with. And "), "interrupted", "To begin with. And", id="cut off in the middle"),
         pytest.param(Raw(("{nonsense",)), "interrupted", "", id="nonsense"),
     ],
 )

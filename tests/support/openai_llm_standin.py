@@ -33,11 +33,15 @@ class ToolCallAnswer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """No answer but an HTTP status, an error code and the field it is about. Its message quotes the prompt."""
+    """No answer but an HTTP status, an error code and the field it is about. Its message quotes the prompt.
+
+    `retry_after` is the header of that name.
+    """
 
     status: int
     code: str | None = None
     param: str | None = None
+    retry_after: str = ""
 
 
 @dataclass(frozen=True)
@@ -249,7 +253,8 @@ class OpenAiStandin:
             answer = Refusal(400, "context_length_exceeded")
         if isinstance(answer, Refusal):
             error = {"message": f"I can't take {request['messages']}", "code": answer.code, "param": answer.param}
-            return web.json_response({"error": error}, status=answer.status)
+            headers = {"Retry-After": answer.retry_after} if answer.retry_after else {}
+            return web.json_response({"error": error}, status=answer.status, headers=headers)
         if isinstance(answer, Redirect):
             return web.Response(status=answer.status, headers={"Location": answer.location})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

@@ -60,3 +60,38 @@ def test_requests_that_go_out_while_it_is_open_are_no_trials() -> None:
     breaker = tripped()
     breaker.asked(4.0)
     assert breaker.state(5.0) == "half_open"
+
+
+def test_requests_that_went_out_before_it_opened_are_no_trials_either() -> None:
+    """Many calls that are throttled in one moment must not cost them their model for a minute."""
+    breaker = tripped()
+    for _ in range(20):
+        breaker.failed(0.5)
+    assert [breaker.state(now) for now in (5.4, 5.5)] == ["open", "half_open"]
+
+
+def test_it_is_open_at_once_for_as_long_as_the_server_asks() -> None:
+    breaker = Breaker()
+    breaker.failed(0.0, retry_after=7.0)
+    assert [breaker.state(now) for now in (6.9, 7.0)] == ["open", "closed"]
+
+
+def test_answers_that_were_under_way_change_nothing_about_that() -> None:
+    breaker = Breaker()
+    breaker.failed(0.0, retry_after=7.0)
+    breaker.succeeded()
+    breaker.failed(1.0, retry_after=2.0)
+    assert [breaker.state(now) for now in (6.9, 7.0)] == ["open", "closed"]
+
+
+def test_a_server_that_asks_for_a_day_is_tried_after_a_minute() -> None:
+    breaker = Breaker()
+    breaker.failed(0.0, retry_after=86_400.0)
+    assert [breaker.state(now) for now in (59.9, 60.0)] == ["open", "closed"]
+
+
+def test_one_that_asks_for_a_moment_again_and_again_is_left_alone_for_longer() -> None:
+    breaker = Breaker()
+    for now in (0.0, 1.0, 2.0):
+        breaker.failed(now, retry_after=1.0)
+    assert [breaker.state(now) for now in (6.9, 7.0)] == ["open", "half_open"]

@@ -26,8 +26,8 @@ class Racing:
         step = self.step()
         return step.index if isinstance(step, Ask) else None
 
-    def fail(self, index: int, failure: LlmFailure = "unavailable") -> None:
-        self.race.failed(index, LlmError(failure, "no"), self.now)
+    def fail(self, index: int, failure: LlmFailure = "unavailable", retry_after: float = 0.0) -> None:
+        self.race.failed(index, LlmError(failure, "no", retry_after), self.now)
 
 
 def models(count: int) -> list[ModelHealth]:
@@ -149,6 +149,30 @@ def test_losing_again_and_again_opens_the_breaker() -> None:
     assert hung.breaker.state(racing.now) == "open"
 
 
+def test_a_model_whose_server_asks_for_time_is_left_alone_from_then_on_and_the_next_is_asked_at_once() -> None:
+    both = models(2)
+    racing = Racing(*both)
+    racing.step()
+    racing.fail(0, "throttled", retry_after=20.0)
+    assert racing.step() == Ask(1, PATIENCE)
+    assert [Racing(*both, now=now).asks() for now in (19.9, 20.0)] == [1, 0]
+
+
+def test_a_model_is_not_asked_again_before_its_server_wants_it() -> None:
+    racing = Racing(*models(1))
+    racing.step()
+    racing.fail(0, "throttled", retry_after=1.5)
+    racing.now = 0.5
+    assert racing.step() == Ask(0, PATIENCE - 0.5, wait=1.0)
+
+
+def test_nor_at_all_if_the_caller_had_to_wait_for_long() -> None:
+    racing = Racing(*models(1))
+    racing.step()
+    racing.fail(0, "throttled", retry_after=2.5)
+    assert racing.step() == GiveUp()
+
+
 def test_what_is_wrong_with_a_request_opens_no_breaker() -> None:
     """One caller's broken tool must not take the model from the others."""
     health = ModelHealth("a")
@@ -181,7 +205,7 @@ def test_what_has_used_up_the_time_or_can_not_succeed_is_not_asked_again(failure
     assert racing.step() == GiveUp()
 
 
-def test_once_a_word_was_said_none_is_asked_again_but_the_others_finish() -> None:
+def test_what_one_begins_the_others_finish_and_then_one_is_asked_once_more_without_a_pause() -> None:
     racing = Racing(*models(2))
     racing.step()
     racing.race.began(0, 0.3)
@@ -189,6 +213,38 @@ def test_once_a_word_was_said_none_is_asked_again_but_the_others_finish() -> Non
     assert racing.asks() == 1
     racing.race.began(1, 0.5)
     racing.fail(1, "throttled")
+    assert racing.step() == Ask(0, PATIENCE)
+    racing.race.began(0, 0.7)
+    racing.fail(0, "throttled")
+    assert racing.step() == GiveUp()
+
+
+def test_a_lone_model_that_breaks_off_goes_on_itself_once_and_that_is_a_failover() -> None:
+    racing = Racing(*models(1))
+    racing.step()
+    racing.race.began(0, 0.3)
+    racing.fail(0, "interrupted")
+    assert racing.step() == Ask(0, PATIENCE)
+    assert racing.race.failover(0) == Failover("a", "a", "interrupted")
+    racing.race.began(0, 0.7)
+    racing.fail(0, "interrupted")
+    assert racing.step() == GiveUp()
+
+
+def test_one_that_is_asked_once_more_before_its_first_word_stands_in_for_nobody() -> None:
+    racing = Racing(*models(1))
+    racing.step()
+    racing.fail(0)
+    racing.step()
+    racing.race.began(0, 0.3)
+    assert racing.race.failover(0) is None
+
+
+def test_a_lone_model_that_hangs_in_the_middle_has_used_up_the_time() -> None:
+    racing = Racing(*models(1))
+    racing.step()
+    racing.race.began(0, 0.3)
+    racing.fail(0, "timeout")
     assert racing.step() == GiveUp()
 
 

@@ -1,10 +1,11 @@
 """What servers say when they refuse a request, each in its own words."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from server.llm.refusals import decoded, failure_of, refused_field
+from server.llm.refusals import decoded, failure_of, refused_field, retry_after
 
 TOO_LONG: list[tuple[int, Any]] = [
     (400, {"error": {"message": "no", "code": "context_length_exceeded"}}),
@@ -104,3 +105,30 @@ def test_the_field_that_a_server_minds_is_found(body: Any, field: str) -> None:
 )
 def test_a_body_may_be_anything(body: bytes, meant: Any) -> None:
     assert decoded(body) == meant
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("30", 30.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("9" * 5000, float("inf")),
+        ("Tue, 01 Dec 2026 02:00:30 GMT", 30.0),
+        ("Tue, 01 Dec 2026 02:00:30", 30.0),
+        ("Tuesday, 01-Dec-26 02:00:30 GMT", 30.0),
+        ("Tue, 01 Dec 2026 03:00:30 +0100", 30.0),
+        ("Tue, 01 Dec 2026 01:59:59 GMT", 0.0),
+    ],
+)
+def test_how_long_a_server_wants_to_be_left_alone_is_said_in_seconds_or_as_a_date(value: str, seconds: float) -> None:
+    assert retry_after(value, datetime(2026, 12, 1, 2, tzinfo=UTC)) == seconds
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-3", "inf", "nan", "1e3", "Tue, 99 Dec 2026 02:00:30 GMT", "\x00", "٣"])
+def test_what_is_neither_asks_for_nothing(value: str) -> None:
+    assert retry_after(value, datetime(2026, 12, 1, tzinfo=UTC)) == 0.0
+
+
+def test_a_date_of_an_absurd_zone_asks_for_nothing() -> None:
+    assert retry_after("Tue, 01 Dec 2026 02:00:30 +" + "9" * 20, datetime(2026, 12, 1, tzinfo=UTC)) == 0.0

@@ -90,6 +90,17 @@ async def test_text_with_nothing_to_speak_is_no_error() -> None:
         assert await _say(processor) == b""
 
 
+async def test_a_recording_gives_way_to_callers_and_needs_no_voice_from_then_on() -> None:
+    async with _connected(_well) as (processor, worker):
+        await _say(processor)
+        await processor.record("Hello.")
+        said, recorded = worker.requests
+        assert said.needed_in_seconds == 0.0
+        assert 20.0 < recorded.needed_in_seconds <= 30.0
+        assert processor.recorded("Hello.") == _SPEECH
+        assert processor.recorded("Goodbye.") is None
+
+
 async def test_a_sentence_goes_on_where_the_worker_died() -> None:
     async def dies_once(attempt: int, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
         for chunk in _CHUNKS[:2] if attempt == 0 else _CHUNKS[2:]:
