@@ -140,7 +140,7 @@ class Resumption:
             except TicketTooLarge as error:
                 if wanted or not self._told_too_large:
                     self._told_too_large = True
-                    log.warning("ticket_too_large", call_id=self.call_id, most_bytes=self._office.most_bytes)
+                    log.warning("call_too_large", call_id=self.call_id, most_bytes=self._office.most_bytes)
                     tell(dialect.refuse(error))
                 continue
             finally:

@@ -28,9 +28,9 @@ class TicketRefused(VoicefleetError):
 
 
 class TicketTooLarge(VoicefleetError):
-    """The call does not fit into a ticket."""
+    """The call does not fit into a ticket. Clients take a code in `ticket_` for the end of a call; this goes on."""
 
-    code = "ticket_too_large"
+    code = "call_too_large"
 
     def __init__(self, size: int, most: int) -> None:
         super().__init__(

@@ -200,11 +200,11 @@ async def test_a_call_that_fits_into_no_ticket_is_told_so_once_and_when_it_asks_
     with a_node(quick, VOICE_MAX_MESSAGE_BYTES="4096") as node:
         async with calling(node) as call:
             await call.update(x_resume=True, truncation="disabled", instructions="Be brief. " * 200)
-            assert (await call.error())["code"] == "ticket_too_large"
+            assert (await call.error())["code"] == "call_too_large"
             for _ in range(3):
                 assert await call.ask("ping") == "You said: ping"
-            assert refusals(call) == ["ticket_too_large"]
+            assert refusals(call) == ["call_too_large"]
             await call.send("x_session.ticket.retrieve")
             await call.error()
-            assert refusals(call) == ["ticket_too_large"] * 2
+            assert refusals(call) == ["call_too_large"] * 2
             assert not [event for event in call.events if event["type"] == "x_session.ticket"]
