@@ -75,6 +75,7 @@ class VoicefleetStack(cdk.Stack):
             targets=balancer.targets,
             alarms=alarms,
             hourly_price=config.fleet.hourly_price,
+            language_models=config.node.llm.split(","),
             bedrock_models=bedrock_models,
         )
         cdk.CfnOutput(

@@ -16,7 +16,7 @@ from constructs import Construct
 from infra.alarms.config import AlarmConfig
 from infra.alarms.machine import gpu_rules, node_rules
 from infra.alarms.rule import Composite, Rule
-from infra.alarms.service import bedrock_rules, callers_rules, capacity_rules
+from infra.alarms.service import callers_rules, capacity_rules, llm_rules
 from infra.metrics import FleetMetrics
 
 __all__ = ["AlarmConfig", "Alarms"]
@@ -57,7 +57,7 @@ class Alarms(Construct):
             for rule in [
                 *callers_rules(config, fleet, targets),
                 *capacity_rules(config, fleet, launch_failures),
-                *bedrock_rules(config, fleet, bedrock_models),
+                *llm_rules(config, fleet, bedrock_models),
                 *gpu_rules(config, fleet),
                 *node_rules(config, fleet),
             ]

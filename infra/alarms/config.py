@@ -24,6 +24,15 @@ class AlarmConfig(BaseModel):
     llm_errors_percent: float = Field(
         2.0, gt=0, le=100, description="Requests that the language model failed, per hundred of them and of answers."
     )
+    spoken_lines_percent: float = Field(
+        2.0, gt=0, le=100, description="Lines that callers hear in place of answers, per hundred of both."
+    )
+    llm_failovers_percent: float = Field(
+        20.0,
+        gt=0,
+        le=50,
+        description="Answers that a stand-in gives, per hundred of them and of all answers: 50 if it gives each.",
+    )
     underruns_percent: float = Field(
         2.0, gt=0, le=100, description="Gaps in the middle of an answer, per hundred of them and of answers."
     )

@@ -93,6 +93,14 @@ def callers_rules(config: AlarmConfig, fleet: FleetMetrics, targets: elbv2.Netwo
             stops_rollout=True,
         ),
         Rule(
+            "spoken-lines",
+            "Callers hear an excuse in place of an answer: see which, then what failed behind it.",
+            share.of(metrics.spoken_lines),
+            config.spoken_lines_percent,
+            composite="callers-hurt",
+            stops_rollout=True,
+        ),
+        Rule(
             "calls-cut",
             "A drain ran into its limit and ended live calls: look at drain_seconds.",
             fleet.of(metrics.drain_cut_calls, "Sum", minutes=WINDOW),
@@ -173,9 +181,17 @@ def capacity_rules(config: AlarmConfig, fleet: FleetMetrics, launch_failures: ev
     ]
 
 
-def bedrock_rules(config: AlarmConfig, fleet: FleetMetrics, models: Sequence[str]) -> list[Rule]:
-    """Throttling, as the nodes see it and as Bedrock counts it (its retries included, of everyone in the account)."""
+def llm_rules(config: AlarmConfig, fleet: FleetMetrics, models: Sequence[str]) -> list[Rule]:
+    """Stand-ins, and throttling: as the nodes see it and as Bedrock counts it (of everyone in the account)."""
     return [
+        Rule(
+            "llm-failovers",
+            "Another language model answers than was chosen: see why, and whether it is slower or dearer.",
+            ShareOfAnswers(fleet, config.least_errors).of(metrics.llm_failovers),
+            config.llm_failovers_percent,
+            times=2,
+            of=3,
+        ),
         Rule(
             "llm-throttled",
             "Nodes are refused by Bedrock after their retries: ask for a higher quota, or change the model.",

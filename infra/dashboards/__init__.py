@@ -29,8 +29,10 @@ class Dashboards(Construct):
         targets: elbv2.NetworkTargetGroup,
         alarms: Alarms,
         hourly_price: float,
+        language_models: Sequence[str],
         bedrock_models: Sequence[str],
     ) -> None:
+        """`language_models` are all of VOICE_LLM, `bedrock_models` those that Bedrock counts in this region."""
         super().__init__(scope, construct_id)
         board = Board(FleetMetrics(group_name), alarms)
         boards = {
@@ -39,7 +41,7 @@ class Dashboards(Construct):
             "gpu": gpu.rows(board),
             "nodes": nodes.rows(board),
             "cost": cost.rows(board, hourly_price),
-            "bedrock": bedrock.rows(board, bedrock_models),
+            "bedrock": bedrock.rows(board, language_models, bedrock_models),
         }
         for name, rows in boards.items():
             cw.Dashboard(

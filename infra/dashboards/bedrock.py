@@ -7,14 +7,15 @@ from aws_cdk import aws_cloudwatch as cw
 
 from infra.dashboards.board import Board, Rows
 from infra.metrics import bedrock
+from server.addresses import without_secrets
 from server.llm.interface import LlmFailure
 from server.llm.race import REASONS
 from server.observability import metrics
 from server.spoken_lines import LineKind
 
 
-def rows(board: Board, models: Sequence[str]) -> Rows:
-    """The rows of the page."""
+def rows(board: Board, names: Sequence[str], models: Sequence[str]) -> Rows:
+    """The rows of the page. `names` are the models as nodes name them, `models` those that Bedrock counts."""
     fleet = board.fleet
     page: Rows = [
         [
@@ -24,6 +25,7 @@ def rows(board: Board, models: Sequence[str]) -> Rows:
                 "account and region, retries included.",
                 "llm-errors",
                 "llm-failovers",
+                "spoken-lines",
                 "bedrock-throttles",
             )
         ],
@@ -58,26 +60,31 @@ def rows(board: Board, models: Sequence[str]) -> Rows:
                 "Answers that another model gave or finished",
                 *(fleet.of(metrics.llm_failovers, "Sum", label=reason, reason=reason) for reason in REASONS),
                 unit="a minute",
+                width=6,
             ),
             board.graph(
-                "Asked beside a slow one; breakers",
+                "Asked beside a slow one",
                 *(
                     fleet.of(metrics.llm_hedges, "Sum", label=outcome, outcome=outcome)
                     for outcome in ("won", "lost", "failed")
                 ),
-                right=[
-                    fleet.of(
-                        metrics.llm_breaker_state, "Maximum", label=f"breaker of {model}", model=f"bedrock:{model}"
-                    )
-                    for model in models
-                ],
                 unit="a minute",
-                right_unit="0 closed, 2 open",
+                width=6,
+            ),
+            board.graph(
+                "Circuit breaker of each model",
+                *(
+                    fleet.of(metrics.llm_breaker_state, "Maximum", label=name, model=without_secrets(name))
+                    for name in names
+                ),
+                unit="0 closed, 2 open",
+                width=6,
             ),
             board.graph(
                 "Lines in place of answers",
                 *(fleet.of(metrics.spoken_lines, "Sum", label=kind, kind=kind) for kind in get_args(LineKind)),
                 unit="a minute",
+                width=6,
             ),
         ]
     )

@@ -7,8 +7,15 @@ from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from constructs import Construct
 
 from infra.dashboards.board import WHOLE, Board, Rows
-from infra.metrics import Host
+from infra.metrics import Host, exported_name
 from server.observability import metrics
+
+_ENDS = [
+    sample.labels["reason"]
+    for family in metrics.calls_ended.collect()  # each reason is there from the start
+    for sample in family.samples
+    if sample.name == exported_name(metrics.calls_ended)
+]
 
 
 def rows(
@@ -110,6 +117,17 @@ def rows(
                 fleet.of(metrics.agent_talk_ratio, "Average", label="average"),
                 fleet.of(metrics.agent_talk_ratio, "Maximum", label="node with the most"),
                 unit="share of a call",
+            ),
+        ],
+        [
+            board.alarm_graph("Lines in place of answers", "spoken-lines", unit="% of answers"),
+            board.alarm_graph("Answers of another language model", "llm-failovers", unit="% of answers"),
+            board.graph(
+                "Calls that nodes ended, and log lines that were lost",
+                *(fleet.of(metrics.calls_ended, "Sum", label=reason, reason=reason) for reason in _ENDS),
+                right=[fleet.of(metrics.log_lines_dropped, "Sum", label="log lines lost")],
+                unit="a minute",
+                right_unit="a minute",
             ),
         ],
         [board.status("All alarms", list(alarms.alarms.values()), width=WHOLE, height=4)],

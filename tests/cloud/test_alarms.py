@@ -105,3 +105,14 @@ def test_every_description_fits_and_says_what_to_do_whether_it_notifies_and_wher
 def test_a_wrong_threshold_is_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         AlarmConfig(**wrong)
+
+
+def test_an_operator_is_told_of_excuses_at_once_and_of_stand_ins_after_some_minutes() -> None:
+    assert "spoken-lines" in children()["callers-hurt"]
+    assert alarms()["spoken-lines"]["EvaluationPeriods"] == 1
+    failovers = alarms()["llm-failovers"]
+    assert (failovers["DatapointsToAlarm"], failovers["EvaluationPeriods"]) == (2, 3)
+    assert failovers["AlarmActions"], "callers are answered, so that it is no part of what hurts them"
+    (counted,) = [query["MetricStat"] for query in failovers["Metrics"] if "failovers" in query["Id"]]
+    assert counted["Metric"]["MetricName"] == "voice_llm_failovers_total"
+    assert counted["Period"] == 300

@@ -19,6 +19,7 @@ from aws_cdk.assertions import Match, Template
 
 from infra.app import make_app
 from infra.fleet import ENVIRONMENT_FILE, MPS_FOLDER, VOICES_FOLDER
+from infra.preview.named import named_metrics
 from server.fleet.lifecycle import HEARTBEAT_SECONDS, LAUNCH_HOOK, TERMINATE_HOOK
 from server.settings.secrets import secret_settings
 from server.settings.settings import Settings
@@ -28,20 +29,21 @@ ACCOUNT = "123456789012"
 VPC = "vpc-0123456789abcdef0"
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
 LAUNCH_TEMPLATE = "AWS::EC2::LaunchTemplate"
+STAND_INS = ["bedrock:amazon.nova-pro-v1:0@us-west-2", "openai:m@https://models.example/v1"]
 BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 TARGET_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 
 
 @cache
 def assembly() -> cx_api.CloudAssembly:
-    """`dev` with spot, MPS and a second model in two regions: us-east-1 as a guest, facing the internet; eu-west-1 shut
-    in its VPC.
+    """`dev` with spot, MPS and two more models in two regions: us-east-1 as a guest, facing the internet; eu-west-1
+    shut in its VPC.
     """
     context = copy.deepcopy(json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"])
     dev = context["environments"]["dev"]
     dev["account"] = ACCOUNT
     dev["fleet"] |= {"spot_percent": 40}
-    dev["node"] |= {"mps": True, "fallback_models": ["bedrock:amazon.nova-pro-v1:0@us-west-2"]}
+    dev["node"] |= {"mps": True, "fallback_models": STAND_INS}
     dev["regions"] = {
         "us-east-1": {"network": {"vpc_id": VPC}, "load_balancer": {"internet_facing": True}},
         "eu-west-1": {
@@ -209,6 +211,12 @@ def test_a_node_may_ask_a_model_that_stands_in_where_that_is(guest: Template) ->
     resources = [text for text in allowed(guest, "bedrock:InvokeModelWithResponseStream") if "nova-pro" in text]
     (resource,) = resources
     assert ":bedrock:us-west-2::foundation-model/amazon.nova-pro-v1:0" in resource
+
+
+def test_the_breaker_of_each_model_is_drawn_whoever_provides_it(guest: Template) -> None:
+    named = named_metrics(guest.to_json())
+    drawn = {dict(one.dimensions)["model"] for one in named if one.name == "voice_llm_breaker_state"}
+    assert drawn == {"bedrock:us.amazon.nova-lite-v1:0", *STAND_INS}
 
 
 def test_a_node_may_do_nothing_to_everything_but_publish_in_its_namespace_and_take_sessions(shipped: Template) -> None:
