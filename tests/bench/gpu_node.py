@@ -1,10 +1,10 @@
 """Everything GPU-bound of a node, measured by one command: `python -m tests.bench.gpu_node` on any CUDA machine.
 
 Stage by stage, each in a process of its own with a time limit: synthesis (windowed, chunked, captured, compiled),
-recognition, both on one device, the whole node; then what the simulator predicts of it, and what it says about an A10G. A stage that
-fails is recorded, and the next one runs. FOLDER gets the figures of each (.json), what it complained of (.log), and
-`report.md`, to be pasted into docs/benchmarks.md. Exits with 1 when a stage failed. With `--size small --device cpu` it
-proves only that it works.
+recognition, both on one device, the whole node; then what the simulator predicts of it, and what it says about an A10G.
+A stage that fails is recorded, and the next one runs. FOLDER gets the figures of each (.json), what it complained of
+(.log), and `report.md`, to be pasted into docs/benchmarks.md. Exits with 1 when a stage failed. With `--size small
+--device cpu` it proves only that it works.
 """
 
 import argparse
