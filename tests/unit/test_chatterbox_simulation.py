@@ -77,28 +77,29 @@ def test_batches_form(gpu: Gpu, calls: int, rows_per_step: float, hops_per_rende
 
 
 @pytest.mark.parametrize(
-    ("gpu", "form", "parts", "calls", "of_ideal", "least_of_work"),
+    ("gpu", "form", "parts", "calls", "of_ideal", "of_ideal_at_most", "least_of_work"),
     [
-        ("A10G", "windowed", "eager", 35, 0.72, 0.82),
-        ("A10G", "windowed", "captured", 46, 0.75, 0.86),
-        ("A10G", "chunked", "eager", 43, 0.61, 0.76),
-        ("A10G", "chunked", "captured", 66, 0.67, 0.83),
-        ("H200", "windowed", "eager", 125, 0.44, 0.60),
-        ("H200", "windowed", "captured", 156, 0.57, 0.84),
+        ("A10G", "windowed", "eager", 35, 0.74, 0.86, 0.84),
+        ("A10G", "windowed", "captured", 46, 0.75, 0.86, 0.86),
+        ("A10G", "chunked", "eager", 43, 0.62, 0.80, 0.76),
+        ("A10G", "chunked", "captured", 66, 0.68, 0.80, 0.83),
+        ("H200", "windowed", "eager", 125, 0.46, 0.74, 0.60),
+        ("H200", "windowed", "captured", 156, 0.58, 0.67, 0.85),
     ],
 )
-def test_batches_lose_little_that_first_audio_as_soon_does_not_cost_any_schedule(
-    gpu: Gpu, form: Form, parts: Parts, calls: int, of_ideal: float, least_of_work: float
+def test_most_of_the_work_is_what_any_schedule_does_whose_first_audio_comes_as_soon(
+    gpu: Gpu, form: Form, parts: Parts, calls: int, of_ideal: float, of_ideal_at_most: float, least_of_work: float
 ) -> None:
-    """A batch of everything is out of reach: even the least work makes less than 90 % of the audio that it would."""
+    """So 90 % of the audio that would be made in one batch is out of reach."""
     costs, under_load = reckoned(gpu, form, parts), figures(gpu, form, parts, calls)
     ideal = ideal_streams(costs)
 
     least = least_work(costs, Traffic(calls, ALL_TALK), under_load.first_audio_p95_ms / 1e3, SECONDS)
 
+    assert under_load.holds
     assert of_ideal <= 1e3 / under_load.device_ms_per_audio_second / ideal
+    assert 1.0 / least <= of_ideal_at_most * ideal
     assert least_of_work <= least / under_load.work < 1.0
-    assert 1.0 / least < 0.9 * ideal
 
 
 @pytest.mark.parametrize("parts", ["eager", "captured"])
