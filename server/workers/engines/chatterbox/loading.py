@@ -1,6 +1,6 @@
 """The engine as the settings want it: weights from a folder, device, rows, voices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -30,7 +30,7 @@ _MOST_ROWS = 256
 _ROWS_ON_CPU = 4
 _SHARE_OF_MEMORY = 0.5  # of what is free for rows; the flow's and the vocoder's batches need the other half
 
-FLOWS = {"windowed": WindowedFlow, "chunked": ChunkedFlow}
+FLOWS: Mapping[str, type[WindowedFlow | ChunkedFlow]] = {"windowed": WindowedFlow, "chunked": ChunkedFlow}
 
 log = structlog.get_logger(__name__)
 

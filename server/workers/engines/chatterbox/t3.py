@@ -48,7 +48,7 @@ class T3Decoder:
     @classmethod
     def captures(cls, t3: T3, rows: int, prefill: bool) -> list[Capture]:
         """What captures the graphs of a decoder of so many rows, itself in little memory, to show what they take."""
-        captures = [cls(t3, rows, positions=1).capture]
+        captures: list[Capture] = [cls(t3, rows, positions=1).capture]
         if prefill:
             captures.append(cls(t3, rows=1, positions=MAX_PREFIX + _TEXTS_CAPTURED[-1]).capture_prefill)
         return captures
