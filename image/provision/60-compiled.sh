@@ -17,6 +17,7 @@ install -d "$cache"
 # A node does without it: it computes those pieces as they are, and says so. So a piece that can't be compiled costs no image.
 if TORCHINDUCTOR_CACHE_DIR=$cache VOICE_TTS=chatterbox VOICE_TTS_DEVICE=cuda "$APPLICATION/bin/voicefleet" models compile; then
   echo "$made_of" >"$cache/made-of"
+  echo "compiled ahead: $(du -sh "$cache" | cut -f1)"
 else
   echo "nothing is compiled ahead: see above. Leave VOICE_TTS_COMPILED off on nodes of this image" >&2
   find "$cache" -mindepth 1 -delete

@@ -18,7 +18,7 @@ import torch
 from server.bench.chatterbox_profile import ceilings, hop_profile, step_profile
 from server.bench.percentiles import percentile_ms
 from server.bench.tts_load import SENTENCES, listen, speech_tokens
-from server.bench.tts_report import Level, TtsReport
+from server.bench.tts_report import Level, Parts, TtsReport
 from server.workers.engine import Voice
 from server.workers.engines.chatterbox.capacity import Capacity
 from server.workers.engines.chatterbox.checkpoint import (
@@ -31,11 +31,13 @@ from server.workers.engines.chatterbox.checkpoint import (
     random_checkpoint,
     random_voice,
 )
+from server.workers.engines.chatterbox.compiling import EAGER, Compiler, Inductor
 from server.workers.engines.chatterbox.conditionals import Conditionals
 from server.workers.engines.chatterbox.core import Core
 from server.workers.engines.chatterbox.costs import Costs
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
-from server.workers.engines.chatterbox.loading import FLOWS, POSITIONS, chosen_device, rows_for
+from server.workers.engines.chatterbox.loading import FLOWS, POSITIONS, captures, chosen_device, rows_for
+from server.workers.engines.chatterbox.sampler import draw
 from server.workers.engines.chatterbox.t3 import T3Decoder, row_bytes
 from server.workers.engines.chatterbox.upstream import speaking_so_long, upstream_tts
 from server.workers.engines.chatterbox.vocoder import Vocoder
@@ -72,13 +74,13 @@ class Benchmark:
         device: str,
         flow: Literal["windowed", "chunked"],
         rows: int,
-        captured: bool = False,
+        parts: Parts = "eager",
     ) -> None:
-        """`rows` 0 takes what the memory holds; `captured`: flow, vocoder and prefill, too, are captured where CUDA is.
+        """`rows` 0 takes what the memory holds; `parts` beyond "eager" are captured only where CUDA is.
 
         Raises `EngineFailed`, `OSError`.
         """
-        self._captured = captured
+        self._parts: Parts = parts
         self._device = chosen_device(device)
         self._precision = Precision.best(self._device)
         self._size, self._weights, self._flow, self._rows = size, weights, flow, rows
@@ -92,15 +94,17 @@ class Benchmark:
         upstream = self._upstream()
         doing("loading")
         checkpoint = self._checkpoint(self._precision)
-        flow = FLOWS[self._flow](checkpoint.flow)
-        captured = [FLOWS[self._flow](checkpoint.flow), Vocoder(checkpoint.vocoder)] if self._captured else []
-        rows = self._rows or rows_for(checkpoint, captured)
+        graphs = self._parts != "eager"
+        compiler: Compiler = Inductor() if self._parts == "compiled" else EAGER
+        form = FLOWS[self._flow]
+        flow = form(checkpoint.flow, compiler)
+        rows = self._rows or rows_for(checkpoint, captures(checkpoint, form, graphs, graphs, graphs))
         doing("profiling steps and hops")
         counts = sorted({min(count, rows) for count in (1, 32, rows)})
-        steps = step_profile(T3Decoder(checkpoint.t3, rows, POSITIONS), checkpoint, self._voice, counts)
+        steps = step_profile(T3Decoder(checkpoint.t3, rows, POSITIONS, compiler(draw)), checkpoint, self._voice, counts)
         self._let_go()
         hops = [
-            hop_profile(flow, Vocoder(checkpoint.vocoder), self._voice, self._device, streams)
+            hop_profile(flow, Vocoder(checkpoint.vocoder, compiler), self._voice, self._device, streams)
             for streams in _PROFILED_STREAMS
             if streams <= rows
         ]
@@ -110,9 +114,10 @@ class Benchmark:
             rows,
             POSITIONS,
             Watermarker(self._device),
-            flow_graphs=self._captured,
-            vocoder_graphs=self._captured,
-            prefill_graphs=self._captured,
+            flow_graphs=graphs,
+            vocoder_graphs=graphs,
+            prefill_graphs=graphs,
+            compiler=compiler,
         )
         found: list[Capacity] = []
 
@@ -137,7 +142,7 @@ class Benchmark:
             machine=_machine(self._device),
             weights=str(self._weights.name) if self._weights else f"random, {self._size} shape: speed only",
             flow=self._flow,
-            parts="captured" if self._captured else "eager",
+            parts=self._parts,
             ceilings=device_ceilings,
             upstream_audio_seconds_per_second=upstream,
             row_mib=row_bytes(checkpoint.t3, POSITIONS) / 2**20,

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+Parts = Literal["eager", "captured", "compiled"]
+"""Steps are captured in all of them; prefill, flow and vocoder in the second; the third has them compiled, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
@@ -64,7 +67,7 @@ class TtsReport:
     machine: str
     weights: str
     flow: Literal["windowed", "chunked"]
-    parts: Literal["eager", "captured"]
+    parts: Parts
     ceilings: Ceilings
     upstream_audio_seconds_per_second: float
     row_mib: float

@@ -90,7 +90,8 @@ def simulate(
 
 
 def _show(console: Console, lines: Sequence[Line]) -> None:
-    held = ("calls", "times", "talk", "p50, p95 ms", "late of 1,000", "rows a step", "hops a render", "of ideal, %")
+    held = ("calls", "times", "talk", "p50, p95 ms", "late of 1,000", "rows a step", "hops a render", "of ideal, %",
+            "least of work, %")  # fmt: skip
     _print(
         console,
         "reckoned, not measured: the most calls that hold",
@@ -106,6 +107,7 @@ def _show(console: Console, lines: Sequence[Line]) -> None:
                 f"{line.figures.rows_per_step:.1f}",
                 f"{line.figures.hops_per_render:.1f}",
                 f"{line.of_ideal:.0%} {line.work_of_ideal:.0%} of {line.ideal:.0f}".replace("%", ""),
+                f"{100 * line.least_of_work:.0f}",
             )
             for line in lines
         ],

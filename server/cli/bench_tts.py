@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from server.bench.tts_report import TtsReport
+from server.bench.tts_report import Parts, TtsReport
 from server.cli.console import FAILED, errors_shown
 from server.workers.engine import EngineMissing
 
@@ -28,6 +28,12 @@ Weights = Annotated[
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where it runs.")]
 Form = Annotated[Literal["windowed", "chunked"], typer.Option(help="The flow's form, as VOICE_TTS_FLOW.")]
+Computed = Annotated[
+    Parts,
+    typer.Option(
+        help="eager; captured: prefill, flow and vocoder as CUDA graphs; compiled: and what VOICE_TTS_COMPILED fuses."
+    ),
+]
 Rows = Annotated[int, typer.Option(min=0, help="Streams at most; 0 takes what half of the free GPU memory holds.")]
 Seconds = Annotated[float, typer.Option(min=1.0, help="How long each number of streams is spoken.")]
 Json = Annotated[Path | None, typer.Option("--json", help="File to write the figures to.", dir_okay=False)]
@@ -38,6 +44,7 @@ def tts(
     weights: Weights = None,
     device: Device = "auto",
     flow: Form = "windowed",
+    parts: Computed = "eager",
     rows: Rows = 0,
     seconds: Seconds = 20.0,
     save: Json = None,
@@ -52,7 +59,7 @@ def tts(
             from server.bench.chatterbox import Benchmark  # noqa: PLC0415 # it brings torch along
         except ModuleNotFoundError as error:
             raise EngineMissing("chatterbox", error.name) from None
-        bench = Benchmark(size, weights, device, flow, rows)
+        bench = Benchmark(size, weights, device, flow, rows, parts)
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("")
@@ -66,7 +73,9 @@ def tts(
 
 def _show(console: Console, report: TtsReport) -> None:
     bandwidth, flops = report.ceilings.bandwidth, report.ceilings.flops
-    console.print(f"[bold]{report.machine}[/]; weights: {report.weights}; flow: {report.flow}", highlight=False)
+    console.print(
+        f"[bold]{report.machine}[/]; weights: {report.weights}; flow: {report.flow}, {report.parts}", highlight=False
+    )
     console.print(f"ceilings measured here: {bandwidth / 1e9:.1f} GB/s copied, {flops / 1e12:.2f} TFLOP/s multiplied")
     best = max(1.0 / level.real_time_factor for level in report.levels)
     serial = report.upstream_audio_seconds_per_second

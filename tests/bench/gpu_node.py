@@ -1,10 +1,10 @@
 """Everything GPU-bound of a node, measured by one command: `python -m tests.bench.gpu_node` on any CUDA machine.
 
-Stage by stage, each in a process of its own with a time limit: synthesis (windowed, chunked, captured), recognition,
-both on one device, the whole node; then what the simulator predicts of it, and what it says about an A10G. A stage that
-fails is recorded, and the next one runs. FOLDER gets the figures of each (.json), what it complained of (.log), and
-`report.md`, to be pasted into docs/benchmarks.md. Exits with 1 when a stage failed. With `--size small --device cpu` it
-proves only that it works.
+Stage by stage, each in a process of its own with a time limit: synthesis (windowed, chunked, captured, compiled),
+recognition, both on one device, the whole node; then what the simulator predicts of it, and what it says about an A10G.
+A stage that fails is recorded, and the next one runs. FOLDER gets the figures of each (.json), what it complained of
+(.log), and `report.md`, to be pasted into docs/benchmarks.md. Exits with 1 when a stage failed. With `--size small
+--device cpu` it proves only that it works.
 """
 
 import argparse
@@ -58,7 +58,12 @@ STAGES: Mapping[str, Stage] = {
     ),
     "captured": Stage(
         "Speech synthesis, flow, vocoder and prefill captured",
-        ("tests.bench.tts_throughput", "--captured"),
+        ("tests.bench.tts_throughput", "--parts", "captured"),
+        lambda figures: tts_throughput.markdown(msgspec.json.decode(figures, type=TtsReport)),
+    ),
+    "compiled": Stage(
+        "Speech synthesis, captured and compiled",
+        ("tests.bench.tts_throughput", "--parts", "compiled"),
         lambda figures: tts_throughput.markdown(msgspec.json.decode(figures, type=TtsReport)),
     ),
     "stt": Stage(
@@ -176,7 +181,7 @@ def run(size: str, device: str, folder: Path, seconds: float, names: Sequence[st
         sections.append(text)
         all_well &= well
         print(f"[{number}/{len(names)}] {'done' if well else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
-    if spoken := [name for name in ("tts", "chunked", "captured") if name in names]:
+    if spoken := [name for name in ("tts", "chunked", "captured", "compiled") if name in names]:
         text, well = _section("Predicted beside measured", "", partial(_predicted, folder, spoken))
         sections.append(text)
         all_well &= well

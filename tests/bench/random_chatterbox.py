@@ -17,7 +17,7 @@ from server.workers.engines.chatterbox.core import Core
 from server.workers.engines.chatterbox.costs import Costs
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.flow import WindowedFlow
-from server.workers.engines.chatterbox.loading import POSITIONS, chosen_device, rows_for
+from server.workers.engines.chatterbox.loading import POSITIONS, captures, chosen_device, rows_for
 from server.workers.engines.chatterbox.voice_files import FolderVoices
 from server.workers.engines.chatterbox.voices import Encoder, VoiceLibrary
 from server.workers.engines.chatterbox.watermark import Watermarker
@@ -47,7 +47,8 @@ def _engine(folder: Path, size: str, device_name: str, unbounded: bool) -> Chatt
     voices = VoiceLibrary(FolderVoices(folder), folder / "cache", _no_encoder, "")
     voices.refresh()
     checkpoint = random_checkpoint(_SHAPES[size], device, Precision.best(device))
-    core = Core(checkpoint, WindowedFlow(checkpoint.flow), rows_for(checkpoint), POSITIONS, Watermarker(device))
+    rows = rows_for(checkpoint, captures(checkpoint, WindowedFlow))
+    core = Core(checkpoint, WindowedFlow(checkpoint.flow), rows, POSITIONS, Watermarker(device))
 
     def capacity(costs: Costs, rows: int) -> Capacity:
         return Room(rows) if unbounded else Capacity(costs, rows)

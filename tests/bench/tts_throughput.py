@@ -6,11 +6,12 @@ The figures of `voicefleet bench tts`, in Markdown. That no stream could be kept
 import argparse
 import asyncio
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 from server.bench.chatterbox import Benchmark
-from server.bench.tts_report import TtsReport
+from server.bench.tts_report import Parts, TtsReport
 from tests.bench.a10g import Measured, Rendering, Step
 from tests.bench.markdown import table
 
@@ -87,11 +88,11 @@ def main() -> None:
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--flow", choices=("windowed", "chunked"), default="windowed", help="as VOICE_TTS_FLOW")
-    parser.add_argument("--captured", action="store_true", help="flow, vocoder and prefill as CUDA graphs, too")
+    parser.add_argument("--parts", choices=get_args(Parts), default="eager", help="as `voicefleet bench tts --parts`")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each number of streams is spoken")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
-    bench = Benchmark(options.size, None, options.device, options.flow, rows=0, captured=options.captured)
+    bench = Benchmark(options.size, None, options.device, options.flow, rows=0, parts=options.parts)
     report = asyncio.run(bench.run(options.seconds, lambda doing: print(doing, flush=True)))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))

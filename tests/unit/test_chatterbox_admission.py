@@ -19,7 +19,7 @@ HOLD: dict[Form, int] = {"windowed": 60, "chunked": 87}
 SLOWED = 0.3
 """The share of the device that others take of it after calibration: recognition, and a GPU that is throttled."""
 
-HOLD_SLOWED: dict[Form, int] = {"windowed": 43, "chunked": 63}
+HOLD_SLOWED: dict[Form, int] = {"windowed": 43, "chunked": 60}
 
 
 @cache

@@ -13,7 +13,9 @@ from server.workers.engines.chatterbox import calibration
 from server.workers.engines.chatterbox.core import Core
 from server.workers.engines.chatterbox.flow import FlowHop, WindowedFlow
 from server.workers.engines.chatterbox.graphs import Record, Work, graph_bytes
-from server.workers.engines.chatterbox.loading import rows_for
+from server.workers.engines.chatterbox.loading import captures, rows_for
+from server.workers.engines.chatterbox.t3 import T3Decoder
+from server.workers.engines.chatterbox.t3_model import T3Model
 from server.workers.engines.chatterbox.vocoder import Vocoder
 from tests.support.chatterbox import small_checkpoint, voice
 
@@ -84,15 +86,34 @@ def checkpoint() -> Any:
 
 def test_graphs_take_what_the_largest_does_and_what_each_has_of_its_own(memory: Memory) -> None:
     parts = [Part(memory, [6000, 3000]), Part(memory, [2000])]
-    assert graph_bytes(parts, CUDA) == 6000 + 600 + 300 + 200
+    assert graph_bytes([part.capture for part in parts], CUDA) == 6000 + 600 + 300 + 200
     assert [part.done for part in parts] == [[6000], [2000]], "the others would find nothing out"
 
 
 def test_rows_get_half_of_what_graphs_leave(memory: Memory) -> None:
-    assert rows_for(checkpoint()) == A10G // 2 // ROW == 87
-    assert rows_for(checkpoint(), [Part(memory, [20 * ROW])]) == (A10G - 22 * ROW) // 2 // ROW == 76
-    assert rows_for(checkpoint(), [Part(memory, [])]) == 87, "a part without graphs takes nothing"
-    assert rows_for(checkpoint(), [Part(memory, [A10G])]) == 1
+    assert rows_for(checkpoint(), []) == A10G // 2 // ROW == 87
+    assert rows_for(checkpoint(), [Part(memory, [20 * ROW]).capture]) == (A10G - 22 * ROW) // 2 // ROW == 76
+    assert rows_for(checkpoint(), [Part(memory, []).capture]) == 87, "a part without graphs takes nothing"
+    assert rows_for(checkpoint(), [Part(memory, [A10G]).capture]) == 1
+
+
+@pytest.mark.parametrize("switches", [(False, False, False), (True, False, False), (False, True, False), (True,) * 3])
+def test_all_graphs_that_an_engine_will_have_count(switches: tuple[bool, bool, bool]) -> None:
+    found = captures(small_checkpoint(), WindowedFlow, *switches)
+
+    assert len(found) == 1 + sum(switches), "steps are captured in any case"
+
+
+def test_what_a_decoders_graphs_take_is_found_out_by_the_largest_of_them(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, int]] = []
+    monkeypatch.setattr(T3Model, "step", lambda _, states, running, rows, reach: done.append(("step", rows)))
+    monkeypatch.setattr(T3Model, "read", lambda _, states, whole, real: done.append(("read", len(whole) - 6)))
+
+    graph_bytes(T3Decoder.captures(small_checkpoint().t3, rows=40, prefill=True), CUDA)
+
+    assert done == [("step", 40), ("read", 128)]
 
 
 @pytest.mark.parametrize("part", [WindowedFlow(small_checkpoint().flow), Vocoder(small_checkpoint().vocoder)])

@@ -13,7 +13,7 @@ from server.bench.devices import Gpu
 from server.bench.simulation import before
 from server.bench.simulation.comparison import most_calls
 from server.bench.simulation.costs import Form, Parts, reckoned
-from server.bench.simulation.ideal import ideal_streams
+from server.bench.simulation.ideal import ideal_streams, least_work
 from server.bench.simulation.simulation import Figures, simulated
 from server.bench.simulation.traffic import Traffic
 
@@ -21,9 +21,9 @@ SECONDS = 60.0
 ALL_TALK = 0.95
 
 HELD_BEFORE: dict[tuple[Gpu, Form], int] = {
-    ("A10G", "windowed"): 23,
+    ("A10G", "windowed"): 26,
     ("A10G", "chunked"): 33,
-    ("H200", "windowed"): 78,
+    ("H200", "windowed"): 80,
     ("H200", "chunked"): 70,
 }
 """Agents that talk nearly all the time, as many as the schedule held before batches formed (within 5 %)."""
@@ -50,7 +50,7 @@ def test_what_it_is_compared_with_holds_no_more_than_that(gpu: Gpu, form: Form) 
 
 @pytest.mark.parametrize(
     ("gpu", "parts", "times"),
-    [("A10G", "eager", 1.3), ("H200", "eager", 1.6), ("A10G", "captured", 2.0), ("H200", "captured", 2.0)],
+    [("A10G", "eager", 1.3), ("H200", "eager", 1.6), ("A10G", "captured", 1.8), ("H200", "captured", 2.0)],
 )
 @pytest.mark.parametrize("form", ["windowed", "chunked"])
 def test_more_streams_hold_and_first_audio_comes_no_later(gpu: Gpu, form: Form, parts: Parts, times: float) -> None:
@@ -60,7 +60,7 @@ def test_more_streams_hold_and_first_audio_comes_no_later(gpu: Gpu, form: Form, 
 
     assert now.holds
     assert now.ran_dry == 0
-    assert now.first_audio_p95_ms <= then.first_audio_p95_ms * 1.1
+    assert now.first_audio_p95_ms <= then.first_audio_p95_ms * 1.05
 
 
 @pytest.mark.parametrize(
@@ -77,22 +77,29 @@ def test_batches_form(gpu: Gpu, calls: int, rows_per_step: float, hops_per_rende
 
 
 @pytest.mark.parametrize(
-    ("gpu", "form", "parts", "calls", "share"),
+    ("gpu", "form", "parts", "calls", "of_ideal", "of_ideal_at_most", "least_of_work"),
     [
-        ("A10G", "windowed", "eager", 30, 0.68),
-        ("A10G", "windowed", "captured", 46, 0.72),
-        ("A10G", "chunked", "eager", 43, 0.59),
-        ("A10G", "chunked", "captured", 66, 0.64),
-        ("H200", "windowed", "eager", 125, 0.44),
-        ("H200", "windowed", "captured", 156, 0.53),
+        ("A10G", "windowed", "eager", 35, 0.74, 0.86, 0.84),
+        ("A10G", "windowed", "captured", 46, 0.75, 0.86, 0.86),
+        ("A10G", "chunked", "eager", 43, 0.62, 0.80, 0.76),
+        ("A10G", "chunked", "captured", 66, 0.68, 0.80, 0.83),
+        ("H200", "windowed", "eager", 125, 0.46, 0.74, 0.60),
+        ("H200", "windowed", "captured", 156, 0.58, 0.67, 0.85),
     ],
 )
-def test_a_second_of_work_makes_a_share_of_the_audio_that_it_would_make_in_one_batch(
-    gpu: Gpu, form: Form, parts: Parts, calls: int, share: float
+def test_most_of_the_work_is_what_any_schedule_does_whose_first_audio_comes_as_soon(
+    gpu: Gpu, form: Form, parts: Parts, calls: int, of_ideal: float, of_ideal_at_most: float, least_of_work: float
 ) -> None:
-    made = 1e3 / figures(gpu, form, parts, calls).device_ms_per_audio_second
+    """So 90 % of the audio that would be made in one batch is out of reach."""
+    costs, under_load = reckoned(gpu, form, parts), figures(gpu, form, parts, calls)
+    ideal = ideal_streams(costs)
 
-    assert share <= made / ideal_streams(reckoned(gpu, form, parts)) < 1.0
+    least = least_work(costs, Traffic(calls, ALL_TALK), under_load.first_audio_p95_ms / 1e3, SECONDS)
+
+    assert under_load.holds
+    assert of_ideal <= 1e3 / under_load.device_ms_per_audio_second / ideal
+    assert 1.0 / least <= of_ideal_at_most * ideal
+    assert least_of_work <= least / under_load.work < 1.0
 
 
 @pytest.mark.parametrize("parts", ["eager", "captured"])

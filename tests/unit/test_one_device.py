@@ -18,8 +18,8 @@ def test_half_a_device_takes_twice_as_long_and_its_host_does_not() -> None:
 
 
 def test_recognition_makes_the_voice_later_and_less_so_under_mps() -> None:
-    sharing = shared("A10G", "windowed", "eager", "small", 48, seconds=30.0)
+    sharing = shared("A10G", "windowed", "eager", "small", 48, seconds=60.0)
     assert 0.0 < sharing.share_on < sharing.share_off < 0.5
-    first_audio = [figures.first_audio_p95_ms for figures in (sharing.alone, sharing.on, sharing.off)]
+    first_audio = [figures.first_audio_p50_ms for figures in (sharing.alone, sharing.on, sharing.off)]
     assert first_audio == sorted(first_audio)
     assert sharing.off.busy > sharing.alone.busy

@@ -9,7 +9,7 @@ from server.bench.simulation import before
 from server.bench.simulation.admission import Admitted, admitted
 from server.bench.simulation.costs import PARTS, DeviceCosts, Form, reckoned
 from server.bench.simulation.device import ROWS
-from server.bench.simulation.ideal import ideal_streams
+from server.bench.simulation.ideal import ideal_streams, least_work
 from server.bench.simulation.simulation import Figures, simulated
 from server.bench.simulation.traffic import Traffic
 
@@ -40,6 +40,8 @@ class Line:
     figures: Figures
     ideal: float
     """Agents that could talk at once if all work came in one batch."""
+    least_work: float
+    """Device seconds for a second of audio, by `ideal.least_work`, of schedules whose first audio comes as soon."""
     promised: int
     """Agents that may talk at once, by the calibration and the arithmetic of that schedule."""
     calls_held_before: int
@@ -57,6 +59,11 @@ class Line:
         """The same of a second in which the device works: what batches lose, without what is kept free for bursts."""
         return 1e3 / self.figures.device_ms_per_audio_second / self.ideal
 
+    @property
+    def least_of_work(self) -> float:
+        """Of the work that is done for a second of audio, what any such schedule would have done."""
+        return self.least_work / self.figures.work
+
 
 def reckoned_variant(gpu: Gpu, form: Form) -> Variant:
     """One of the devices that were reckoned."""
@@ -71,16 +78,23 @@ def compared(
     for variant in variants:
         doing(variant.name)
         runs = schedules(variant, seconds)
-        today = next(iter(variant.parts))
+        today, costs_today = next(iter(variant.parts.items()))
         old = most_calls(runs[BEFORE], traffic)
-        promised = before.admitted(variant.parts[today].calibrated(), ROWS)
-        ideal = ideal_streams(variant.parts[today], traffic.plan)
-        yield Line(variant.name, BEFORE, today, old, ideal, promised, old.calls, None)
+        promised = before.admitted(costs_today.calibrated(), ROWS)
+        ideal = ideal_streams(costs_today, traffic.plan)
+        least = _least_work(costs_today, replace(traffic, plan=before.HOPS), old, seconds)
+        yield Line(variant.name, BEFORE, today, old, ideal, least, promised, old.calls, None)
         for parts, costs in variant.parts.items():
             new = most_calls(runs[parts], replace(traffic, calls=old.calls))
             node = admitted(costs, traffic, new.calls, _ADMITTED_SECONDS)
             ideal = ideal_streams(costs, traffic.plan)
-            yield Line(variant.name, "now", parts, new, ideal, new.admitted, old.calls, node)
+            least = _least_work(costs, traffic, new, seconds)
+            yield Line(variant.name, "now", parts, new, ideal, least, new.admitted, old.calls, node)
+
+
+def _least_work(costs: DeviceCosts, traffic: Traffic, figures: Figures, seconds: float) -> float:
+    """With first audio always as soon as 95 % of it came."""
+    return least_work(costs, replace(traffic, calls=figures.calls), figures.first_audio_p95_ms / 1e3, seconds)
 
 
 def schedules(variant: Variant, seconds: float) -> Mapping[str, Run]:

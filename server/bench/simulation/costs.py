@@ -30,7 +30,8 @@ class DeviceCosts:
     step_row: float
     """More for each row."""
     swap: float
-    """Two rows exchanged."""
+    """Two rows exchanged, on the device."""
+    swap_host: float
     join: float
     """Reading a text, on the device."""
     join_host: float
@@ -144,11 +145,16 @@ FORMS: Sequence[Form] = ("windowed", "chunked")
 PARTS: Sequence[Parts] = ("eager", "captured")
 
 
-_STEP_SECONDS: Mapping[Parts, float] = {"eager": 0.75e-3, "captured": 0.6e-3}
-"""Of a step's 354 kernels, however little they do; of some 290 where the draw is compiled."""
-_T3_WEIGHTS_BYTES = 0.618e9
+_KERNEL_SECONDS = 2.1e-6  # on the device, however little it does
+STEP_KERNELS: Mapping[Parts, int] = {"eager": 353, "captured": 289}  # the draw's are few where it is compiled
+JOIN_KERNELS: Mapping[Parts, int] = {"eager": 407, "captured": 343}
+SWAP_KERNELS = 30
+_T3_WEIGHTS_BYTES = 0.618e9  # as long as they are read, a clause's tokens have been multiplied by them
 _ROW_BYTES = 98304 * 768  # keys and values of a row, as far as a service's rows reach
-_SWAP_BYTES = 0.33e9
+SWAPPED_ROWS = 6 * 560 / 768
+"""Rows a step reads in the time that a swap takes: three copies of two rows, as far as they reach, read and written."""
+COPIED_ROWS = 2 * 376 / 768
+"""The same of the copy of a voice that a join begins with."""
 _FLOW_FLOP: Mapping[Form, tuple[float, float]] = {"windowed": (0.641e9, 1.01e6), "chunked": (0.7e9, 1.8e6)}
 _FLOW_BYTES, _READ_BYTES = 5.7e6, 2.3e6  # of a token that is computed; of one that is only seen
 _FRAME_FLOP, _FRAME_BYTES = 0.61e9, 22.5e6
@@ -162,12 +168,14 @@ def reckoned(gpu: Gpu, form: Form, parts: Parts) -> DeviceCosts:
 
     token_flop, pair_flop = _FLOW_FLOP[form]
     chunked = form == "chunked"
+    weights, row = _T3_WEIGHTS_BYTES / device.bandwidth, _ROW_BYTES / device.bandwidth
     costs = DeviceCosts(
-        step=_T3_WEIGHTS_BYTES / device.bandwidth + _STEP_SECONDS[parts],
-        step_row=_ROW_BYTES / device.bandwidth,
-        swap=_SWAP_BYTES / device.bandwidth,
-        join=1.2e-3,
-        join_host=500 * device.launch,
+        step=weights + STEP_KERNELS[parts] * _KERNEL_SECONDS,
+        step_row=row,
+        swap=SWAPPED_ROWS * row,
+        swap_host=SWAP_KERNELS * device.launch,
+        join=weights + JOIN_KERNELS[parts] * _KERNEL_SECONDS + COPIED_ROWS * row,
+        join_host=JOIN_KERNELS[parts] * device.launch,
         step_host=0.15e-3,
         flow_token=token_flop / device.flops + fused_flow * _FLOW_BYTES / device.bandwidth,
         flow_pair=pair_flop / device.flops,

@@ -99,7 +99,8 @@ class SimulatedDevice:
                 drawing = self.loop.brought_forward(streams)
                 self.loop.drawing(drawing)
                 seconds = costs.step_seconds(len(drawing)) + self._swaps * costs.swap
-                return _Drawn(self, self._spent(costs.step_host, seconds), drawing)
+                done_at = self._spent(costs.step_host + self._swaps * costs.swap_host, seconds)
+                return _Drawn(self, done_at, drawing)
             case Render(streams):
                 hops = [self._hop(stream) for stream in streams]
                 self.loop.rendering(len(hops))

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from server.bench.simulation.costs import PROMPT_TOKENS, DeviceCosts, Form, reckoned
+from server.bench.simulation.costs import COPIED_ROWS, PROMPT_TOKENS, SWAPPED_ROWS, DeviceCosts, Form, reckoned
 from server.bench.tts_report import TtsReport
 from server.errors import VoicefleetError
 from server.workers.engines.chatterbox.speech_tokens import TOKEN_RATE
@@ -65,7 +65,7 @@ def fitted(report: TtsReport) -> DeviceCosts:
     """The costs of the device that the report is of. Raises `ValueError` where it has no steps or hops."""
     if not report.steps or not report.hops:
         raise ValueError("steps, hops: takes one of each at least")
-    costs = reckoned("H200", report.flow, report.parts)
+    costs = reckoned("H200", report.flow, "eager" if report.parts == "eager" else "captured")
     step, step_row = _step_costs({step.rows: step.seconds for step in report.steps})
     hop = max(report.hops, key=lambda profile: profile.streams)
     frames = 2 * _FRESH
@@ -75,6 +75,8 @@ def fitted(report: TtsReport) -> DeviceCosts:
         costs,
         step=step,
         step_row=step_row,
+        swap=SWAPPED_ROWS * step_row,
+        join=step + COPIED_ROWS * step_row,  # both read all weights
         flow_token=costs.flow_token * flow,
         flow_pair=costs.flow_pair * flow,
         flow_read=costs.flow_read * flow,
@@ -93,6 +95,7 @@ def calibrated(calibration: Calibration, form: Form) -> DeviceCosts:
         costs,
         step=step / 1e3,
         step_row=step_row / 1e3,
+        swap=SWAPPED_ROWS * step_row / 1e3,
         join=calibration.join_ms / 1e3,
         join_host=0.0,
         flow_token=costs.flow_token * hop / model,

@@ -51,6 +51,11 @@ class Figures:
         return self.late_share <= LATE_AT_MOST and self.first_audio_p95_ms <= FIRST_AUDIO_MS
 
     @property
+    def work(self) -> float:
+        """Device seconds for a second of audio that was heard."""
+        return self.busy / max(self.streams, 1e-9)
+
+    @property
     def late_share(self) -> float:
         """Of the pieces of audio, those that came late."""
         return self.ran_dry / max(1, self.chunks)

@@ -5,7 +5,6 @@ are copied in and outputs out. All graphs share memory: only one runs at a time,
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -50,29 +49,25 @@ class Graphs:
         return [output.clone() for output in again()]
 
 
-class Captured(Protocol):
-    """A part that can be captured."""
-
-    def capture(self, record: Record) -> None:
-        """Have the work of each shape recorded, the largest first."""
-        ...
+Capture = Callable[[Record], None]
+"""Has the work of each shape of a part recorded, the largest first."""
 
 
 @torch.inference_mode()
-def graph_bytes(parts: Sequence[Captured], device: torch.device) -> int:
-    """What the graphs of `parts` will take of the memory of `device`, on CUDA; the parts are of no use afterwards.
+def graph_bytes(captures: Sequence[Capture], device: torch.device) -> int:
+    """What the graphs of these parts will take of the memory of `device`, on CUDA; the parts are of no use afterwards.
 
     All share the memory of the largest, which is found out by doing its work once; each has inputs of its own.
     """
     before = torch.cuda.memory_allocated(device)
-    works: list[list[Work]] = [[] for _ in parts]
-    for part, own in zip(parts, works, strict=True):
+    works: list[list[Work]] = [[] for _ in captures]
+    for capture, own in zip(captures, works, strict=True):
 
         def kept(work: Work, own: list[Work] = own) -> Work:
             own.append(work)
             return work
 
-        part.capture(kept)
+        capture(kept)
     inputs = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     for largest in (own[0] for own in works if own):

@@ -1,6 +1,6 @@
 """The engine as the settings want it: weights from a folder, device, rows, voices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -15,8 +15,8 @@ from server.workers.engines.chatterbox.core import Core
 from server.workers.engines.chatterbox.engine import ChatterboxEngine
 from server.workers.engines.chatterbox.flow import WindowedFlow
 from server.workers.engines.chatterbox.flow_chunked import ChunkedFlow
-from server.workers.engines.chatterbox.graphs import Captured, graph_bytes
-from server.workers.engines.chatterbox.t3 import row_bytes
+from server.workers.engines.chatterbox.graphs import Capture, graph_bytes
+from server.workers.engines.chatterbox.t3 import T3Decoder, row_bytes
 from server.workers.engines.chatterbox.vocoder import Vocoder
 from server.workers.engines.chatterbox.voice_encoding import VoiceEncoder, weights_fingerprint
 from server.workers.engines.chatterbox.voice_files import voice_files
@@ -30,7 +30,7 @@ _MOST_ROWS = 256
 _ROWS_ON_CPU = 4
 _SHARE_OF_MEMORY = 0.5  # of what is free for rows; the flow's and the vocoder's batches need the other half
 
-FLOWS = {"windowed": WindowedFlow, "chunked": ChunkedFlow}
+FLOWS: Mapping[str, type[WindowedFlow | ChunkedFlow]] = {"windowed": WindowedFlow, "chunked": ChunkedFlow}
 
 log = structlog.get_logger(__name__)
 
@@ -73,15 +73,11 @@ def core_for(settings: Settings, checkpoint: Checkpoint, compiler: Compiler) -> 
     """The engine's core with these weights, on their device. Raises `WatermarkUnavailable`."""
     device = checkpoint.t3.device
     flow = FLOWS[settings.tts_flow]
-    parts: list[Captured] = []
-    if settings.tts_flow_graphs:
-        parts.append(flow(checkpoint.flow))
-    if settings.tts_vocoder_graphs:
-        parts.append(Vocoder(checkpoint.vocoder))
+    graphs = settings.tts_flow_graphs, settings.tts_vocoder_graphs, settings.tts_prefill_graphs
     return Core(
         checkpoint,
         flow(checkpoint.flow, compiler),
-        settings.tts_streams or rows_for(checkpoint, parts),
+        settings.tts_streams or rows_for(checkpoint, captures(checkpoint, flow, *graphs)),
         POSITIONS,
         Watermarker(device) if settings.tts_watermark else None,
         flow_graphs=settings.tts_flow_graphs,
@@ -100,15 +96,31 @@ def chosen_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def rows_for(checkpoint: Checkpoint, captured: Sequence[Captured] = ()) -> int:
-    """As many rows as the device's memory is good for, beside the graphs of the parts that will be `captured`.
+def captures(
+    checkpoint: Checkpoint,
+    flow: type[WindowedFlow | ChunkedFlow],
+    flow_graphs: bool = False,
+    vocoder_graphs: bool = False,
+    prefill_graphs: bool = False,
+) -> list[Capture]:
+    """What captures the graphs that an engine with these will have; the decoder's steps are always among them."""
+    found = T3Decoder.captures(checkpoint.t3, _MOST_ROWS, prefill_graphs)
+    if flow_graphs:
+        found.append(flow(checkpoint.flow).capture)
+    if vocoder_graphs:
+        found.append(Vocoder(checkpoint.vocoder).capture)
+    return found
 
-    These parts are of no use afterwards.
+
+def rows_for(checkpoint: Checkpoint, captured: Sequence[Capture]) -> int:
+    """As many rows as the device's memory is good for, beside the graphs of what will be `captured`.
+
+    What captures them is of no use afterwards.
     """
     device = checkpoint.t3.device
     if device.type != "cuda":
         return _ROWS_ON_CPU
-    reserved = graph_bytes(captured, device) if captured else 0
+    reserved = graph_bytes(captured, device)
     torch.cuda.empty_cache()  # of what was found out by being done: it counts once
     free, _ = torch.cuda.mem_get_info(device)
     share = (free - reserved) * _SHARE_OF_MEMORY

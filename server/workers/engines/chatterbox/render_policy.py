@@ -13,7 +13,7 @@ from server.workers.engines.chatterbox.work import Render
 RESERVE_SECONDS = 0.1
 """What is begun so long before its stream would run dry is not late, whatever comes between."""
 
-_LEAST_RESERVE_SECONDS = 0.03
+_LEAST_RESERVE_SECONDS = 0.05
 """As much as that is kept while somebody waits for first audio."""
 
 _NO_TIME = 1.1

@@ -14,9 +14,9 @@ from chatterbox.models.t3 import T3
 from torch import Tensor
 
 from server.workers.engines.chatterbox.conditionals import Conditionals
-from server.workers.engines.chatterbox.graphs import Graphs, Record, Work
+from server.workers.engines.chatterbox.graphs import Capture, Graphs, Record, Work
 from server.workers.engines.chatterbox.sampler import Sampling, draw
-from server.workers.engines.chatterbox.t3_model import Draw, Prefix, T3Model
+from server.workers.engines.chatterbox.t3_model import MAX_PREFIX, Draw, Prefix, T3Model
 
 _ROW_STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 _ROW_STEP_BEYOND = 32
@@ -44,6 +44,14 @@ class T3Decoder:
         self._reached = [0] * rows  # the host's own count of the rows' positions
         self._steps: dict[tuple[int, int], Work] = {}
         self._reads: Graphs | None = None
+
+    @classmethod
+    def captures(cls, t3: T3, rows: int, prefill: bool) -> list[Capture]:
+        """What captures the graphs of a decoder of so many rows, itself in little memory, to show what they take."""
+        captures: list[Capture] = [cls(t3, rows, positions=1).capture]
+        if prefill:
+            captures.append(cls(t3, rows=1, positions=MAX_PREFIX + _TEXTS_CAPTURED[-1]).capture_prefill)
+        return captures
 
     @property
     def token(self) -> Tensor:

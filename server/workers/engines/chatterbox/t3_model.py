@@ -73,6 +73,7 @@ class T3Model:
         self._heads: int = t3.cfg.n_head
         self._draw = draw
         self._weight: Tensor = t3.speech_head.weight
+        self._overflows = self._weight.dtype == torch.float16
         self.device = self._weight.device
 
     def row_states(self, rows: int, positions: int) -> RowStates:
@@ -173,6 +174,8 @@ class T3Model:
         mask = x.new_zeros(hidden.shape).masked_fill_(hidden, -math.inf)[:, None]
         for block, memory in zip(self._blocks, cache, strict=True):
             projected = block.attn.c_attn(block.ln_1(x)).view(*position.shape, 3, self._heads, -1)
+            if self._overflows:  # what is no number would outlive its request: a mask hides it from nobody
+                projected = projected.nan_to_num()
             memory[:, row, :, position] = projected[:, :, 1:]
             keys, values = memory[:, rows, :, :reach]
             heard = F.scaled_dot_product_attention(projected[:, :, 0].transpose(1, 2), keys, values, attn_mask=mask)
