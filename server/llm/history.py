@@ -40,7 +40,9 @@ def dialogue(instructions: str, messages: Sequence[ChatMessage], memo: Memo | No
     Of a conversation that has only grown since the last request with the same `memo`, only what is new is shaped.
     """
     messages, memo = list(messages), memo or Memo()
-    if messages[: len(memo.messages)] != memo.messages:
+    grown = messages[: len(memo.messages)] == memo.messages
+    # What the assistant was asked for in passing ("go on") is not there any more: its two texts are one turn.
+    if not grown or (memo.messages and _is_assistants_first(messages[len(memo.messages) :])):
         memo.messages, memo.instructions, memo.names, memo.turns, memo.wire = [], [], {}, [], []
     names = dict(memo.names)
     shaped = well_formed(messages[len(memo.messages) :], names)
@@ -131,6 +133,11 @@ def _inside(message: ChatMessage) -> ChatMessage:
 
 def _is_assistants(message: ChatMessage) -> bool:
     return isinstance(message, AssistantText | ToolCall)
+
+
+def _is_assistants_first(messages: Iterable[ChatMessage]) -> bool:
+    first = next(filter(_says_something, messages), None)
+    return first is not None and _is_assistants(first)
 
 
 def _says_something(message: ChatMessage) -> bool:

@@ -85,17 +85,29 @@ _MESSAGES = st.sampled_from(
 )
 
 
-@given(st.lists(_MESSAGES, max_size=12), st.lists(st.integers(0, 12), max_size=6))
+_ASIDES = st.sampled_from([(), (), (SystemText("Go on."),)])
+
+
+@given(st.lists(_MESSAGES, max_size=12), st.lists(st.tuples(st.integers(0, 12), _ASIDES), max_size=6))
 def test_a_conversation_that_grows_is_shaped_as_if_it_were_seen_for_the_first_time(
-    messages: list[ChatMessage], lengths: list[int]
+    messages: list[ChatMessage], requests: list[tuple[int, tuple[ChatMessage, ...]]]
 ) -> None:
-    """Whatever was asked before, in whatever order: items are inserted, deleted and changed between two requests."""
+    """Whatever was asked before, in whatever order: items are inserted, deleted and changed between two requests.
+
+    What follows the items in one request need not be in the next.
+    """
     memo = Memo()
-    for length in [*lengths, len(messages)]:
-        shaped = dialogue("Be brief.", messages[:length], memo)
-        assert shaped == dialogue("Be brief.", messages[:length])
+    for length, asides in [*requests, (len(messages), ())]:
+        shaped = dialogue("Be brief.", [*messages[:length], *asides], memo)
+        assert shaped == dialogue("Be brief.", [*messages[:length], *asides])
         wire = in_wire_format(shaped, memo, _written)
         assert wire == [_written(index % 2 == 1, turn)[0] for index, turn in enumerate(shaped.turns)]
+
+
+def test_an_answer_and_its_rest_that_was_asked_for_are_one_turn() -> None:
+    memo, rest = Memo(), AssistantText("And thanks.")
+    dialogue("", [HI, BYE, SystemText("Go on.")], memo)
+    assert dialogue("", [HI, BYE, rest, HI], memo).turns == [[HI], [BYE, rest], [HI]]
 
 
 def test_of_a_conversation_that_has_grown_only_what_is_new_is_put_into_words_for_the_service() -> None:
