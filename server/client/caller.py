@@ -145,7 +145,7 @@ class Caller:
             # A frame can leave only once its last sample has been spoken.
             await asyncio.sleep(max(0.0, deadline - time.monotonic()))
             self.lateness.append(time.monotonic() - deadline)
-            await self._line.send(message or _SILENCE)
+            await self._line.send(message or _SILENCE, FRAME_SECONDS)
 
     async def _listen(self) -> None:
         async for event in self._line.events():

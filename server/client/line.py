@@ -1,8 +1,8 @@
 """A caller's line to a fleet: one call, on as many connections as it takes.
 
 It calls again when a node is full, keeps the newest ticket, moves when a node asks for it, and resumes when a
-connection is lost. For what it asks of the node see "Resuming a call" in docs/protocol.md. Who uses it sees one stream
-of events.
+connection is lost; what the caller said and no ticket knows is said again. For what it asks of the node see "Resuming
+a call" in docs/protocol.md. Who uses it sees one stream of events.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from websockets import ConnectionClosed
 from websockets.asyncio.client import ClientConnection
 
 from server.client.errors import CallFailed, CallRefused
+from server.client.unheard import Unheard
 
 _FULL = 503
 _RETRIES = 4
@@ -41,18 +42,21 @@ class Line:
         self._bytes_per_ms = bytes_per_second / 1000
         self._ticket = ""
         self._between = False  # two connections
-        self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
+        self._unsent: deque[tuple[str, float]] = deque(maxlen=_MOST_UNSENT)
+        self._unheard = Unheard()
         self._item_id, self._received_ms = "", 0.0  # of the spoken item that came last
 
-    async def send(self, message: str) -> None:
-        """Send an event, or keep it while there is no connection."""
-        if not self._between:
-            try:
-                await self._connection.send(message)
-            except ConnectionClosed:  # which `events` finds out too
-                self._between = True
+    async def send(self, message: str, seconds: float = 0.0) -> None:
+        """Send an event, or keep it while there is no connection. It holds so many seconds of the caller's audio."""
         if self._between:
-            self._unsent.append(message)
+            self._unsent.append((message, seconds))
+            return
+        try:
+            await self._put(message, seconds)
+        except ConnectionClosed:  # which `events` finds out too
+            self._between = True
+            if not seconds:
+                self._unsent.append((message, seconds))
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """What the nodes tell, until the call is over. Raises `CallFailed` where it can't go on."""
@@ -72,7 +76,13 @@ class Line:
         """End the call."""
         await self._connection.close()
 
+    async def _put(self, message: str, seconds: float) -> None:
+        if seconds:
+            self._unheard.say(message, 1000 * seconds)
+        await self._connection.send(message)
+
     async def _note(self, event: dict[str, Any]) -> None:
+        self._unheard.note(event)
         match event:
             case {"type": "x_session.ticket", "ticket": ticket}:
                 self._ticket = ticket
@@ -113,11 +123,13 @@ class Line:
         played = {"item_id": self._item_id, "audio_end_ms": round(self._received_ms)} if self._item_id else None
         await connection.send(json.dumps({"type": "x_session.resume", "ticket": self._ticket, "played": played}))
         self._connection = connection
+        for message in self._unheard.again():
+            await connection.send(message)
         await self._flush()
 
     async def _flush(self) -> None:
         while self._unsent:
-            await self._connection.send(self._unsent.popleft())
+            await self._put(*self._unsent.popleft())
         self._between = False
 
 
