@@ -54,6 +54,7 @@ async def run(calls: int, nodes: int, minutes: float, faults: Iterable[str]) -> 
                 await FAULTS[fault](fleet)
                 await _all_go_on(talkers)
                 rows.append(_row(fault, talkers))
+                print(rows[-1], file=sys.stderr, flush=True)
             if time.monotonic() >= until:
                 break
         for talk in talking:

@@ -1,10 +1,13 @@
 """What is done to the fleet, each with what repairs it; calls go on all the while."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
+
+from websockets import InvalidStatus
 
 from server.access.auth import mint_token
 from tests.bench.chaos.fleet import SECRET, Fleet
@@ -49,11 +52,11 @@ async def model_throttles(fleet: Fleet) -> None:
 
 
 async def model_breaks_off(fleet: Fleet) -> None:
-    """The first language model breaks the connection in the middle of its answer."""
+    """The first language model breaks the connection in the middle of its answer, often inside a word."""
 
     def half(request: dict[str, Any]) -> Answer:
-        words = fleet.story.answer(request).split()
-        return CutOff(" ".join(words[: len(words) // 2]))
+        text = fleet.story.answer(request)
+        return CutOff(text[: len(text) // 2])
 
     await _answering(fleet, half, fleet.first)
 
@@ -72,10 +75,12 @@ async def connections_reset(fleet: Fleet) -> None:
 async def node_full(fleet: Fleet) -> None:
     """One node's places are all taken, and the calls of another lose their connections."""
     full, other = fleet.nodes[0], fleet.nodes[1]
-    headers = {"Authorization": f"Bearer {mint_token(SECRET, 'filler', 600.0, time.time())}"}
     async with AsyncExitStack() as calls:
-        while full.node.get("/ready")[0] == 200:
-            await calls.enter_async_context(live_call(full.node.websocket, additional_headers=headers))
+        with suppress(InvalidStatus):
+            for number in itertools.count(1):
+                token = mint_token(SECRET, f"filler {number}", 600.0, time.time())
+                headers = {"Authorization": f"Bearer {token}"}
+                await calls.enter_async_context(live_call(full.node.websocket, additional_headers=headers))
         fleet.balancer.reset(other.name)
         await asyncio.sleep(_BROKEN_SECONDS)
 
