@@ -1,14 +1,17 @@
 """Our own callers, in Python and in TypeScript, hold their calls while nodes behind a balancer are lost and drained."""
 
 import asyncio
+import json
 import signal
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from server.access.auth import mint_token
 from server.audio.wav import read_wav
@@ -26,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 QUESTION = ROOT / "server" / "demo" / "question.wav"
 EXAMPLE = ROOT / "examples" / "node"
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
+WIRE_BYTES_PER_SECOND = 48_000
 STORY = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen."
 REST = "And that is all."
 
@@ -111,6 +115,20 @@ async def test_our_caller_hears_the_rest_of_an_answer_whose_node_is_killed(
     assert STORY.startswith(heard(answers)[0])
 
 
+async def test_our_caller_is_answered_whose_node_is_killed_before_the_end_of_the_question(
+    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
+) -> None:
+    answers.answer = lambda _: "Yes."
+    question, patient = speech_from(QUESTION), {"type": "server_vad", "silence_duration_ms": 3000}
+    async with call(balanced.url, token(), turn_detection=patient, resumes=True) as caller:
+        turn = asyncio.create_task(caller.say(question))
+        await nodes[0].until(lambda: len(caller.lateness) > len(question.messages))
+        await balanced.joined()
+        nodes[0].process.kill()
+        assert ((await turn).status, (await turn).answered) == ("completed", "Yes.")
+    assert len(answers.requests) == 1
+
+
 async def test_our_caller_moves_and_its_node_need_not_wait_for_the_end_of_the_call(
     nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
 ) -> None:
@@ -187,3 +205,51 @@ async def test_the_example_moves(
     lines = await running
     assert lines[-2:] == ["assistant: Yes. (completed)", "the call goes on on another connection"]
     assert nodes[1].metric("voice_calls_resumed_total") == 1
+
+
+class LostInAQuestion:
+    """A node that tells of a turn, hears more of it and loses its connection; and the one where the call goes on."""
+
+    def __init__(self) -> None:
+        self.again = b""
+        self._connections = 0
+
+    async def serve(self, connection: ServerConnection) -> None:
+        self._connections += 1
+        first = json.loads(await connection.recv())
+        await self._tell(connection, "session.updated", session={"audio": {"input": {"transcription": {}}}})
+        if self._connections == 1:
+            await self._tell(connection, "x_session.ticket", ticket="sealed")
+            await self._audio(connection, 1.0)
+            await self._tell(connection, "input_audio_buffer.speech_started", audio_start_ms=600)
+            await self._audio(connection, 1.0)
+            connection.transport.abort()
+            return
+        assert first["ticket"] == "sealed"
+        self.again = await self._audio(connection, 1.0)
+        await self._tell(connection, "conversation.item.input_audio_transcription.completed", transcript="And?")
+        await self._tell(connection, "response.done", response={"status": "completed", "output": []})
+        async for _ in connection:
+            pass
+
+    async def _tell(self, connection: ServerConnection, kind: str, **fields: Any) -> None:
+        await connection.send(json.dumps({"type": kind, **fields}))
+
+    async def _audio(self, connection: ServerConnection, seconds: float) -> bytes:
+        """So much of what the caller says next."""
+        audio = b""
+        while len(audio) < seconds * WIRE_BYTES_PER_SECOND:
+            audio += b64decode(json.loads(await connection.recv()).get("audio", ""))
+        return audio
+
+
+async def test_the_example_says_again_what_no_ticket_knows(example: Path, tmp_path: Path) -> None:
+    node = LostInAQuestion()
+    async with serve(node.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        lines = await run_example(example, f"ws://127.0.0.1:{port}", tmp_path / "heard.wav")
+    assert "the call goes on on another connection" in lines
+    samples, _ = read_wav(QUESTION)
+    said = samples.tobytes()
+    begun = round(0.6 * WIRE_BYTES_PER_SECOND)
+    assert node.again == said[begun : begun + len(node.again)]

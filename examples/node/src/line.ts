@@ -1,6 +1,7 @@
 // A call's line to a fleet of nodes: one call, on as many connections as it takes. It calls again when a node is full,
-// keeps the newest ticket, moves when a node asks for it, and resumes when a connection is lost. See "Resuming a call"
-// in docs/protocol.md. Copy this file: it knows nothing of the rest of the example.
+// keeps the newest ticket, moves when a node asks for it, and resumes when a connection is lost; what the caller said and
+// no ticket knows is said again. See "Resuming a call" in docs/protocol.md. Copy this file: it knows nothing of the rest
+// of the example.
 import { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
@@ -14,12 +15,14 @@ const HANG_UP_MS = 2_000; // how long the node may take to close the call in ord
 const RESUME_MS = 30_000; // no caller listens longer to nothing
 const AGAIN_MS = 200;
 const MOST_UNSENT = 512; // ten seconds of frames
+const UNANNOUNCED_MS = 500; // a node takes about half as long to find out that somebody speaks
+const MOST_UNHEARD_MS = 30_000;
 const MOST_UNSENT_BYTES = 1 << 20; // a network that takes nothing for so long has lost the connection
 
 export interface LineOptions {
   url: string;
   apiKey?: string;
-  bytesPerMs: number; // of the audio that the session's output format has
+  bytesPerMs: number; // of the audio that the session's formats have, in and out
 }
 
 export type LineEvent = { type: string } & Record<string, unknown>;
@@ -47,7 +50,8 @@ export class Line extends EventEmitter<LineEvents> {
   #ticket = "";
   #between = false; // two connections
   #hungUp = false;
-  #unsent: string[] = [];
+  #unsent: object[] = [];
+  readonly #unheard = new Unheard();
   #received: { itemId: string; bytes: number } | undefined; // of the spoken item that came last
 
   /** Place a call. Fails with `CallRefused` when no node takes it. */
@@ -72,12 +76,11 @@ export class Line extends EventEmitter<LineEvents> {
 
   /** Send an event, or keep it while there is no connection. */
   send(event: object): void {
-    const message = JSON.stringify(event);
     if (!this.#between && this.#socket.readyState === WebSocket.OPEN) {
-      if (this.#socket.bufferedAmount > MOST_UNSENT_BYTES) return this.#socket.terminate();
-      return this.#socket.send(message);
+      if (this.#socket.bufferedAmount > MOST_UNSENT_BYTES) this.#socket.terminate();
+      return this.#put(event);
     }
-    this.#unsent.push(message);
+    this.#unsent.push(event);
     if (this.#unsent.length > MOST_UNSENT) this.#unsent.shift();
   }
 
@@ -96,7 +99,17 @@ export class Line extends EventEmitter<LineEvents> {
     });
   }
 
+  #put(event: object): void {
+    const message = JSON.stringify(event);
+    const { type, audio } = event as LineEvent;
+    if (type === "input_audio_buffer.append") {
+      this.#unheard.say(message, Buffer.byteLength(String(audio), "base64") / this.#options.bytesPerMs);
+    }
+    this.#socket.send(message);
+  }
+
   #receive(event: LineEvent): void {
+    this.#unheard.note(event);
     switch (event.type) {
       case "x_session.ticket":
         this.#ticket = String(event["ticket"]);
@@ -162,13 +175,76 @@ export class Line extends EventEmitter<LineEvents> {
     socket.send(JSON.stringify({ type: "x_session.resume", ticket: this.#ticket, ...(played && { played }) }));
     this.#socket = socket;
     this.#listenTo(socket);
+    for (const message of this.#unheard.again()) socket.send(message);
     this.#flush();
     this.emit("resumed");
   }
 
   #flush(): void {
     this.#between = false;
-    for (const message of this.#unsent.splice(0)) this.#socket.send(message);
+    for (const event of this.#unsent.splice(0)) this.#put(event);
+  }
+}
+
+/**
+ * What the caller has said since the beginning of the first turn whose words no ticket knows; without one, in the last
+ * half second. Words are known from their transcription: in a session without, it is the last half second always.
+ * Milliseconds are of the audio sent on the present connection, as the node's events count them.
+ */
+class Unheard {
+  #messages: { message: string; ms: number }[] = [];
+  #forgotten = 0; // from the beginning
+  #sent = 0;
+  #tellsWords = false;
+  #begun: number[] = []; // turns whose words are not known
+  #ended = 0; // the last turn that did
+  #known = 0; // by the next ticket
+
+  /** A message with so much audio is sent. */
+  say(message: string, ms: number): void {
+    this.#messages.push({ message, ms });
+    this.#sent += ms;
+    this.#forget(Math.max(this.#sent - MOST_UNHEARD_MS, Math.min(this.#sent - UNANNOUNCED_MS, ...this.#begun)));
+  }
+
+  /** An event of the node's. */
+  note(event: LineEvent): void {
+    switch (event.type) {
+      case "session.updated": {
+        const { audio } = event["session"] as { audio?: { input?: { transcription?: object | null } } };
+        this.#tellsWords = Boolean(audio?.input?.transcription);
+        break;
+      }
+      case "input_audio_buffer.speech_started":
+        if (this.#tellsWords) this.#begun.push(Number(event["audio_start_ms"]));
+        break;
+      case "input_audio_buffer.speech_stopped":
+        this.#ended = Number(event["audio_end_ms"]);
+        break;
+      case "conversation.item.input_audio_transcription.completed":
+      case "conversation.item.input_audio_transcription.failed":
+        this.#known = this.#ended;
+        this.#begun = this.#begun.filter((begun) => begun >= this.#known);
+        break;
+      case "x_session.ticket":
+      case "x_session.move":
+        this.#forget(this.#known);
+    }
+  }
+
+  /** The messages to begin another connection with. */
+  again(): string[] {
+    this.#begun = this.#begun.length > 0 ? [0] : [];
+    this.#sent -= this.#forgotten;
+    this.#forgotten = this.#ended = this.#known = 0;
+    return this.#messages.map(({ message }) => message);
+  }
+
+  #forget(until: number): void {
+    while (this.#messages[0] && this.#forgotten + this.#messages[0].ms <= until) {
+      this.#forgotten += this.#messages[0].ms;
+      this.#messages.shift();
+    }
   }
 }
 
