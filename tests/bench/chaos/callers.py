@@ -17,7 +17,7 @@ from server.client.playout import is_audible
 from tests.bench.chaos.fleet import SECRET
 
 _TOKEN_SECONDS = 3600.0
-_THINKING_SECONDS = (0.3, 1.5)
+_THINKING_SECONDS = (0.3, 1.0)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from tests.bench.chaos.fleet import SECRET, Fleet
 from tests.support.live_call import live_call
 from tests.support.openai_llm_standin import Answer, CutOff, OpenAiStandin, Refusal, Stall
 
-_BROKEN_SECONDS = 8.0
+_BROKEN_SECONDS = 6.0
 
 
 async def gateway_killed(fleet: Fleet) -> None:

@@ -19,9 +19,9 @@ _NOTHING_LEFT = "That is all."
 
 
 def whole(number: int) -> str:
-    """The answer to the caller's N-th turn, of some five seconds."""
+    """The answer to the caller's N-th turn, of some four seconds."""
     said = " ".join(_DIGITS[int(digit)] for digit in str(number))
-    return f"This is answer {said}. It has a second sentence, which is {said}. And its end is {said}."
+    return f"This is answer {said}. It goes on with {said}. And its end is {said}."
 
 
 @dataclass
