@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from server.spoken_lines import BUNDLED
-from tests.bench.chaos.story import Story, whole
+from tests.bench.chaos.story import KEYWORD, Story, whole
 
+ASKED = {"caller 1": 3}
 LINE = next(iter(BUNDLED["en"].values()))
 
 
@@ -14,7 +15,7 @@ def history(*said: tuple[str, ...]) -> dict[str, Any]:
     """A request after turns to each of which the assistant said these messages."""
     messages = [{"role": "system", "content": "caller 1"}]
     for number, texts in enumerate(said):
-        messages.append({"role": "user", "content": f"question {number}"})
+        messages.append({"role": "user", "content": f"question {number} about {KEYWORD}"})
         messages += [{"role": "assistant", "content": text} for text in texts]
     return {"messages": messages}
 
@@ -23,7 +24,7 @@ def test_each_turn_has_an_answer_of_its_own() -> None:
     story = Story()
     assert story.answer(history(())) == whole(1)
     assert story.answer(history((whole(1),), ())) == whole(2) != whole(1)
-    assert [*story.faults, *story.never_whole()] == []
+    assert [*story.faults, *story.wrong(ASKED)] == []
 
 
 def test_asked_to_go_on_it_says_the_rest() -> None:
@@ -33,7 +34,7 @@ def test_asked_to_go_on_it_says_the_rest() -> None:
     assert story.answer(history(("This is answer", rest), ())) == whole(2)
     assert story.answer(history((whole(1),))) == "That is all."
     assert story.answer(history((whole(1), "That is all."), ())) == whole(2)
-    assert [*story.faults, *story.never_whole()] == []
+    assert [*story.faults, *story.wrong(ASKED)] == []
 
 
 @pytest.mark.parametrize("said", ["This is is answer", "is answer one.", "That is all."])
@@ -46,10 +47,26 @@ def test_a_lost_or_repeated_word_is_a_fault(said: str) -> None:
 def test_an_answer_that_another_turn_has_followed_has_to_be_whole() -> None:
     story = Story()
     story.answer(history(("This is answer one.",), ()))
-    assert list(story.never_whole()) == ["answer 1 has become: This is answer one."]
+    assert list(story.wrong(ASKED)) == ["caller 1: answer 1 has become: This is answer one."]
+
+
+def test_a_question_is_heard_once_and_whole() -> None:
+    story = Story()
+    request = history((whole(1),), ())
+    request["messages"][-1]["content"] = "question"
+    story.answer(request)
+    assert list(story.wrong(ASKED)) == ["caller 1: of question 2 was heard: question"]
+    request["messages"][-1]["content"] = f"{KEYWORD}? {KEYWORD}?"
+    assert list(story.wrong(ASKED)) == [f"caller 1: of question 2 was heard: {KEYWORD}? {KEYWORD}?"]
+
+
+def test_no_more_questions_are_heard_than_were_asked() -> None:
+    story = Story()
+    story.answer(history((whole(1),), ()))
+    assert list(story.wrong({"caller 1": 1})) == ["caller 1 asked 1 questions, and 2 were heard"]
 
 
 def test_a_line_stands_for_what_could_not_be_said() -> None:
     story = Story()
     story.answer(history(("This is", LINE), ()))
-    assert [*story.faults, *story.never_whole()] == []
+    assert [*story.faults, *story.wrong(ASKED)] == []

@@ -2,7 +2,8 @@
 
 Everything is real but the language models and the balancer, which are the tests' own: nodes with their workers, speech,
 sockets. Once round all faults takes some four minutes. A call is lost where its caller has to call anew, or hears
-nothing after a turn. In its history, as the language model is shown it, every answer has to be there once and whole.
+nothing after a turn. In its history, as the language model is shown it, every question and every answer has to be there
+once and whole.
 
 It exits with 1 if a call was lost, or a history was not what was heard.
 """
@@ -59,7 +60,7 @@ async def run(calls: int, nodes: int, minutes: float, faults: Iterable[str]) -> 
                 break
         for talk in talking:
             talk.cancel()
-    return rows, [*fleet.story.faults, *fleet.story.never_whole()]
+    return rows, [*fleet.story.faults, *fleet.story.wrong({talker.name: talker.asked for talker in talkers})]
 
 
 async def _all_go_on(talkers: list[Talker]) -> None:

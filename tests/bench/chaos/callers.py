@@ -39,26 +39,30 @@ class Talker:
     """One caller; `lived` is theirs to be replaced."""
 
     def __init__(self, url: str, name: str, speech: Speech) -> None:
-        self._url, self._name, self._speech = url, name, speech
+        self._url, self.name, self._speech = url, name, speech
         self._waiting_since: float | None = None
         """From when on the caller hears nothing, or will; None while they speak or think."""
+        self.asked = 0
+        """Questions of the present call."""
         self.lived = Lived()
 
     async def talk(self) -> None:
         """Call, and talk until cancelled; a call that is lost is placed again."""
         while True:
             try:
-                token = mint_token(SECRET, self._name, _TOKEN_SECONDS, time.time())
-                session = {"instructions": self._name}
+                token = mint_token(SECRET, self.name, _TOKEN_SECONDS, time.time())
+                session = {"instructions": self.name}
                 async with call(self._url, token, session=session, on_event=self._hear, resumes=True) as caller:
                     await self._converse(caller)
             except CallFailed as error:
-                self.lived.lost.append(f"{self._name}: {error}")
+                self.lived.lost.append(f"{self.name}: {error}")
                 self._waiting_since = None
                 await asyncio.sleep(1.0)
 
     async def _converse(self, caller: Caller) -> None:
+        self.asked = 0
         while True:
+            self.asked += 1
             self._waiting_since = None
             speaking = asyncio.create_task(caller.say(self._speech))
             await asyncio.sleep(self._speech.last_audible)
@@ -67,7 +71,7 @@ class Talker:
             self._waiting_since = None
             self.lived.lines += turn.status == "failed"
             if turn.playout.first_audible_at is None:
-                self.lived.lost.append(f"{self._name}: an answer without a sound: {turn.status} {turn.error}")
+                self.lived.lost.append(f"{self.name}: an answer without a sound: {turn.status} {turn.error}")
             self.lived.turns += 1
             await asyncio.sleep(random.uniform(*_THINKING_SECONDS))
 

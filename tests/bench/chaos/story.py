@@ -1,7 +1,8 @@
 """The language model of the chaos run, which knows what has to be in each history.
 
-Pure. Its N-th answer names its number in each sentence. Asked to go on, it says the rest of what it finds said; where
-that is no beginning of the answer, something was lost, or said twice, and it keeps that as a fault.
+Pure. Every question is the same, with one `KEYWORD`. The N-th answer names its number in each sentence. Asked to go on,
+it says the rest of what it finds said; where that is no beginning of the answer, something was lost, or said twice, and
+it keeps that as a fault.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 from server.spoken_lines import BUNDLED
 
 Message = dict[str, Any]
+
+KEYWORD = "France"
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _LINES = [line for lines in BUNDLED.values() for line in lines.values()]
@@ -26,8 +29,9 @@ def whole(number: int) -> str:
 
 @dataclass
 class Exchange:
-    """What the assistant said to one turn of the user's; `with_line` if a line stood for some of it."""
+    """What the assistant said to one turn of the user's, who `asked`; `with_line` if a line stood for some of it."""
 
+    asked: str
     said: str = ""
     with_line: bool = False
 
@@ -57,13 +61,23 @@ class Story:
             return whole(len(turns))
         return " ".join(expected[len(said) :]) or _NOTHING_LEFT
 
-    def never_whole(self) -> Iterator[str]:
-        """Answers that another turn has followed before they were whole, or that are more than that."""
-        for messages in self.histories.values():
-            for number, exchange in enumerate(exchanges(messages)[:-1], 1):
+    def wrong(self, asked: dict[str, int]) -> Iterator[str]:
+        """What the newest histories show, of callers who `asked` so many questions, by their instructions.
+
+        Questions that were heard twice or in part; answers that another turn has followed before they were whole, or
+        that are more than that.
+        """
+        for name, messages in self.histories.items():
+            turns = exchanges(messages)
+            if len(turns) > asked[name]:
+                yield f"{name} asked {asked[name]} questions, and {len(turns)} were heard"
+            for number, exchange in enumerate(turns, 1):
+                if exchange.asked.count(KEYWORD) != 1:
+                    yield f"{name}: of question {number} was heard: {exchange.asked}"
+            for number, exchange in enumerate(turns[:-1], 1):
                 said = exchange.said.removesuffix(_NOTHING_LEFT).strip()
                 if said != whole(number) and not exchange.with_line:
-                    yield f"answer {number} has become: {exchange.said}"
+                    yield f"{name}: answer {number} has become: {exchange.said}"
 
 
 def exchanges(messages: list[Message]) -> list[Exchange]:
@@ -71,7 +85,7 @@ def exchanges(messages: list[Message]) -> list[Exchange]:
     turns: list[Exchange] = []
     for message in messages:
         if message["role"] == "user":
-            turns.append(Exchange())
+            turns.append(Exchange(str(message["content"])))
         elif message["role"] == "assistant" and turns:
             turns[-1].add(str(message["content"]))
     return turns
