@@ -27,12 +27,19 @@ def test_each_turn_has_an_answer_of_its_own() -> None:
     assert [*story.faults, *story.wrong(ASKED)] == []
 
 
+def going_on(*said: tuple[str, ...]) -> dict[str, Any]:
+    """The same, with the request to go on."""
+    request = history(*said)
+    request["messages"].append({"role": "user", "content": "(Instruction: Say the rest of it.)"})
+    return request
+
+
 def test_asked_to_go_on_it_says_the_rest() -> None:
     story = Story()
-    rest = story.answer(history(("This is answer",)))
+    rest = story.answer(going_on(("This is answer",)))
     assert f"This is answer {rest}" == whole(1)
-    assert story.answer(history(("This is answer", rest), ())) == whole(2)
-    assert story.answer(history((whole(1),))) == "That is all."
+    assert story.answer(history((f"This is answer\n{rest}",), ())) == whole(2)
+    assert story.answer(going_on((whole(1),))) == "That is all."
     assert story.answer(history((whole(1), "That is all."), ())) == whole(2)
     assert [*story.faults, *story.wrong(ASKED)] == []
 
@@ -40,7 +47,7 @@ def test_asked_to_go_on_it_says_the_rest() -> None:
 @pytest.mark.parametrize("said", ["This is is answer", "is answer one.", "That is all."])
 def test_a_lost_or_repeated_word_is_a_fault(said: str) -> None:
     story = Story()
-    assert story.answer(history((said,))) == whole(1)
+    assert story.answer(going_on((said,))) == whole(1)
     assert story.faults == [f"of answer 1 was heard: {said}"]
 
 

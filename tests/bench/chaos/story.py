@@ -17,6 +17,8 @@ KEYWORD = "France"
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _LINES = [line for lines in BUNDLED.values() for line in lines.values()]
+# So begins what a service is told in the user's place, such as to go on.
+_IN_PASSING = "(Instruction: "
 # Where everything was heard, and the model is asked for the rest all the same.
 _NOTHING_LEFT = "That is all."
 
@@ -40,7 +42,7 @@ class Exchange:
         for line in _LINES:
             if line in text:
                 text, self.with_line = text.replace(line, ""), True
-        self.said = f"{self.said} {text.strip()}".strip()
+        self.said = " ".join([*self.said.split(), *text.split()])
 
 
 @dataclass
@@ -84,7 +86,7 @@ def exchanges(messages: list[Message]) -> list[Exchange]:
     """One for each of the user's turns."""
     turns: list[Exchange] = []
     for message in messages:
-        if message["role"] == "user":
+        if message["role"] == "user" and not message["content"].startswith(_IN_PASSING):
             turns.append(Exchange(str(message["content"])))
         elif message["role"] == "assistant" and turns:
             turns[-1].add(str(message["content"]))
