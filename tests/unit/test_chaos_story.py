@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from server.llm.chat_completions import request_body
+from server.llm.interface import AssistantText, ChatMessage, ChatRequest, SystemText, UserText
 from server.spoken_lines import BUNDLED
 from tests.bench.chaos.story import KEYWORD, Story, whole
 
@@ -11,13 +13,17 @@ ASKED = {"caller 1": 3}
 LINE = next(iter(BUNDLED["en"].values()))
 
 
-def history(*said: tuple[str, ...]) -> dict[str, Any]:
+def history(*said: tuple[str, ...], asides: tuple[SystemText, ...] = ()) -> dict[str, Any]:
     """A request after turns to each of which the assistant said these messages."""
-    messages = [{"role": "system", "content": "caller 1"}]
+    messages: list[ChatMessage] = []
     for number, texts in enumerate(said):
-        messages.append({"role": "user", "content": f"question {number} about {KEYWORD}"})
-        messages += [{"role": "assistant", "content": text} for text in texts]
-    return {"messages": messages}
+        messages += [UserText(f"question {number} about {KEYWORD}"), *map(AssistantText, texts)]
+    return request_body("first", ChatRequest("caller 1", [*messages, *asides]))
+
+
+def going_on(*said: tuple[str, ...]) -> dict[str, Any]:
+    """The same, with the request to go on."""
+    return history(*said, asides=(SystemText("Say the rest of it."),))
 
 
 def test_each_turn_has_an_answer_of_its_own() -> None:
@@ -27,18 +33,11 @@ def test_each_turn_has_an_answer_of_its_own() -> None:
     assert [*story.faults, *story.wrong(ASKED)] == []
 
 
-def going_on(*said: tuple[str, ...]) -> dict[str, Any]:
-    """The same, with the request to go on."""
-    request = history(*said)
-    request["messages"].append({"role": "user", "content": "(Instruction: Say the rest of it.)"})
-    return request
-
-
 def test_asked_to_go_on_it_says_the_rest() -> None:
     story = Story()
     rest = story.answer(going_on(("This is answer",)))
     assert f"This is answer {rest}" == whole(1)
-    assert story.answer(history((f"This is answer\n{rest}",), ())) == whole(2)
+    assert story.answer(history(("This is answer", rest), ())) == whole(2)
     assert story.answer(going_on((whole(1),))) == "That is all."
     assert story.answer(history((whole(1), "That is all."), ())) == whole(2)
     assert [*story.faults, *story.wrong(ASKED)] == []
