@@ -46,7 +46,9 @@ async def run(calls: int, nodes: int, minutes: float, faults: Sequence[str]) -> 
 
     Each fault is there once at least.
     """
-    speech, rows, until = Speech(samples_from(_QUESTION)), [], time.monotonic() + 60 * minutes
+    speech, until = Speech(samples_from(_QUESTION)), time.monotonic() + 60 * minutes
+    rows: list[Row] = []
+    wrong: list[str] = []
     # Each node could take all calls: one is full only where that is the fault.
     async with Fleet(nodes, places=calls) as fleet, asyncio.TaskGroup() as tasks:
         talkers = [Talker(fleet.url, f"caller {number}", speech) for number in range(1, calls + 1)]
@@ -61,10 +63,11 @@ async def run(calls: int, nodes: int, minutes: float, faults: Sequence[str]) -> 
             await FAULTS[fault](fleet)
             await _all_go_on(talkers)
             rows.append(_row(fault, talkers))
-            print(rows[-1], file=sys.stderr, flush=True)
+            wrong = [*fleet.story.faults, *fleet.story.wrong({talker.name: talker.asked for talker in talkers})]
+            print(rows[-1], *wrong, sep="\n", file=sys.stderr, flush=True)
         for talk in talking:
             talk.cancel()
-    return rows, [*fleet.story.faults, *fleet.story.wrong({talker.name: talker.asked for talker in talkers})]
+    return rows, wrong
 
 
 async def _all_go_on(talkers: list[Talker]) -> None:
