@@ -73,8 +73,9 @@ async def connections_reset(fleet: Fleet) -> None:
 
 
 async def node_full(fleet: Fleet) -> None:
-    """One node's places are all taken, and the calls of another lose their connections."""
-    full, other = fleet.nodes[0], fleet.nodes[1]
+    """One node's places are all taken, and the calls of the busiest other lose their connections."""
+    other = fleet.busiest()
+    full = next(member for member in fleet.nodes if member is not other)
     async with AsyncExitStack() as calls:
         with suppress(InvalidStatus):
             for number in itertools.count(1):
