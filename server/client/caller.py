@@ -32,6 +32,8 @@ from server.errors import first_of
 
 WIRE_RATE = 24_000
 FRAME_SECONDS = 0.02
+# A machine that vanishes says nothing, and answers no ping. Who can go on elsewhere has to find out soon.
+_PING_SECONDS, _RESUMING_PING_SECONDS = 20.0, 5.0
 _FRAME_SAMPLES = round(WIRE_RATE * FRAME_SECONDS)
 
 
@@ -207,7 +209,7 @@ async def call(
             "output": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}},
         },
     } | (session or {})
-    dial = partial(_connect, url, headers, tls)
+    dial = partial(_connect, url, headers, tls, _RESUMING_PING_SECONDS if resumes else _PING_SECONDS)
     line = Line(await (when_there_is_room(dial) if resumes else dial()), dial, 2 * WIRE_RATE)
     caller = Caller(line, on_event)
     try:
@@ -220,9 +222,19 @@ async def call(
         await line.hang_up()
 
 
-async def _connect(url: str, headers: dict[str, str], tls: ssl.SSLContext | None) -> ClientConnection:
+async def _connect(
+    url: str, headers: dict[str, str], tls: ssl.SSLContext | None, ping_seconds: float
+) -> ClientConnection:
     try:
-        return await connect(url, additional_headers=headers, compression=None, ssl=tls, max_size=None)
+        return await connect(
+            url,
+            additional_headers=headers,
+            compression=None,
+            ssl=tls,
+            max_size=None,
+            ping_interval=ping_seconds,
+            ping_timeout=ping_seconds,
+        )
     except InvalidStatus as error:
         body = (error.response.body or b"").decode(errors="replace").strip()
         status, retry_after = error.response.status_code, error.response.headers.get("Retry-After", "1")

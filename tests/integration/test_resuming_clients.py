@@ -129,6 +129,19 @@ async def test_our_caller_is_answered_whose_node_is_killed_before_the_end_of_the
     assert len(answers.requests) == 1
 
 
+async def test_our_caller_finds_out_that_its_node_has_vanished_without_a_word(
+    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
+) -> None:
+    answers.answer = lambda _: "Yes."
+    async with call(balanced.url, token(), resumes=True) as caller:
+        await caller.say(speech_from(QUESTION))
+        await balanced.joined()
+        nodes[0].process.send_signal(signal.SIGSTOP)  # it answers nothing, and closes nothing
+        await nodes[1].until(lambda: nodes[1].metric("voice_calls_resumed_total") == 1, seconds=30.0)
+        assert (await caller.say(speech_from(QUESTION))).answered == "Yes."
+        nodes[0].process.kill()
+
+
 async def test_our_caller_moves_and_its_node_need_not_wait_for_the_end_of_the_call(
     nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
 ) -> None:
@@ -253,3 +266,15 @@ async def test_the_example_says_again_what_no_ticket_knows(example: Path, tmp_pa
     said = samples.tobytes()
     begun = round(0.6 * WIRE_BYTES_PER_SECOND)
     assert node.again == said[begun : begun + len(node.again)]
+
+
+async def test_the_example_finds_out_that_its_node_has_vanished_without_a_word(
+    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin, example: Path, tmp_path: Path
+) -> None:
+    answers.answer = story
+    running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav"))
+    await is_in_a_story(nodes[0])
+    await balanced.joined()
+    nodes[0].process.send_signal(signal.SIGSTOP)
+    assert (await running)[-2:] == ["the call goes on on another connection", f"assistant: {REST} (completed)"]
+    nodes[0].process.kill()

@@ -15,6 +15,7 @@ const HANG_UP_MS = 2_000; // how long the node may take to close the call in ord
 const RESUME_MS = 30_000; // no caller listens longer to nothing
 const AGAIN_MS = 200;
 const MOST_UNSENT = 512; // ten seconds of frames
+const PING_MS = 5_000; // a machine that vanishes says nothing: it answers no ping
 const UNANNOUNCED_MS = 500; // a node takes about half as long to find out that somebody speaks
 const MOST_UNHEARD_MS = 30_000;
 const MOST_UNSENT_BYTES = 1 << 20; // a network that takes nothing for so long has lost the connection
@@ -95,8 +96,16 @@ export class Line extends EventEmitter<LineEvents> {
       if (socket === this.#socket) this.#receive(JSON.parse(String(data)) as LineEvent);
     });
     socket.on("close", (code, reason) => {
+      clearInterval(pinging);
       if (socket === this.#socket) void this.#lost(code, String(reason));
     });
+    let answered = true;
+    const pinging = setInterval(() => {
+      if (!answered) return socket.terminate();
+      answered = false;
+      socket.ping();
+    }, PING_MS);
+    socket.on("pong", () => (answered = true));
   }
 
   #put(event: object): void {
