@@ -135,6 +135,7 @@ class Resumption:
             wanted, self._wanted, self._changed, self._issued_at = self._wanted, False, False, now
             if moves:
                 self._moved_at = now
+            used = time.thread_time()  # what others take of a busy core must not make tickets older
             try:
                 state = dialect.state(now, self._office.most_bytes)
             except TicketTooLarge as error:
@@ -144,7 +145,7 @@ class Resumption:
                     tell(dialect.refuse(error))
                 continue
             finally:
-                self._not_before = now + (time.monotonic() - now) / _LOOP_SHARE
+                self._not_before = now + (time.thread_time() - used) / _LOOP_SHARE
             ticket = await self._seal(state, now)
             if moves:
                 metrics.calls_told_to_move.inc()

@@ -66,6 +66,15 @@ def test_a_question_is_heard_once_and_whole() -> None:
     assert list(story.wrong(ASKED)) == [f"caller 1: of question 2 was heard: {KEYWORD}? {KEYWORD}?"]
 
 
+def test_where_the_connection_was_lost_the_last_sentence_may_be_missing_and_no_more() -> None:
+    story = Story()
+    story.answer(history(("This is answer one. It goes on with one.",), ()))
+    assert list(story.wrong(ASKED, [("caller 1", 1)])) == []
+    assert len(list(story.wrong(ASKED, [("caller 1", 2)]))) == 1
+    story.answer(history(("This is answer one.",), ()))
+    assert len(list(story.wrong(ASKED, [("caller 1", 1)]))) == 1
+
+
 def test_no_more_questions_are_heard_than_were_asked() -> None:
     story = Story()
     story.answer(history((whole(1),), ()))

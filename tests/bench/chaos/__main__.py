@@ -63,7 +63,9 @@ async def run(calls: int, nodes: int, minutes: float, faults: Sequence[str]) -> 
             await FAULTS[fault](fleet)
             await _all_go_on(talkers)
             rows.append(_row(fault, talkers))
-            wrong = [*fleet.story.faults, *fleet.story.wrong({talker.name: talker.asked for talker in talkers})]
+            asked = {talker.name: talker.asked for talker in talkers}
+            lost = {(talker.name, number) for talker in talkers for number in talker.cut}
+            wrong = [*fleet.story.faults, *fleet.story.wrong(asked, lost)]
             print(rows[-1], *wrong, sep="\n", file=sys.stderr, flush=True)
         for talk in talking:
             talk.cancel()

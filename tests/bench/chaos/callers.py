@@ -44,6 +44,9 @@ class Talker:
         """From when on the caller hears nothing, or will; None while they speak or think."""
         self.asked = 0
         """Questions of the present call."""
+        self.cut: set[int] = set()
+        """Those during which, or after whose answers, the connection was lost without a word."""
+        self._moves = False
         self.lived = Lived()
 
     async def talk(self) -> None:
@@ -61,6 +64,7 @@ class Talker:
 
     async def _converse(self, caller: Caller) -> None:
         self.asked = 0
+        self.cut.clear()
         while True:
             self.asked += 1
             self._waiting_since = None
@@ -84,8 +88,12 @@ class Talker:
         match event:
             case {"type": "session.created"}:
                 self.lived.connections += 1
+                if not self._moves:
+                    self.cut.add(self.asked)
+                self._moves = False
             case {"type": "x_session.move"}:
                 self.lived.moves += 1
+                self._moves = True
             case {"type": "response.output_audio.delta", "delta": delta} if self._waiting_since is not None:
                 self._play(np.frombuffer(b64decode(delta), "<i2"), self._waiting_since, time.monotonic())
 
