@@ -147,6 +147,10 @@ class Resumption:
             finally:
                 self._not_before = now + (time.thread_time() - used) / _LOOP_SHARE
             ticket = await self._seal(state, now)
+            if self._changed:  # while it was sealed: a client takes all that it is told before a ticket to be in it
+                self._wanted |= wanted
+                self._moved_at = -math.inf if moves else self._moved_at
+                continue
             if moves:
                 metrics.calls_told_to_move.inc()
                 tell(Move(ticket, self._admission.drains_until - now))

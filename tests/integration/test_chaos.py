@@ -1,4 +1,9 @@
-"""Calls outlive whatever happens to a fleet: the chaos run once round, on three nodes with real speech."""
+"""Calls outlive whatever happens to a fleet: the chaos run once round, on three nodes with real speech.
+
+pytest -m chaos tests/integration/test_chaos.py
+"""
+
+import pytest
 
 from tests.bench.chaos.__main__ import report, run
 from tests.bench.chaos.faults import FAULTS
@@ -8,6 +13,7 @@ from tests.bench.chaos.faults import FAULTS
 LONGEST_SILENCE_SECONDS = 30.0
 
 
+@pytest.mark.chaos
 async def test_ten_spoken_calls_outlive_every_fault_with_a_history_of_just_what_was_heard() -> None:
     rows, faults = await run(calls=10, nodes=3, minutes=0.0, faults=list(FAULTS))
     told = report(rows, faults)
