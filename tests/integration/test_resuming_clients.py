@@ -193,15 +193,22 @@ async def run_example(program: Path, url: str, heard: Path) -> list[str]:
     return (await node_js.run(node_js.newest_node(), program, url, QUESTION, heard, **variables)).splitlines()
 
 
-async def test_the_example_hears_the_rest_of_an_answer_whose_node_is_killed(
-    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin, example: Path, tmp_path: Path
+@pytest.mark.parametrize("loss", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "gone without a word"])
+async def test_the_example_hears_the_rest_of_an_answer_whose_node_is_lost(
+    loss: signal.Signals,
+    nodes: list[NodeProcess],
+    balanced: Balanced,
+    answers: OpenAiStandin,
+    example: Path,
+    tmp_path: Path,
 ) -> None:
     answers.answer = story
     running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav"))
     await is_in_a_story(nodes[0])
     await balanced.joined()
-    nodes[0].process.kill()
+    nodes[0].process.send_signal(loss)
     lines = await running
+    nodes[0].process.kill()
     assert lines[-2:] == ["the call goes on on another connection", f"assistant: {REST} (completed)"]
     assert STORY.startswith(heard(answers)[0])
     assert is_audible(read_wav(tmp_path / "heard.wav")[0])
@@ -266,15 +273,3 @@ async def test_the_example_says_again_what_no_ticket_knows(example: Path, tmp_pa
     said = samples.tobytes()
     begun = round(0.6 * WIRE_BYTES_PER_SECOND)
     assert node.again == said[begun : begun + len(node.again)]
-
-
-async def test_the_example_finds_out_that_its_node_has_vanished_without_a_word(
-    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin, example: Path, tmp_path: Path
-) -> None:
-    answers.answer = story
-    running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav"))
-    await is_in_a_story(nodes[0])
-    await balanced.joined()
-    nodes[0].process.send_signal(signal.SIGSTOP)
-    assert (await running)[-2:] == ["the call goes on on another connection", f"assistant: {REST} (completed)"]
-    nodes[0].process.kill()
