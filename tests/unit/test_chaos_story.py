@@ -1,12 +1,15 @@
-"""What the chaos run takes for a history that is not what was heard."""
+"""What the chaos run takes for a history that is not what was heard, and for an answer that was said twice."""
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from server.client.caller import Speech
 from server.llm.chat_completions import request_body
 from server.llm.interface import AssistantText, ChatMessage, ChatRequest, SystemText, UserText
 from server.spoken_lines import BUNDLED
+from tests.bench.chaos.callers import Talker, said_twice
 from tests.bench.chaos.story import KEYWORD, Story, whole
 
 ASKED = {"caller 1": 3}
@@ -85,3 +88,12 @@ def test_a_line_stands_for_what_could_not_be_said() -> None:
     story = Story()
     story.answer(history(("This is", LINE), ()))
     assert [*story.faults, *story.wrong(ASKED)] == []
+
+
+def test_an_answer_that_is_longer_to_hear_than_on_other_calls_was_said_twice() -> None:
+    talkers = [Talker("", f"caller {number}", Speech(np.zeros(0, np.int16))) for number in range(4)]
+    for talker in talkers:
+        talker.whole = [(1, 3.0), (2, 3.3)]
+    assert list(said_twice(talkers)) == []
+    talkers[2].whole[1] = (2, 4.2)
+    assert list(said_twice(talkers)) == ["caller 2: of answer 2 were heard 4.2 s, and 3.3 s are usual"]

@@ -3,7 +3,7 @@
 Everything is real but the language models and the balancer, which are the tests' own: nodes with their workers, speech,
 sockets. Once round all faults takes four to five minutes. A call is lost where its caller has to call anew, or hears
 nothing after a turn. In its history, as the language model is shown it, every question and every answer has to be there
-once and whole.
+once and whole; and no answer may be longer to hear than the same words are on other calls.
 
 It exits with 1 if a call was lost, or a history was not what was heard.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.client.caller import Speech, samples_from
-from tests.bench.chaos.callers import Lived, Talker
+from tests.bench.chaos.callers import Lived, Talker, said_twice
 from tests.bench.chaos.faults import FAULTS
 from tests.bench.chaos.fleet import Fleet
 from tests.bench.markdown import table
@@ -65,7 +65,7 @@ async def run(calls: int, nodes: int, minutes: float, faults: Sequence[str]) -> 
             rows.append(_row(fault, talkers))
             asked = {talker.name: talker.asked for talker in talkers}
             lost = {(talker.name, number) for talker in talkers for number in talker.cut}
-            wrong = [*fleet.story.faults, *fleet.story.wrong(asked, lost)]
+            wrong = [*fleet.story.faults, *fleet.story.wrong(asked, lost), *said_twice(talkers)]
             print(rows[-1], *wrong, sep="\n", file=sys.stderr, flush=True)
         for talk in talking:
             talk.cancel()

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import statistics
 import time
 from base64 import b64decode
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +15,13 @@ from server.access.auth import mint_token
 from server.audio import Samples
 from server.client.caller import WIRE_RATE, Caller, Speech, call
 from server.client.errors import CallFailed
-from server.client.playout import is_audible
+from server.client.playout import AUDIBLE, is_audible
 from tests.bench.chaos.fleet import SECRET
 
 _TOKEN_SECONDS = 3600.0
 _THINKING_SECONDS = (0.3, 1.0)
+# A sentence of the three that an answer has makes a quarter more; a word that is begun again a tenth.
+_MOST_OF_USUAL = 1.2
 
 
 @dataclass
@@ -48,6 +52,9 @@ class Talker:
         """Those during which, or after whose answers, the connection was lost without a word."""
         self._moves = False
         self.lived = Lived()
+        self.whole: list[tuple[int, float]] = []
+        """Of each answer of which no line stood for any, its number and how many seconds of it were audible."""
+        self._audible = 0.0
 
     async def talk(self) -> None:
         """Call, and talk until cancelled; a call that is lost is placed again."""
@@ -67,7 +74,7 @@ class Talker:
         self.cut.clear()
         while True:
             self.asked += 1
-            self._waiting_since = None
+            self._waiting_since, self._audible = None, 0.0
             speaking = asyncio.create_task(caller.say(self._speech))
             await asyncio.sleep(self._speech.last_audible)
             self._waiting_since = time.monotonic()
@@ -76,6 +83,8 @@ class Talker:
             self.lived.lines += turn.status == "failed"
             if turn.playout.first_audible_at is None:
                 self.lived.lost.append(f"{self.name}: an answer without a sound: {turn.status} {turn.error}")
+            if turn.status == "completed":
+                self.whole.append((self.asked, self._audible))
             self.lived.turns += 1
             await asyncio.sleep(random.uniform(*_THINKING_SECONDS))
 
@@ -99,7 +108,20 @@ class Talker:
 
     def _play(self, samples: Samples, silent_from: float, now: float) -> None:
         """Audio is played when it comes, or once all before it has been."""
+        self._audible += np.count_nonzero(np.abs(samples.astype(np.int32)) >= AUDIBLE) / WIRE_RATE
         if now > silent_from and not is_audible(samples):
             return
         self.lived.longest_silence = max(self.lived.longest_silence, now - silent_from)
         self._waiting_since = max(now, silent_from) + len(samples) / WIRE_RATE
+
+
+def said_twice(talkers: Sequence[Talker]) -> Iterator[str]:
+    """Answers that were more to hear than others of the same words, by more than a word that was begun again."""
+    usual: dict[int, list[float]] = {}
+    for talker in talkers:
+        for number, seconds in talker.whole:
+            usual.setdefault(number, []).append(seconds)
+    for talker in talkers:
+        for number, seconds in talker.whole:
+            if seconds > _MOST_OF_USUAL * (median := statistics.median(usual[number])):
+                yield f"{talker.name}: of answer {number} were heard {seconds:.1f} s, and {median:.1f} s are usual"
