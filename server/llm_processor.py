@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal, Self
@@ -17,6 +18,7 @@ from typing import Literal, Self
 import structlog
 
 from server.limits import Limits
+from server.llm.breaker import Breaker
 from server.llm.continuation import Passage, rest_of, said_of
 from server.llm.interface import ChatRequest, Finished, LlmError, LlmEvent, Shortened, TakenOver
 from server.llm.model import Model
@@ -50,7 +52,9 @@ class LlmProcessor:
         for origin, target in product((model.name for model in models), repeat=2):
             for reason in REASONS:
                 metrics.llm_failovers.labels(origin, target, reason)
-        self._tell_breakers()
+        for health in self._health:
+            state = partial(_breaker_value, health.breaker)
+            metrics.llm_breaker_state.labels(health.name).set_function(state)
         self._max_tokens = max_tokens
         self._max_answer_seconds = max_answer_seconds
         self._state: Literal["starting", "ok", "failing"] = "starting"
@@ -108,13 +112,10 @@ class LlmProcessor:
         except LlmError:
             self._state = "failing"
             raise
-        finally:
-            self._tell_breakers()
 
-    def _tell_breakers(self) -> None:
-        now = time.monotonic()
-        for health in self._health:
-            metrics.llm_breaker_state.labels(health.name).set(_BREAKER_VALUES[health.breaker.state(now)])
+
+def _breaker_value(breaker: Breaker) -> int:
+    return _BREAKER_VALUES[breaker.state(time.monotonic())]
 
 
 class _Attempt:
