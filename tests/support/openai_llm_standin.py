@@ -21,6 +21,9 @@ from typing import Any, Self
 
 from aiohttp import web
 
+# Before a connection breaks what was sent is read: aiohttp forgets whatever it has not given out by then.
+_READ_SECONDS = 0.3
+
 
 @dataclass(frozen=True)
 class ToolCallAnswer:
@@ -268,6 +271,7 @@ class OpenAiStandin:
                 if is_token:
                     await asyncio.sleep(self.token_seconds)
             if isinstance(answer, CutOff):
+                await asyncio.sleep(_READ_SECONDS if answer.text else 0.0)
                 http.transport.abort()
             elif isinstance(answer, Stall):
                 await asyncio.Event().wait()
