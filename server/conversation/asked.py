@@ -9,6 +9,7 @@ from server.conversation.response import Response
 from server.llm.interface import ChatMessage, SystemText
 
 STILL_THERE = SystemText("The caller has been silent for a while. Ask briefly whether they are still there.")
+GREETING = SystemText("The call begins now. Greet the caller as your instructions say, in one short sentence.")
 GOODBYE = SystemText("The call ends now. Say a short goodbye to the caller, and ask nothing.")
 _GO_ON = SystemText(
     "Your last answer was cut off by accident, and the caller heard it just as far as it stands here. Say the rest of "

@@ -10,7 +10,7 @@ from dataclasses import replace
 from server.conversation import commands as c
 from server.conversation import events as e
 from server.conversation.answers import UnderWay
-from server.conversation.asked import GOODBYE, Asked, spoken_aside
+from server.conversation.asked import GOODBYE, GREETING, Asked, spoken_aside
 from server.conversation.candidates import Candidates
 from server.conversation.config import ResponseConfig, SessionConfig, Speculation
 from server.conversation.errors import DuplicateItem, NoActiveResponse, ResponseActive
@@ -175,6 +175,16 @@ class Conversation:
         """What is heard of the caller, and what follows from it, or from hearing nothing."""
         return list(self._turns.follow(heard, now)) or list(self._turns.follow_silence(now, self._audio_ends))
 
+    # --- the caller's other ways
+
+    def interrupt(self, now: float) -> list[Output]:
+        """The caller takes the floor without a word, by a key of their telephone: what may be stopped falls silent."""
+        return list(self._turns.stop(now))
+
+    def typed(self, text: str, now: float) -> list[Output]:
+        """A turn of the caller's in text, such as the keys that they pressed; it is answered as if it were spoken."""
+        return list(self._turns.typed(text, now))
+
     # --- items
 
     def add_item(self, item: Item, after: str | None = None, audio: bytes = b"") -> list[Output]:
@@ -254,6 +264,11 @@ class Conversation:
     def _begin(self, asked: Asked, filler: UnderWay | None, now: float) -> list[Output]:
         ended = self._turns.end(filler, now, "cancelled", reason="client_cancelled") if filler else ()
         return [*ended, *self._turns.respond(asked)]
+
+    def greet(self) -> list[Output]:
+        """Speak first, in the model's own words, before anything has been said."""
+        config = replace(self.config.response, tool_choice="none")
+        return list(self._turns.respond(Asked(config, self.history, (GREETING,))))
 
     def say_goodbye(self) -> list[Output]:
         """Take leave of the caller, of our own accord, while nothing is being answered."""
