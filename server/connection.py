@@ -6,6 +6,7 @@ is a connection whose other side has fallen silent.
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from server.access.admission import Lease
 from server.access.auth import Principal
 from server.access.rate_limit import TokenBucket
 from server.access.tickets import Ticket
+from server.dialects.dialect import ClientAtFault
 from server.limits import Limits, Rate
 from server.observability import metrics
 
@@ -26,6 +28,7 @@ log = structlog.get_logger(__name__)
 # What arrives in one go, up to 256 KB, is read in pieces, so that a flood is ended at its beginning.
 _PIECE_BYTES = 16_384
 _BURST_SECONDS = 20.0
+_MOST_REASON_BYTES = 123  # of a close frame
 
 
 class Connection(ServerConnection):
@@ -44,6 +47,26 @@ class Connection(ServerConnection):
         frames, pings = limits.max_messages_per_second, limits.max_pings_per_second
         self._frames = TokenBucket(frames, _BURST_SECONDS * frames)
         self._pings = TokenBucket(pings, _BURST_SECONDS * pings)
+
+    async def messages(self) -> AsyncGenerator[str | bytes, None]:
+        """The client's messages until it leaves, however it does."""
+        try:
+            while True:
+                yield await self.recv()
+        except ConnectionClosed:
+            return
+
+    async def end(self, code: int, reason: str) -> None:
+        """Close it, and drop what the client still said: it outlives its call until the collector finds it."""
+        await self.close(code, reason.encode()[:_MOST_REASON_BYTES].decode(errors="ignore"))
+        async for _ in self.messages():
+            pass
+
+    async def end_faulty(self, fault: ClientAtFault) -> None:
+        """Close it, as its client has broken the protocol."""
+        metrics.client_faults.labels(fault.fault).inc()
+        log.warning("client_at_fault", fault=fault.fault, close_code=fault.close_code, error=str(fault))
+        await self.end(fault.close_code, str(fault))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back however the connection ended, even in the middle of the handshake."""

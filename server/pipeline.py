@@ -137,7 +137,7 @@ class Session:
                 ending = [self._tasks.create_task(work) for work in works]
                 if ticket:
                     await self._show(ticket)
-                self._perform(self._dialect.greet())
+                self._perform(self._dialect.greet(time.monotonic()))
                 async for message in messages:
                     await self._act(message)
                 self._ahead.close()

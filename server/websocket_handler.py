@@ -6,7 +6,7 @@ It decides who gets in, and turns whatever ends a call into a close code. What i
 import secrets
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
@@ -24,12 +24,15 @@ from server.access.auth import CLOCK_SKEW_SECONDS, Authenticator, InvalidCredent
 from server.access.call_time import CallTime
 from server.access.ticket_errors import TicketRefused
 from server.access.tickets import TicketKeys
+from server.access.twilio_signature import TwilioSignatures
 from server.addresses import is_loopback
 from server.connection import Connection
+from server.conversation.config import SessionConfig
 from server.conversation.conversation import Conversation
-from server.dialects.dialect import Abilities
+from server.dialects.dialect import Abilities, ClientAtFault, Dialect
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session as OpenAiSession
+from server.dialects.twilio.dialect import TwilioDialect
 from server.limits import Limits
 from server.observability import metrics
 from server.outbox import SlowClient
@@ -38,11 +41,14 @@ from server.resumption import Resumption, TicketOffice
 from server.settings.loading import SettingsError
 from server.settings.settings import Settings
 from server.spoken_lines import SpokenLines
+from server.twilio_opening import TwilioEntrance
 
 log = structlog.get_logger(__name__)
 
 REALTIME_PATHS = ("/v1/realtime", "/openai/v1/realtime")
+TWILIO_PATH = "/twilio"
 _SUBPROTOCOL = Subprotocol("realtime")
+_TWILIO_SUBPROTOCOL = Subprotocol("audio.twilio.com")
 # Load balancers drop quiet sockets after about a minute, and a half-open one must not hold a place for longer.
 _PING_INTERVAL_SECONDS = 20.0
 _PING_TIMEOUT_SECONDS = 20.0
@@ -79,13 +85,21 @@ class Gateway:
         """From now on callers are let in by the keys and the token secrets of these settings; calls by others end."""
         held = settings.token_secrets
         self._authenticator = Authenticator(settings.api_keys, *held) if settings.needs_auth else None
+        auth_token = settings.twilio_auth_token
+        self._signatures = TwilioSignatures(auth_token.get_secret_value(), settings.twilio_url) if auth_token else None
+        self._twilio = TwilioEntrance(self._admission, self._signatures, self._authenticator)
         self._tickets.keys = TicketKeys(held or [self._own_secret])
         for call_time, principal in self._calls.items():
             self._end_if_withdrawn(call_time, principal)
 
     def _end_if_withdrawn(self, call_time: CallTime, principal: Principal | None) -> None:
-        if principal and self._authenticator and not self._authenticator.still_accepts(principal):
+        if principal and not self._still_accepts(principal):
             call_time.revoke(time.monotonic())
+
+    def _still_accepts(self, principal: Principal) -> bool:
+        if principal.kind == "twilio":
+            return self._signatures is not None and self._signatures.still_accepts(principal)
+        return self._authenticator is None or self._authenticator.still_accepts(principal)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[int]:
@@ -116,9 +130,9 @@ class Gateway:
     # --- the handshake
 
     def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        path = request.path.partition("?")[0].rstrip("/")
-        if path not in REALTIME_PATHS:
-            return self._refuse(connection, HTTPStatus.NOT_FOUND, "path", f"no such path; takes {REALTIME_PATHS[0]}")
+        if _path(request) not in (*REALTIME_PATHS, TWILIO_PATH):
+            takes = f"{REALTIME_PATHS[0]}, and {TWILIO_PATH} for Twilio Media Streams"
+            return self._refuse(connection, HTTPStatus.NOT_FOUND, "path", f"no such path; takes {takes}")
         if not all(self._origin_allowed(origin) for origin in request.headers.get_all("Origin")):
             return self._refuse(
                 connection,
@@ -126,6 +140,8 @@ class Gateway:
                 "origin",
                 "pages of this origin may not call; see VOICE_ALLOWED_ORIGINS",
             )
+        if _path(request) == TWILIO_PATH:
+            return self._check_credentials(connection, lambda: self._twilio.signed_by(request.headers, request.path))
         offered = _offered_subprotocols(request)
         if offered and _SUBPROTOCOL not in offered:
             return self._refuse(
@@ -134,15 +150,12 @@ class Gateway:
                 "subprotocol",
                 f"no such subprotocol; takes {_SUBPROTOCOL!r} or none",
             )
-        if self._authenticator:
-            try:
-                _ours(connection).principal = self._authenticator.authenticate(
-                    credential_from(request.headers, offered)
-                )
-            except InvalidCredentials as error:
-                response = self._refuse(connection, HTTPStatus.UNAUTHORIZED, "credentials", str(error))
-                response.headers["WWW-Authenticate"] = "Bearer"
-                return response
+        if authenticator := self._authenticator:
+            refused = self._check_credentials(
+                connection, lambda: authenticator.authenticate(credential_from(request.headers, offered))
+            )
+            if refused:
+                return refused
         if text := _in_query(request, "resume"):
             try:
                 _ours(connection).ticket = self._tickets.open(text, _ours(connection).principal)
@@ -151,8 +164,22 @@ class Gateway:
                 return self._refuse(connection, HTTPStatus.BAD_REQUEST, "ticket", f"{error.code}: {error}")
         return None
 
+    def _check_credentials(
+        self, connection: ServerConnection, authenticate: Callable[[], Principal | None]
+    ) -> Response | None:
+        try:
+            _ours(connection).principal = authenticate()
+        except InvalidCredentials as error:
+            response = self._refuse(connection, HTTPStatus.UNAUTHORIZED, "credentials", str(error))
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return response
+        return None
+
     def _admit(self, connection: ServerConnection, request: Request, response: Response) -> Response | None:
-        """Admission comes last, so that a handshake that fails for another reason takes no place."""
+        """Admission comes last, so that a handshake that fails for another reason takes no place.
+
+        A Twilio stream takes its place when it starts: only then is it known who it is from.
+        """
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return None
         if connection.state is not State.CONNECTING:  # the caller hung up on its own handshake: no place to give back
@@ -160,7 +187,10 @@ class Gateway:
         if self._takes_over_place(_ours(connection)):
             return None
         try:
-            _ours(connection).lease = self._admission.admit(_ours(connection).principal)
+            if _path(request) != TWILIO_PATH:
+                _ours(connection).lease = self._admission.admit(_ours(connection).principal)
+            elif refusal := self._admission.refusal:
+                raise refusal
         except AdmissionRefused as refusal:
             of_node = not isinstance(refusal, CallerAtCapacity)
             status = HTTPStatus.SERVICE_UNAVAILABLE if of_node else HTTPStatus.TOO_MANY_REQUESTS
@@ -192,6 +222,9 @@ class Gateway:
     async def _handle(self, connection: ServerConnection) -> None:
         session_id = f"sess_{secrets.token_hex(8)}"
         structlog.contextvars.bind_contextvars(session_id=session_id)
+        spoken = await self._dialect(_ours(connection), session_id)
+        if spoken is None:
+            return
         principal, lease = _ours(connection).principal, _ours(connection).lease
         assert lease, "who is let in has a place"
         log.info("session_started", principal=principal.id if principal else "local")
@@ -200,25 +233,28 @@ class Gateway:
         self._calls[call_time] = principal
         self._end_if_withdrawn(call_time, principal)  # the keys may have changed during the handshake
         resumption = Resumption(self._tickets, self._admission, lease, principal, session_id)
-        session = self._session(session_id, connection, call_time, resumption)
+        session = self._session(connection, *spoken, call_time, resumption)
         in_order = False
         try:
-            await session.run(_messages(connection), _ours(connection).ticket)
+            await session.run(_ours(connection).messages(), _ours(connection).ticket)
             in_order = connection.close_code in _HUNG_UP
         except* SlowClient:
             _note_cut("slow_client")
-            await _close(connection, 1008, "the client reads too slowly")
+            await _ours(connection).end(1008, "the client reads too slowly")
+        except* ClientAtFault as group:
+            [fault] = [error for error in group.exceptions if isinstance(error, ClientAtFault)]
+            await _ours(connection).end_faulty(fault)
         except* CallOver as over:
             in_order = True
             [ended] = [error for error in over.exceptions if isinstance(error, CallOver)]
             metrics.calls_ended.labels(ended.reason).inc()
             log.info("session_limited", reason=ended.reason)
-            await _close(connection, 1000, ended.reason)
+            await _ours(connection).end(1000, ended.reason)
         except* ConnectionClosed:
             pass  # while sending; the client is gone
         except* Exception:
             log.exception("session_failed")
-            await _close(connection, 1011, "internal error")
+            await _ours(connection).end(1011, "internal error")
         finally:
             del self._calls[call_time]
             resumption.leave(in_order)
@@ -236,20 +272,39 @@ class Gateway:
             expires = now + (left if left > 0 else left + CLOCK_SKEW_SECONDS)
         return CallTime(now, self._settings.max_call_seconds, self._settings.max_idle_seconds, expires)
 
-    def _session(
-        self, session_id: str, connection: ServerConnection, call_time: CallTime, resumption: Resumption
-    ) -> Session:
+    async def _dialect(self, connection: Connection, session_id: str) -> tuple[Conversation, Dialect] | None:
+        """What is spoken on the call, by the path that was called; None where it is over before it began."""
         assert connection.request is not None, "a call begins after the handshake"
+        if _path(connection.request) == TWILIO_PATH:
+            stream = await self._twilio.open(connection, self._abilities)
+            if stream is None:
+                return None
+            conversation = self._conversation(stream.parameters.config(self._settings.instructions))
+            return conversation, TwilioDialect(stream.sid, stream.parameters.greeting, conversation)
         model = _in_query(connection.request, "model") or _DEFAULT_MODEL
         wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
-        tokens, speculation = self._settings.llm_context_tokens, self._settings.effective_speculation
-        conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation, self._lines)
-        abilities = Abilities(
+        conversation = self._conversation(wire.config())
+        return conversation, OpenAiDialect(wire, conversation, _new_id, self._abilities)
+
+    @property
+    def _abilities(self) -> Abilities:
+        return Abilities(
             calls_functions=self._settings.llm != ("local",),  # a model of that size fills them with nonsense
             languages=self._parts.stt.languages,
         )
-        dialect = OpenAiDialect(wire, conversation, _new_id, abilities)
 
+    def _conversation(self, config: SessionConfig) -> Conversation:
+        tokens, speculation = self._settings.llm_context_tokens, self._settings.effective_speculation
+        return Conversation(config, _new_id, tokens, self._limits, speculation, self._lines)
+
+    def _session(
+        self,
+        connection: ServerConnection,
+        conversation: Conversation,
+        dialect: Dialect,
+        call_time: CallTime,
+        resumption: Resumption,
+    ) -> Session:
         async def send(message: bytes) -> None:
             await connection.send(message, text=True)
 
@@ -265,22 +320,6 @@ def _ours(connection: ServerConnection) -> Connection:
 def _note_cut(reason: CutReason) -> None:
     metrics.calls_ended.labels(reason).inc()
     log.warning("session_cut", reason=reason)
-
-
-async def _close(connection: ServerConnection, code: int, reason: str) -> None:
-    """Close it, and drop what the client still said: a connection outlives its call until the collector finds it."""
-    await connection.close(code, reason)
-    async for _ in _messages(connection):
-        pass
-
-
-async def _messages(connection: ServerConnection) -> AsyncIterator[str | bytes]:
-    """The client's messages until it leaves, however it does."""
-    try:
-        while True:
-            yield await connection.recv()
-    except ConnectionClosed:
-        return
 
 
 def _new_id(prefix: str) -> str:
@@ -299,6 +338,10 @@ def _in_query(request: Request, name: str) -> str:
     return parse_qs(request.path.partition("?")[2]).get(name, [""])[0]
 
 
+def _path(request: Request) -> str:
+    return request.path.partition("?")[0].rstrip("/")
+
+
 def _offered_subprotocols(request: Request) -> list[str]:
     values = request.headers.get_all("Sec-WebSocket-Protocol")
     return [name.strip() for value in values for name in value.split(",")]
@@ -306,7 +349,7 @@ def _offered_subprotocols(request: Request) -> list[str]:
 
 def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """A browser shows its key as a second subprotocol, which must not be echoed."""
-    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None
+    return next((known for known in (_SUBPROTOCOL, _TWILIO_SUBPROTOCOL) if known in offered), None)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -23,7 +23,9 @@ _ALGORITHM = "HS256"
 _MAX_SUBJECT = 128  # characters; the subject stands in log lines
 _SUBPROTOCOL_PREFIX = "openai-insecure-api-key."  # how the OpenAI SDK calls from a browser, which can't set headers
 
-CredentialFault = Literal["missing", "malformed", "unknown_key", "bad_signature", "expired", "wrong_audience"]
+CredentialFault = Literal[
+    "missing", "malformed", "unknown_key", "bad_signature", "expired", "wrong_audience", "not_twilio"
+]
 
 _EXPLAINED: Mapping[CredentialFault, str] = {
     "missing": "no credential; send `Authorization: Bearer KEY_OR_TOKEN`, an `api-key` header or the subprotocol "
@@ -33,6 +35,7 @@ _EXPLAINED: Mapping[CredentialFault, str] = {
     "unknown_key": "the API key is not one that this node knows",
     "bad_signature": "the token was not signed with this node's secret",
     "expired": "the token has expired; ask for a new one",
+    "not_twilio": "X-Twilio-Signature: not made with VOICE_TWILIO_AUTH_TOKEN for this address, or for VOICE_TWILIO_URL",
     "wrong_audience": f"the token is meant for someone else; its aud must be {AUDIENCE!r}",
 }
 
@@ -51,15 +54,15 @@ class TokenRefused(VoicefleetError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `id` may be logged: a key's public part, a token's subject, or "local" where none need be known.
+    """Who calls. `id` may be logged: a key's public part, a token's subject, "twilio", or "local" where none is asked.
 
     Beside it what the credential says, which makes nobody another: a token's `expires_at` (seconds since 1970) and how
     many calls at once it allows itself (`sessions`; 0: it does not say); `hash` is the key's, or that of the secret
-    which signed the token.
+    which signed the token or the handshake.
     """
 
     id: str
-    kind: Literal["key", "token", "local"]
+    kind: Literal["key", "token", "twilio", "local"]
     expires_at: float | None = field(default=None, compare=False)
     sessions: int = field(default=0, compare=False)
     hash: str = field(default="", compare=False, repr=False)

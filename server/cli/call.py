@@ -11,7 +11,8 @@ from rich.console import Console
 
 from server.audio.wav import write_wav
 from server.cli.console import FAILED, errors_shown, show_turn
-from server.client.caller import WIRE_RATE, Speech, Turn, speech_from
+from server.cli.telephone import converse_by_telephone
+from server.client.caller import Speech, Turn, speech_from
 from server.client.caller import call as place_call
 
 Url = Annotated[str, typer.Argument(help="Where to call, such as ws://127.0.0.1:9000/v1/realtime.")]
@@ -23,6 +24,7 @@ Save = Annotated[Path | None, typer.Option(help="WAV file to save the answers to
 CaFile = Annotated[
     Path | None, typer.Option(help="Certificate (PEM) to trust, for wss://.", exists=True, dir_okay=False)
 ]
+Twilio = Annotated[bool, typer.Option("--twilio", help="Call as Twilio does; the URL is then ws://HOST:PORT/twilio.")]
 Instructions = Annotated[str | None, typer.Option(help="System prompt of the call.")]
 
 
@@ -33,6 +35,7 @@ def call(
     save: Save = None,
     ca_file: CaFile = None,
     instructions: Instructions = None,
+    twilio: Twilio = False,
 ) -> None:
     """Say WAV files to a node, paced in real time, and print what it heard and answered.
 
@@ -40,10 +43,14 @@ def call(
     """
     console = Console()
     with errors_shown():
-        speech = [speech_from(path) for path in wav]
         tls = ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None
         session = {"instructions": instructions} if instructions else {}
-        turns = asyncio.run(_converse(url, speech, key, session, tls, console))
+        if twilio:
+            parameters = session | ({"token": key} if key else {})
+            turns = asyncio.run(converse_by_telephone(url, wav, parameters, tls, console))
+        else:
+            speech = [speech_from(path) for path in wav]
+            turns = asyncio.run(_converse(url, speech, key, session, tls, console))
         if save:
             save_answers(save, turns)
     if any(turn.voice_to_voice is None for turn in turns):
@@ -52,7 +59,7 @@ def call(
 
 def save_answers(path: Path, turns: list[Turn]) -> None:
     """All answers, one after the other, as a WAV file."""
-    write_wav(path, np.concatenate([turn.playout.samples for turn in turns]), WIRE_RATE)
+    write_wav(path, np.concatenate([turn.playout.samples for turn in turns]), turns[0].playout.rate)
 
 
 async def _converse(

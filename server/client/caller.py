@@ -209,8 +209,8 @@ async def call(
             "output": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}},
         },
     } | (session or {})
-    dial = partial(_connect, url, headers, tls, _RESUMING_PING_SECONDS if resumes else _PING_SECONDS)
-    line = Line(await (when_there_is_room(dial) if resumes else dial()), dial, 2 * WIRE_RATE)
+    again = partial(dial, url, headers, tls, _RESUMING_PING_SECONDS if resumes else _PING_SECONDS)
+    line = Line(await (when_there_is_room(again) if resumes else again()), again, 2 * WIRE_RATE)
     caller = Caller(line, on_event)
     try:
         with first_of(CallFailed):
@@ -222,9 +222,8 @@ async def call(
         await line.hang_up()
 
 
-async def _connect(
-    url: str, headers: dict[str, str], tls: ssl.SSLContext | None, ping_seconds: float
-) -> ClientConnection:
+async def dial(url: str, headers: dict[str, str], tls: ssl.SSLContext | None, ping_seconds: float) -> ClientConnection:
+    """A connection to `url`, pinged every `ping_seconds`. Raises `CallFailed`."""
     try:
         return await connect(
             url,
@@ -245,10 +244,10 @@ async def _connect(
         raise CallFailed(f"{url} can't be reached: {str(error) or type(error).__name__}") from None
 
 
-def samples_from(path: Path) -> Samples:
-    """A WAV file's samples at 24 kHz. Raises `WavError`."""
+def samples_from(path: Path, to_rate: int = WIRE_RATE) -> Samples:
+    """A WAV file's samples at `to_rate` Hz. Raises `WavError`."""
     samples, rate = read_wav(path)
-    resampler = Resampler(rate, WIRE_RATE)
+    resampler = Resampler(rate, to_rate)
     return np.concatenate((resampler.push(samples), resampler.flush()))
 
 

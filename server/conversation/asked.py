@@ -9,6 +9,7 @@ from server.conversation.response import Response
 from server.llm.interface import ChatMessage, SystemText
 
 STILL_THERE = SystemText("The caller has been silent for a while. Ask briefly whether they are still there.")
+GREETING = SystemText("The call begins now. Greet the caller as your instructions say, in one short sentence.")
 GOODBYE = SystemText("The call ends now. Say a short goodbye to the caller, and ask nothing.")
 _GO_ON = SystemText(
     "Your last answer was cut off by accident, and the caller heard it just as far as it stands here. Say the rest of "
@@ -21,7 +22,8 @@ class Asked:
     """What a response answers. Data, and no bound method: a call that has ended is freed at once, with all it held.
 
     `asides` follow the items; `unasked`: nobody wants this answer, the assistant speaks of its own accord. `words` are
-    the answer itself, where it needs no model. `rest_of` is an answer to this that was broken off.
+    the answer itself, where it needs no model; a `filler` only fills the time until an answer that the application asks
+    for. `rest_of` is an answer to this that was broken off.
     """
 
     config: ResponseConfig
@@ -29,6 +31,7 @@ class Asked:
     asides: tuple[ChatMessage, ...] = ()
     unasked: bool = False
     words: str = ""
+    filler: bool = False
     rest_of: Response | None = None
 
     def going_on(self) -> "Asked":

@@ -1,14 +1,18 @@
 """What the caller has heard of the assistant's speech, so that history never holds a word more.
 
 Pure. A client plays audio in the order and at the rate it was made, so what it has played by now follows from what was
-sent and when; a client that knows better says so with `conversation.item.truncate`.
+sent and when. A client that knows better says so: where it stopped (`truncate`), or, clause by clause, how far it has
+come (`confirm`, `hold`).
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 # A clause broken off in the middle: how long the rest would have been follows from an English voice's usual pace.
 _CHARACTERS_PER_SECOND = 15.0
+# A client that plays that much later than it was sent audio has stalled; its next audio is not reckoned to be as late.
+_MOST_LAG_SECONDS = 1.0
 _QUESTION_ENDS = ("?", "？", "؟", '?"', "?”")  # noqa: RUF001  # of every script
 
 
@@ -55,6 +59,7 @@ class Playback:
         self.ends_at = 0.0
         self.began_at = 0.0
         """When the client began to play, without a gap, what `ends_at` is the end of."""
+        self._lag = 0.0  # from the leaving of audio to its playing, as the client's confirmations show it
 
     def ahead(self, now: float) -> float:
         """Seconds of audio that the client has received and not yet played."""
@@ -80,7 +85,7 @@ class Playback:
             clauses.append(_Clause(""))
         mid_item = any(clause.stretches for clause in clauses)
         dry = now > self.ends_at
-        start = now if dry else self.ends_at
+        start = now + self._lag if dry else self.ends_at
         if dry:
             self.began_at = start
         clauses[-1].sent += seconds
@@ -93,6 +98,37 @@ class Playback:
             stretches.append((start, seconds))
         self.ends_at = start + seconds
         return dry and mid_item
+
+    def confirm(self, item_id: str, clause: int, asked: float, now: float) -> None:
+        """The client says, as it was `asked` to, that it has just played the item's clause of that number, from 0.
+
+        What follows is played as much later, or sooner, than it was reckoned.
+        """
+        self._delay(item_id, clause, now - self._due(item_id, clause, asked, now))
+
+    def hold(self, item_id: str, clause: int, asked: float, until: float) -> bool:
+        """The client has not played the clause to its end, and will not before `until`; whether that is news."""
+        late = until - self._due(item_id, clause, asked, until)
+        if late > 0:
+            self._delay(item_id, clause, late)
+        return late > 0
+
+    def _due(self, item_id: str, clause: int, asked: float, unknown: float) -> float:
+        """When the client is to say that it has played the clause; `unknown` for one that is forgotten, or silent."""
+        clauses = self._items.get(item_id, [])[clause : clause + 1]
+        return max(clauses[0].ends_at, asked) if clauses and clauses[0].stretches else unknown
+
+    def _delay(self, item_id: str, clause: int, seconds: float) -> None:
+        """The clause and all that follows are played so much later."""
+        if not seconds:
+            return
+        late = self._items[item_id][clause:]
+        for behind in takewhile(item_id.__ne__, reversed(self._items)):
+            late += self._items[behind]
+        for one in late:
+            one.stretches = [(start + seconds, length) for start, length in one.stretches]
+        self.ends_at += seconds
+        self._lag = min(max(0.0, self._lag + seconds), _MOST_LAG_SECONDS)
 
     def heard(self, item_id: str, now: float) -> float:
         """Seconds of the item that the client has played by `now`."""

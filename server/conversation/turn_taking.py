@@ -14,7 +14,7 @@ from server.conversation.candidates import Floor
 from server.conversation.config import ResponseConfig, SessionConfig
 from server.conversation.context import Context, Requested
 from server.conversation.endpointing import TurnDetection
-from server.conversation.history import History, Item, Message, Part, chat_messages, text_bytes
+from server.conversation.history import History, Item, Message, Part, chat_messages, snapshot, text_bytes
 from server.conversation.outputs import Output
 from server.conversation.playback import Playback
 from server.conversation.recognition import Recognition
@@ -93,6 +93,25 @@ class TurnTaking:
                     self._not_heard |= item_id in self._unanswered
                     self._silence.something_was_said(now)
                     yield from self.go_on()
+
+    def stop(self, now: float) -> Iterator[Output]:
+        """The caller wants silence, and says nothing."""
+        if not self._yields(now):
+            return
+        if self.answers.aloud and self._playback.unfinished(now):
+            yield e.PlaybackCleared(self.answers.aloud.response.id)
+        yield from self._interrupt(now, answer_again=False)
+
+    def typed(self, text: str, now: float) -> Iterator[Output]:
+        """The caller's turn is this text."""
+        yield from self.stop(now)
+        item = Message(self._new_id("item"), "user", [Part("input_text", text)])
+        previous = self._history.insert(item)
+        yield e.ItemAdded(snapshot(item), previous)
+        yield e.ItemDone(snapshot(item), previous)
+        self._silence.caller_spoke(now)
+        self._unanswered.append(item.id)
+        yield from self.go_on()
 
     def follow_silence(self, now: float, audio_ends: float) -> Iterator[Output]:
         """Nobody speaks; after a while the assistant does. The caller's audio ends at `audio_ends`, by its clock."""
@@ -239,7 +258,7 @@ class TurnTaking:
             yield from self.respond(owed)
         elif not_heard and (line := self._line("not_heard", self.config.response)):
             yield c.SaidInstead("not_heard")
-            yield from self.respond(Asked(spoken_aside(self.config.response), (), words=line))
+            yield from self.respond(Asked(spoken_aside(self.config.response), (), words=line, filler=True))
 
     def line_instead(self, answer: UnderWay, kind: LineKind) -> str:
         """What is said in place of what `answer` can't say; nothing where nobody waits for it, or the caller speaks."""

@@ -6,7 +6,7 @@ messages for the client. Sockets, pacing and decoding of audio are the session's
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from server.access.call_time import Expiring
 from server.audio.formats import AudioFormat
@@ -15,6 +15,30 @@ from server.conversation.outputs import Output
 from server.conversation.resuming import Played
 from server.errors import VoicefleetError
 from server.llm.interface import Usage
+
+Fault = Literal[
+    "no_start",
+    "out_of_order",
+    "foreign_stream",
+    "binary_message",
+    "invalid_message",
+    "media_format",
+    "parameters",
+    "credentials",
+    "audio_rate",
+]
+
+
+class ClientAtFault(VoicefleetError):
+    """A client broke a protocol that knows no errors: its call ends with `close_code`.
+
+    Neither the message nor `fault`, which is fit to be a metric's label, quotes what the client sent.
+    """
+
+    def __init__(self, fault: Fault, close_code: int, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.close_code = close_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +125,15 @@ class Dialect(Protocol):
     input_format: AudioFormat
     output_format: AudioFormat
 
-    def greet(self) -> Sequence[DialectOutput]:
+    def greet(self, now: float) -> Sequence[DialectOutput]:
         """What the client is told before it says anything; nothing if it has been."""
         ...
 
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
-        """Act on a client's message; a bad one gives the client's own kind of error among the outputs."""
+        """Act on a client's message; a bad one gives the client's own kind of error among the outputs.
+
+        Raises `ClientAtFault` where the protocol has none.
+        """
         ...
 
     @property

@@ -161,6 +161,15 @@ frame_lateness_seconds = Histogram(
     registry=REGISTRY,
 )
 client_errors = Counter("voice_client_errors", "Error events sent to clients, by code.", ["code"], registry=REGISTRY)
+client_faults = _counter(
+    "voice_client_faults",
+    "Calls that the node ended because the client broke a protocol that has no errors (Twilio's), by how.",
+    "fault",
+    (
+        *("no_start", "out_of_order", "foreign_stream", "binary_message", "invalid_message", "media_format"),
+        *("parameters", "credentials", "audio_rate"),
+    ),
+)
 limits_met = _counter(
     "voice_limits_met",
     "Times that a call met one of its limits, by limit; each is the setting VOICE_ and its name.",

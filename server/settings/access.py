@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from server.settings.field_types import CommaSeparated, LongSecret
 from server.settings.secrets import NOT_SHOWN
 
 _HASHED_KEY = re.compile(r"sha256:[0-9a-f]{64}")
+_STREAM_URL = re.compile(r"wss://[^/?#\s]+/[^?#\s]*")
 
 
 def hash_api_key(key: str) -> str:
@@ -24,6 +25,13 @@ def _hashed(keys: frozenset[str]) -> frozenset[str]:
     return frozenset(key if _HASHED_KEY.fullmatch(key) else hash_api_key(key) for key in keys)
 
 
+def _stream_url(url: str) -> str:
+    if url and not _STREAM_URL.fullmatch(url):
+        raise ValueError("takes an address such as wss://voice.example.com/twilio")
+    return url
+
+
+StreamUrl = Annotated[str, AfterValidator(_stream_url)]
 HashedKeys = Annotated[CommaSeparated, AfterValidator(_hashed), NOT_SHOWN]
 
 
@@ -53,6 +61,16 @@ class AccessSettings(BaseModel):
         None,
         description="Another secret by which tokens and session tickets are accepted, while VOICE_TOKEN_SECRET is "
         "being replaced. Nothing is sealed with it.",
+    )
+    twilio_auth_token: SecretStr | None = Field(
+        None,
+        description="Auth token of the Twilio account whose Media Streams may call `/twilio`; their signature is "
+        "checked. A stream that is not signed shows a client token, where keys or tokens are needed.",
+    )
+    twilio_url: StreamUrl = Field(
+        "",
+        description="Address of `/twilio` as the TwiML names it (`wss://HOST/twilio`), which Twilio signs; needed only "
+        "behind a proxy that changes the Host header.",
     )
     allowed_origins: CommaSeparated = Field(
         frozenset(),

@@ -66,7 +66,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
         ((), ["serve", "demo", "call", "bench", "token", "worker", "models"]),
         (("serve",), ["--host", "--port", "--http-port", "--tls-cert", "--tls-key", "--config", "VOICE_PORT"]),
         (("demo",), ["--once", "--save", "--port", "--http-port", "--config"]),
-        (("call",), ["--wav", "--key", "--save", "--ca-file", "--instructions", "VOICEFLEET_KEY"]),
+        (("call",), ["--wav", "--key", "--save", "--ca-file", "--instructions", "--twilio", "VOICEFLEET_KEY"]),
         (("bench",), ["calls", "tts", "bench --calls 8"]),
         (("bench", "calls"), ["--calls", "--turns"]),
         (("bench", "tts"), ["--size", "--weights", "--rows", "--seconds", "--json"]),
@@ -245,6 +245,16 @@ def test_a_call_prints_what_was_heard_and_answered(node: NodeProcess, tmp_path: 
     assert "heard     Press 6 to play the next message." in done.stdout
     assert "answered  You said: Press 6 to play the next message." in done.stdout
     assert is_audible(read_wav(saved)[0])
+
+
+def test_a_telephone_call_prints_when_it_was_answered(node: NodeProcess, tmp_path: Path) -> None:
+    saved = tmp_path / "answers.wav"
+    done = voicefleet("call", "--twilio", node.twilio, "--wav", str(NEXT_MESSAGE), "--save", str(saved))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"greeted   for \d+\.\d s\nanswered  for \d+\.\d s, after \d+ ms\n", done.stdout)
+    samples, rate = read_wav(saved)
+    assert is_audible(samples)
+    assert rate == 8000
 
 
 def test_what_is_said_is_printed_as_it_is() -> None:

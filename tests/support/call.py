@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from server.conversation.conversation import Conversation
 from server.conversation.history import Message
 from server.conversation.response import Failure
 from server.conversation.resuming import Played
-from server.dialects.dialect import AudioReceived, DialectOutput, FieldsIgnored, TicketShown, TicketWanted
+from server.dialects.dialect import AudioReceived, Dialect, DialectOutput, FieldsIgnored, TicketShown, TicketWanted
 from server.dialects.openai.dialect import OpenAiDialect
 from server.dialects.openai.session import Session
 from server.limits import Limits
@@ -123,20 +124,21 @@ class Call:
         self._audio = 0
         self._recogniser = _Recogniser()
         self._recognitions: list[_Recognition] = []
-        self._ids = ids = ids or itertools.count(1)
+        self._ids = ids or itertools.count(1)
+        self._converse = partial(Conversation, new_id=self._new_id, limits=limits, speculation=speculation, lines=lines)
+        self._connect(session)
+        self._seen = len(self.client.received)
+
+    def _new_id(self, prefix: str) -> str:
+        return f"{prefix}_{next(self._ids)}"
+
+    def _connect(self, session: dict[str, Any]) -> None:
         wire = Session(id="sess_1", model="voicefleet", instructions="Be brief.")
-        self.conversation = Conversation(
-            wire.config(),
-            lambda prefix: f"{prefix}_{next(ids)}",
-            limits=limits,
-            speculation=speculation,
-            lines=lines,
-        )
-        self.dialect = OpenAiDialect(wire, self.conversation, lambda prefix: f"{prefix}_{next(ids)}")
-        self._perform(self.dialect.greet())
+        self.conversation = self._converse(wire.config())
+        self.dialect: Dialect = OpenAiDialect(wire, self.conversation, self._new_id)
+        self._perform(self.dialect.greet(self.now))
         if session:
             self.client_sends("session.update", session=session)
-        self._seen = len(self.client.received)
 
     # --- what happens
 
@@ -209,16 +211,21 @@ class Call:
 
     def bot_says(self, clause: str, seconds: float | None = None) -> None:
         """The model and the voice give a clause (15 characters a second); all of its audio is sent at once."""
-        self._perform(self.conversation.say(self._response, clause))
+        self._perform(self.conversation.begin_clause(self._response, clause))
         self.bot_sounds(len(clause) / 15 if seconds is None else seconds)
         if seconds is None:
-            self.conversation.said(self._response)
+            self.conversation.end_clause(self._response)
 
     def bot_sounds(self, seconds: float) -> None:
         """More audio of the clause that is being said."""
         response = self._response
-        for audio, length in _chunks(seconds):
-            self._perform(self.conversation.speak(response, audio, length, self.now))
+        whole, rest = divmod(seconds, 0.1)
+        for length in [0.1] * int(whole) + [rest] * (rest > 1e-6):
+            self._perform(self.conversation.speak(response, self._audio_of(length), length, self.now))
+
+    def _audio_of(self, seconds: float) -> bytes:
+        """What is in it does not matter here."""
+        return b"\0\0"
 
     def bot_writes(self, *texts: str) -> None:
         """The model writes text for the client to read."""
@@ -343,7 +350,10 @@ class Call:
                 case _ if not isinstance(output, _UNSEEN):
                     self._tell(output)
         if len(self.client.received) > before:
-            assert self.client.items == [item.id for item in self.conversation.history]
+            self._check_client()
+
+    def _check_client(self) -> None:
+        assert self.client.items == [item.id for item in self.conversation.history]
 
     def _stop_speculating(self, item_id: str) -> None:
         if self.speculation and self.speculation.item_id == item_id:
@@ -362,7 +372,10 @@ class Call:
         if isinstance(output, e.ResponseDone) and output.response.id in self.under_way:
             self.under_way.remove(output.response.id)
         for message in self.dialect.encode(output):
-            self.client.take(message)
+            self._deliver(message)
+
+    def _deliver(self, message: bytes) -> None:
+        self.client.take(message)
 
     def _deliver_transcripts(self) -> None:
         due = [given for given in self._recognitions if given.due <= self.now]
@@ -383,9 +396,3 @@ class Call:
                 heard = self._recogniser.hear(command.pcm)
                 answer = e.Transcribed(command.item_id, 0, heard, len(command.pcm) / 32_000)
             self._perform(self.conversation.transcribed(command.attempt, answer, self.now))
-
-
-def _chunks(seconds: float) -> list[tuple[bytes, float]]:
-    """Audio in pieces of at most 0.1 s; what is in it does not matter here."""
-    whole, rest = divmod(seconds, 0.1)
-    return [(b"\0\0", length) for length in [0.1] * int(whole) + [rest] if length > 1e-6]

@@ -33,6 +33,11 @@ class NodeProcess:
         """What clients call the base URL: up to and including /v1."""
         return self.websocket.removesuffix("/realtime")
 
+    @property
+    def twilio(self) -> str:
+        """Where Twilio calls it."""
+        return self.websocket.replace("/v1/realtime", "/twilio")
+
     def get(self, path: str) -> tuple[int, str]:
         """The HTTP status and the body of an address of its HTTP side."""
         try:

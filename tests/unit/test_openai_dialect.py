@@ -50,7 +50,7 @@ def test_an_error_that_the_session_found_is_told_in_the_clients_words() -> None:
 
 def test_the_session_is_told_first() -> None:
     call = Call()
-    assert call.dialect.greet() == [], "and once"
+    assert call.dialect.greet(call.now) == [], "and once"
     event = call.client.received[0]
     assert event["type"] == "session.created"
     assert event["session"]["audio"]["input"]["turn_detection"] == {

@@ -195,3 +195,54 @@ def test_playback_has_begun_when_there_was_nothing_to_play_before() -> None:
     assert playback.began_at == 10.0
     playback.audio("item", 1.0, now=13.0)
     assert playback.began_at == 13.0
+
+
+# --- a client that says what it has played
+
+
+def test_what_a_client_has_played_sets_the_rest_right() -> None:
+    playback = playing(("one", 1.0), ("two", 2.0))
+    playback.audio("next", 1.0, 100.0) if playback.knows("next") else playback.clause("next", "three")
+    playback.audio("next", 1.0, 100.0)
+    playback.confirm("item", 0, asked=100.0, now=101.5)
+    assert (playback.heard("item", 101.5), playback.heard("item", 102.5)) == (1.0, 2.0)
+    assert playback.ends_at == 104.5
+    playback.confirm("item", 1, asked=100.0, now=103.25)
+    assert playback.ends_at == 104.25
+
+
+def test_a_client_that_was_asked_late_is_no_later_than_it_answers() -> None:
+    playback = playing(("one", 1.0))
+    playback.confirm("item", 0, asked=105.0, now=105.2)
+    playback.audio("item", 1.0, 110.0)
+    assert playback.ends_at == pytest.approx(111.2)
+
+
+def test_audio_that_begins_anew_is_taken_to_be_played_as_late_as_before() -> None:
+    playback = playing(("one", 1.0))
+    playback.confirm("item", 0, asked=100.0, now=101.25)
+    playback.clause("next", "two")
+    playback.audio("next", 1.0, 110.0)
+    assert playback.ends_at == 111.25
+    playback.confirm("next", 0, asked=110.0, now=121.25)  # it has stalled
+    playback.clause("last", "three")
+    playback.audio("last", 1.0, 130.0)
+    assert playback.ends_at == 132.0
+
+
+def test_what_a_client_does_not_say_to_have_played_is_held_back() -> None:
+    playback = playing(("one", 1.0), ("two", 2.0))
+    assert not playback.hold("item", 0, asked=100.0, until=100.9)
+    assert playback.ends_at == 103.0
+    assert playback.hold("item", 0, asked=100.0, until=101.5)
+    assert playback.ends_at == 103.5
+    assert playback.text("item", playback.heard("item", 101.4)) == ""
+
+
+def test_what_is_said_of_an_unknown_or_silent_clause_changes_nothing() -> None:
+    playback = playing(("one", 1.0))
+    playback.clause("item", "silent")
+    for item_id, clause in (("unknown", 0), ("item", 1), ("item", 7)):
+        playback.confirm(item_id, clause, asked=100.0, now=150.0)
+        assert not playback.hold(item_id, clause, asked=100.0, until=150.0)
+    assert playback.ends_at == 101.0

@@ -57,6 +57,7 @@ LLM_TAKES = (
         ("STT_LANGUAGE", "English", "text matching ^([a-z]{2,3})?$"),
         ("TTS", "polly", "'hibari' or 'chatterbox'"),
         ("MODEL_S3", "my-bucket", r"text matching ^(s3://\S+)?$"),
+        ("TWILIO_URL", "https://voice.example.com", "an address such as wss://voice.example.com/twilio"),
         ("LOG_LEVEL", "loud", "'debug' or 'info' or 'warning' or 'error'"),
     ],
 )

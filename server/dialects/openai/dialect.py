@@ -21,6 +21,7 @@ from server.conversation.errors import ConversationError, ItemNotFound
 from server.conversation.events import Transcribed, TranscriptionFailed, WordsHeard
 from server.conversation.history import Item
 from server.conversation.resuming import Played
+from server.dialects.accepted import accepted_values, unknown_fields
 from server.dialects.dialect import (
     Abilities,
     AudioReceived,
@@ -34,7 +35,6 @@ from server.dialects.dialect import (
 )
 from server.dialects.openai import client_events as c
 from server.dialects.openai import saved_call
-from server.dialects.openai.accepted import accepted_values, unknown_fields
 from server.dialects.openai.beta import in_ga_names
 from server.dialects.openai.items import read_item
 from server.dialects.openai.saved_call import SavedCall
@@ -95,7 +95,7 @@ class OpenAiDialect:
         self._untouched = True  # by the client
         self._configure(session)
 
-    def greet(self) -> Sequence[DialectOutput]:
+    def greet(self, now: float) -> Sequence[DialectOutput]:
         """session.created, before anything else."""
         if self._greeted:
             return []
@@ -116,7 +116,7 @@ class OpenAiDialect:
         call = saved_call.decode(state)
         self._untouched = False
         outputs = self._configure(call.session)
-        told = self.greet() or [_session_event("session.updated", msgspec.json.encode(call.session))]
+        told = self.greet(now) or [_session_event("session.updated", msgspec.json.encode(call.session))]
         return [*told, *outputs, *self._conversation.restore(call.conversation, played, now)]
 
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:

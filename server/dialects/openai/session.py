@@ -14,7 +14,7 @@ from server.audio.formats import AudioFormat
 from server.conversation.config import Modality, ResponseConfig, SessionConfig, ToolFiller, Truncation
 from server.conversation.endpointing import TurnDetection
 from server.conversation.turn_policy import Eagerness
-from server.dialects.openai.languages import language_code
+from server.dialects.languages import language_code
 from server.llm.interface import ReasoningEffort
 from server.llm.interface import Tool as LlmTool
 
