@@ -38,6 +38,7 @@ from server.resumption import Resumption, TicketOffice
 from server.settings.loading import SettingsError
 from server.settings.settings import Settings
 from server.spoken_lines import SpokenLines
+from server.wire_message import WireMessage
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ _HANDSHAKE_SECONDS = 10.0
 # Bytes that wait in the process before a session's writer has to; about one second of audio as base64.
 _WRITE_LIMIT_BYTES = 65_536
 _DEFAULT_MODEL = "voicefleet"
+_BINARY = "binary"
 # The client closed the connection, with the code of a call that is over or without any. A page that is left says 1001.
 _HUNG_UP = (1000, 1005)
 
@@ -133,6 +135,13 @@ class Gateway:
                 HTTPStatus.BAD_REQUEST,
                 "subprotocol",
                 f"no such subprotocol; takes {_SUBPROTOCOL!r} or none",
+            )
+        if (audio := _in_query(request, "audio")) not in ("", _BINARY):
+            return self._refuse(
+                connection,
+                HTTPStatus.BAD_REQUEST,
+                "audio",
+                f"audio: got {audio[:64]!r}; takes {_BINARY!r}, for audio in binary messages, or nothing",
             )
         if self._authenticator:
             try:
@@ -248,10 +257,11 @@ class Gateway:
             calls_functions=self._settings.llm != ("local",),  # a model of that size fills them with nonsense
             languages=self._parts.stt.languages,
         )
-        dialect = OpenAiDialect(wire, conversation, _new_id, abilities)
+        binary_audio = _in_query(connection.request, "audio") == _BINARY
+        dialect = OpenAiDialect(wire, conversation, _new_id, abilities, binary_audio)
 
-        async def send(message: bytes) -> None:
-            await connection.send(message, text=True)
+        async def send(message: WireMessage) -> None:
+            await connection.send(message.data, text=not message.binary)
 
         return Session(self._parts, self._settings, conversation, dialect, send, call_time, resumption)
 

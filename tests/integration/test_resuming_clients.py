@@ -18,6 +18,7 @@ from server.audio.wav import read_wav
 from server.client.caller import call, speech_from
 from server.client.errors import CallRefused
 from server.client.playout import is_audible
+from server.client.wire import BASE64
 from tests.support import node_js
 from tests.support.cloud.network_load_balancer import NetworkLoadBalancer
 from tests.support.cloud.target_health import State, TargetGroup
@@ -122,7 +123,7 @@ async def test_our_caller_is_answered_whose_node_is_killed_before_the_end_of_the
     question, patient = speech_from(QUESTION), {"type": "server_vad", "silence_duration_ms": 3000}
     async with call(balanced.url, token(), turn_detection=patient, resumes=True) as caller:
         turn = asyncio.create_task(caller.say(question))
-        await nodes[0].until(lambda: len(caller.lateness) > len(question.messages))
+        await nodes[0].until(lambda: len(caller.lateness) > len(question.messages(BASE64)))
         await balanced.joined()
         nodes[0].process.kill()
         assert ((await turn).status, (await turn).answered) == ("completed", "Yes.")

@@ -101,6 +101,7 @@ class Call:
         speculation: Speculation = "full",
         ids: Iterator[int] | None = None,
         lines: SpokenLines | None = None,
+        binary_audio: bool = False,
         **session: Any,
     ) -> None:
         self.now = 1000.0
@@ -124,6 +125,7 @@ class Call:
         self._recogniser = _Recogniser()
         self._recognitions: list[_Recognition] = []
         self._ids = ids = ids or itertools.count(1)
+        self._binary_audio = binary_audio
         wire = Session(id="sess_1", model="voicefleet", instructions="Be brief.")
         self.conversation = Conversation(
             wire.config(),
@@ -132,7 +134,9 @@ class Call:
             speculation=speculation,
             lines=lines,
         )
-        self.dialect = OpenAiDialect(wire, self.conversation, lambda prefix: f"{prefix}_{next(ids)}")
+        self.dialect = OpenAiDialect(
+            wire, self.conversation, lambda prefix: f"{prefix}_{next(ids)}", binary_audio=binary_audio
+        )
         self._perform(self.dialect.greet())
         if session:
             self.client_sends("session.update", session=session)
@@ -142,7 +146,7 @@ class Call:
 
     def resumed(self, played: Played | None = None, seconds: float = 1.0) -> "Call":
         """The call as it goes on elsewhere, so many seconds after its connection was lost."""
-        other = Call(self.recognition_seconds, ids=self._ids)
+        other = Call(self.recognition_seconds, ids=self._ids, binary_audio=self._binary_audio)
         other.now = self.now + seconds
         other._perform(other.dialect.resume(self.dialect.state(self.now, 1 << 20), played, other.now))
         return other
@@ -362,7 +366,7 @@ class Call:
         if isinstance(output, e.ResponseDone) and output.response.id in self.under_way:
             self.under_way.remove(output.response.id)
         for message in self.dialect.encode(output):
-            self.client.take(message)
+            (self.client.take_audio if message.binary else self.client.take)(message.data)
 
     def _deliver_transcripts(self) -> None:
         due = [given for given in self._recognitions if given.due <= self.now]
