@@ -82,8 +82,8 @@ def show_change(console: Console, change: Change) -> None:
             console.print(f"[bold]lost[/]      the connection: {escape(reason)}", highlight=False)
         case WentOn(because, seconds, again):
             how = "resumed" if because == "lost" else "moved"
-            said = f"{again:.1f} s of your speech are sent again"
-            console.print(f"[bold]{how:<9}[/] to another connection within {seconds:.2f} s; {said}", highlight=False)
+            said = f"{again:.1f} s of your audio are sent again"
+            console.print(f"[bold]{how:<9}[/] on another connection within {seconds:.2f} s; {said}", highlight=False)
 
 
 def show_addresses(console: Console, node: Node) -> None:

@@ -24,7 +24,7 @@ class Wire:
         if not self.binary:
             return url
         address = urlsplit(url)
-        return address._replace(query=urlencode([*parse_qsl(address.query), ("audio", "binary")])).geturl()
+        return address._replace(query=urlencode(dict(parse_qsl(address.query)) | {"audio": "binary"})).geturl()
 
     @property
     def audio(self) -> dict[str, dict[str, Any]]:
