@@ -5,7 +5,7 @@ It needs the extra `mic` and the library PortAudio, which are looked for when a 
 
 import asyncio
 import importlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,10 +21,10 @@ class NoSoundDevice(VoicefleetError):
 
 
 @contextmanager
-def sound_device(loudspeaker: Loudspeaker) -> Iterator["asyncio.Queue[bytes]"]:
-    """Play what `loudspeaker` holds, and fill the queue with what the microphone hears, until the block ends.
+def sound_device(loudspeaker: Loudspeaker) -> Iterator[AsyncIterator[bytes]]:
+    """Play what `loudspeaker` holds until the block ends; gives the frames that the microphone hears.
 
-    Raises `NoSoundDevice`.
+    Raises `NoSoundDevice`, and so does the iterator once the device stops by itself.
     """
     library = _library()
     loop = asyncio.get_running_loop()
@@ -35,23 +35,30 @@ def sound_device(loudspeaker: Loudspeaker) -> Iterator["asyncio.Queue[bytes]"]:
             heard.get_nowait()
         heard.put_nowait(frame)
 
-    def exchange(recorded: Any, played: Any, *_: object) -> None:
-        """Called by PortAudio, on a thread of its own."""
-        played[:] = loudspeaker.take(len(played))
+    # The next three are called by PortAudio, on threads of its own.
+    def record(recorded: Any, *_: object) -> None:
         loop.call_soon_threadsafe(hear, bytes(recorded))
 
+    def play(played: Any, *_: object) -> None:
+        played[:] = loudspeaker.take(len(played))
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(hear, b"")
+
+    async def frames() -> AsyncIterator[bytes]:
+        while frame := await heard.get():
+            yield frame
+        raise NoSoundDevice("the sound device has stopped")
+
+    format = {"samplerate": WIRE_RATE, "blocksize": round(FRAME_SECONDS * WIRE_RATE), "channels": 1, "dtype": "int16"}
     try:
-        stream = library.RawStream(
-            samplerate=WIRE_RATE,
-            blocksize=round(FRAME_SECONDS * WIRE_RATE),
-            channels=1,
-            dtype="int16",
-            callback=exchange,
-        )
+        # A stream each: one for both ends at the first underrun of some devices (ALSA over PulseAudio).
+        microphone = library.RawInputStream(callback=record, finished_callback=stop, **format)
+        speaker = library.RawOutputStream(callback=play, finished_callback=stop, **format)
     except library.PortAudioError as error:
         raise NoSoundDevice(f"no sound device that records and plays at {WIRE_RATE} Hz: {error}") from None
-    with stream:
-        yield heard
+    with microphone, speaker:
+        yield frames()
 
 
 def _library() -> Any:

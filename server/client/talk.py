@@ -7,7 +7,7 @@ echo: where the microphone hears the loudspeaker, the node has to tell the two a
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from server.client.caller import FRAME_SECONDS, Turn
@@ -15,20 +15,20 @@ from server.client.errors import CallFailed
 from server.client.line import Line
 from server.client.loudspeaker import Loudspeaker
 from server.client.wire import Wire
-from server.errors import first_of
+from server.errors import VoicefleetError, first_of
 
 
 class Talk:
     """A call on `line`, whose `wire` has the default format; `on_turn` gets each answer that has ended, cut off or not.
 
-    `microphone` holds frames of 20 ms.
+    `microphone` gives a frame of 20 ms every 20 ms.
     """
 
     def __init__(
         self,
         line: Line,
         wire: Wire,
-        microphone: "asyncio.Queue[bytes]",
+        microphone: AsyncIterator[bytes],
         loudspeaker: Loudspeaker,
         on_turn: Callable[[Turn], None],
     ) -> None:
@@ -40,16 +40,16 @@ class Talk:
         self._turn = Turn()
 
     async def hold(self, session: dict[str, Any]) -> None:
-        """Talk until cancelled. Raises `CallFailed` when the node hangs up."""
-        with first_of(CallFailed):
+        """Talk until cancelled. Raises `CallFailed` when the node hangs up, and what `microphone` raises."""
+        with first_of(VoicefleetError):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
                 await self._send({"type": "session.update", "session": session})
                 tasks.create_task(self._speak())
 
     async def _speak(self) -> None:
-        while True:
-            await self._line.send(self._wire.message(await self._microphone.get()), FRAME_SECONDS)
+        async for frame in self._microphone:
+            await self._line.send(self._wire.message(frame), FRAME_SECONDS)
 
     async def _listen(self) -> None:
         async for event in self._line.events():

@@ -18,6 +18,7 @@ from server.client.wire import Wire
 from tests.support.live_call import LiveCall, live_call, refusal
 from tests.support.node import NodeProcess, running_node
 from tests.support.openai_llm_standin import OpenAiStandin
+from tests.support.strict_client import StrictClient
 
 BINARY = "?audio=binary"
 QUESTION = Path(__file__).parents[2] / "server" / "demo" / "question.wav"
@@ -45,6 +46,32 @@ async def test_an_answer_comes_as_its_bare_audio_between_the_events_that_frame_i
         assert len(binary.audio) > 48_000
         kinds = [told["type"] for told in plain.events if told["type"] != "response.output_audio.delta"]
         assert [told["type"] for told in binary.events] == kinds
+
+
+async def test_each_binary_message_is_of_the_one_spoken_part_that_is_open_however_many_answers_there_are(
+    quick_node: NodeProcess, answers: OpenAiStandin
+) -> None:
+    answers.answer = lambda request: (
+        "Aside." if "aside" in str(request["messages"]) else "One two three. Four five six."
+    )
+    aside = {"conversation": "none", "instructions": "Speak aside."}
+    client = StrictClient()
+    async with live_call(quick_node.websocket + BINARY, greeted=False) as live, asyncio.timeout(15.0):
+        await live.type("Count.")
+        await live.send("response.create", response=aside)
+        await live.send("response.create", response=aside | {"output_modalities": ["text"]})
+        while len(client.responses) < 3 or not all(response.done for response in client.responses.values()):
+            message = await live.connection.recv()
+            if isinstance(message, bytes):
+                client.take_audio(message)
+            else:
+                client.take(message.encode())
+    outputs = [response.outputs[0] for response in client.responses.values()]
+    assert sorted((str(output.part), bool(output.audio)) for output in outputs) == [
+        ("audio", True),
+        ("audio", True),
+        ("text", False),
+    ]
 
 
 async def test_our_caller_understands_and_is_understood_on_any_wire(node: NodeProcess, answers: OpenAiStandin) -> None:

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +16,9 @@ from typer.testing import CliRunner
 
 from server.audio.wav import read_wav, write_wav
 from server.client.caller import WIRE_RATE, samples_from
+from server.client.loudspeaker import Loudspeaker
 from server.client.playout import is_audible
+from server.client.sound_device import NoSoundDevice, sound_device
 from server.client.transcripts import words
 from server.main import cli
 from tests.support.clips import BUNDLED
@@ -79,7 +83,10 @@ def _no_device(**_: object) -> None:
     ("module", "says"),
     [
         (None, "the package `sounddevice` is not installed; in a checkout: make mic"),
-        (SimpleNamespace(RawStream=_no_device, PortAudioError=_NoDevice), "records and plays at 24000 Hz: Error query"),
+        (
+            SimpleNamespace(RawInputStream=_no_device, PortAudioError=_NoDevice),
+            "records and plays at 24000 Hz: Error query",
+        ),
     ],
     ids=["no package", "no device"],
 )
@@ -95,6 +102,18 @@ def test_a_missing_library_is_said_with_its_package(monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     assert "apt-get install libportaudio2" in _failure()
+
+
+async def test_a_device_that_stops_by_itself_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def pulled_out(finished_callback: Callable[[], None], **_: object) -> Iterator[None]:
+        finished_callback()
+        yield
+
+    streams = SimpleNamespace(RawInputStream=pulled_out, RawOutputStream=pulled_out, PortAudioError=_NoDevice)
+    monkeypatch.setitem(sys.modules, "sounddevice", streams)
+    with sound_device(Loudspeaker(WIRE_RATE)) as microphone, pytest.raises(NoSoundDevice, match="device has stopped"):
+        await anext(microphone)
 
 
 def _failure() -> str:

@@ -85,7 +85,7 @@ export class Line extends EventEmitter<LineEvents> {
 
   /** Send the caller's next audio, or keep it while there is no connection. */
   sendAudio(audio: Buffer): void {
-    this.#send(audio);
+    this.#send(Buffer.from(audio)); // a copy: it may be said again, when the caller has long used its own for something else
   }
 
   #send(message: object | Buffer): void {
