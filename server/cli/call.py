@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import numpy as np
 import typer
 from rich.console import Console
@@ -73,7 +72,7 @@ def call(
     gets no audible answer.
     """
     if mic == bool(wav):
-        raise click.UsageError("Missing option: what to say is --wav or --mic, one of the two")
+        raise typer.BadParameter("got both or neither; takes --wav or --mic, one of the two")
     console = Console()
     turns: list[Turn] = []
 

@@ -12,7 +12,9 @@ import os
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
@@ -64,15 +66,14 @@ def _values(spent: Spent) -> tuple[float, ...]:
 def traffic(port: int) -> tuple[int, int]:
     """Bytes that this process has sent to a port and received from it, on the connections that are open."""
     sent = received = 0
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            with socket.socket(fileno=os.dup(int(entry))) as found:
-                if found.family == socket.AF_INET and found.getpeername()[1] == port:
-                    info = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-                    acked, came = struct.unpack_from("QQ", info, _BYTES_ACKED)
-                    sent, received = sent + acked, received + came
-        except OSError:  # no socket, or one without a peer
+    for entry in Path("/proc/self/fd").iterdir():
+        if not entry.is_socket():
             continue
+        with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as found:  # it may have no peer
+            if found.family == socket.AF_INET and found.getpeername()[1] == port:
+                info = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+                acked, came = struct.unpack_from("QQ", info, _BYTES_ACKED)
+                sent, received = sent + acked, received + came
     return sent, received
 
 

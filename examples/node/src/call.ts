@@ -9,7 +9,7 @@ export interface CallOptions {
   url: string;
   apiKey?: string;
   rate: number; // Hz: 8000, 16000, 24000 or 48000
-  binary?: boolean; // audio as binary messages: a quarter fewer bytes, and no base64
+  binary?: boolean; // audio as binary messages, in place of base64 in events
   instructions?: string;
 }
 
