@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run gpu whisper fleet test boot lint docs proto lock clean
+.PHONY: help run gpu whisper mic fleet test boot lint docs proto lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ gpu: .venv/.base ## on a machine with an NVIDIA GPU: add Chatterbox Turbo, and t
 
 whisper: .venv/.base ## add faster-whisper, another engine for recognition (VOICE_STT_ENGINE)
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/faster-whisper.txt
+
+mic: .venv/.base ## add a microphone and a loudspeaker to `voicefleet call --mic`; also needs PortAudio (libportaudio2)
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements/mic.txt
 
 fleet: .venv/.base ## where you deploy from: add the CDK app's packages and the cdk program (needs Node)
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/infra.txt
@@ -49,6 +52,7 @@ lock: .venv/.dev ## resolve pyproject.toml into hash-pinned requirements/
 	$(COMPILE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) pyproject.toml requirements/torch.in --extra chatterbox --overrides requirements/overrides.in -c requirements/base.txt -o requirements/chatterbox.txt
 	$(COMPILE) pyproject.toml --extra faster-whisper --overrides requirements/overrides.in -c requirements/base.txt -o requirements/faster-whisper.txt
+	$(COMPILE) pyproject.toml --extra mic -c requirements/base.txt -o requirements/mic.txt
 	$(COMPILE) requirements/gpu.in -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/gpu.txt
 	$(COMPILE) pyproject.toml --extra infra -c requirements/base.txt -o requirements/infra.txt
 	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt

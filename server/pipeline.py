@@ -62,6 +62,7 @@ from server.stt_processor import SttProcessor
 from server.thinking import Thinking
 from server.tts_processor import TtsProcessor
 from server.vad_processor import VadProcessor
+from server.wire_message import WireMessage
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +102,7 @@ class Session:
         settings: Settings,
         conversation: Conversation,
         dialect: Dialect,
-        send: Callable[[bytes], Awaitable[None]],
+        send: Callable[[WireMessage], Awaitable[None]],
         call_time: CallTime,
         resumption: Resumption,
     ) -> None:

@@ -42,6 +42,7 @@ from server.settings.loading import SettingsError
 from server.settings.settings import Settings
 from server.spoken_lines import SpokenLines
 from server.twilio_opening import TwilioEntrance
+from server.wire_message import WireMessage
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ _HANDSHAKE_SECONDS = 10.0
 # Bytes that wait in the process before a session's writer has to; about one second of audio as base64.
 _WRITE_LIMIT_BYTES = 65_536
 _DEFAULT_MODEL = "voicefleet"
+_BINARY = "binary"
 # The client closed the connection, with the code of a call that is over or without any. A page that is left says 1001.
 _HUNG_UP = (1000, 1005)
 
@@ -149,6 +151,13 @@ class Gateway:
                 HTTPStatus.BAD_REQUEST,
                 "subprotocol",
                 f"no such subprotocol; takes {_SUBPROTOCOL!r} or none",
+            )
+        if (audio := _in_query(request, "audio")) not in ("", _BINARY):
+            return self._refuse(
+                connection,
+                HTTPStatus.BAD_REQUEST,
+                "audio",
+                f"audio: got {audio[:64]!r}; takes {_BINARY!r}, for audio in binary messages, or nothing",
             )
         if authenticator := self._authenticator:
             refused = self._check_credentials(
@@ -305,8 +314,8 @@ class Gateway:
         call_time: CallTime,
         resumption: Resumption,
     ) -> Session:
-        async def send(message: bytes) -> None:
-            await connection.send(message, text=True)
+        async def send(message: WireMessage) -> None:
+            await connection.send(message.data, text=not message.binary)
 
         return Session(self._parts, self._settings, conversation, dialect, send, call_time, resumption)
 

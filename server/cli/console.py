@@ -12,6 +12,7 @@ from rich.text import Text
 
 from server.cli.stopping import ended_by_signals
 from server.client.caller import Turn
+from server.client.line import Change, Lost, WentOn
 from server.errors import VoicefleetError
 from server.models.errors import UnknownModel
 from server.node.node import Node
@@ -72,6 +73,17 @@ def show_turn(console: Console, turn: Turn) -> None:
         reached = max(reached, at)
     if turn.voice_to_voice is not None:
         console.print(f"  heard by the caller after {turn.voice_to_voice * 1000:.0f} ms", highlight=False)
+
+
+def show_change(console: Console, change: Change) -> None:
+    """What became of a call's connection."""
+    match change:
+        case Lost(reason):
+            console.print(f"[bold]lost[/]      the connection: {escape(reason)}", highlight=False)
+        case WentOn(because, seconds, again):
+            how = "resumed" if because == "lost" else "moved"
+            said = f"{again:.1f} s of your audio are sent again"
+            console.print(f"[bold]{how:<9}[/] on another connection within {seconds:.2f} s; {said}", highlight=False)
 
 
 def show_addresses(console: Console, node: Node) -> None:

@@ -10,51 +10,53 @@ import math
 import ssl
 import time
 from array import array
-from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from websockets import InvalidHandshake, InvalidHeaderValue, InvalidStatus, InvalidURI
-from websockets.asyncio.client import ClientConnection, connect
 
 from server.audio import Samples
+from server.audio.formats import Encoder
 from server.audio.resampling import Resampler
 from server.audio.wav import read_wav
-from server.client.errors import CallFailed, CallRefused
-from server.client.line import Line, when_there_is_room
+from server.client.dialing import open_line
+from server.client.errors import CallFailed
+from server.client.line import Change, Line
 from server.client.playout import Playout, first_audible, last_audible
+from server.client.wire import BASE64, Wire
 from server.errors import first_of
 
 WIRE_RATE = 24_000
 FRAME_SECONDS = 0.02
-# A machine that vanishes says nothing, and answers no ping. Who can go on elsewhere has to find out soon.
-_PING_SECONDS, _RESUMING_PING_SECONDS = 20.0, 5.0
 _FRAME_SAMPLES = round(WIRE_RATE * FRAME_SECONDS)
 
 
 class Speech:
-    """Something to say, cut into the messages that say it; made once, said by any number of callers."""
+    """Something to say, cut into the messages that say it: made once for each wire, said by any number of callers."""
 
     def __init__(self, samples: Samples) -> None:
         """`samples` are at 24 kHz."""
         frames = math.ceil(len(samples) / _FRAME_SAMPLES)
-        padded = np.concatenate((samples, np.zeros(frames * _FRAME_SAMPLES - len(samples), np.int16)))
-        self.messages = [_append(frame) for frame in padded.reshape(frames, _FRAME_SAMPLES)]
+        self._samples = np.concatenate((samples, np.zeros(frames * _FRAME_SAMPLES - len(samples), np.int16)))
+        self._messages: dict[Wire, list[str | bytes]] = {}
         self.first_audible = first_audible(samples) / WIRE_RATE
         self.last_audible = last_audible(samples) / WIRE_RATE
         self.seconds = frames * FRAME_SECONDS
 
+    def messages(self, wire: Wire) -> list[str | bytes]:
+        """20 ms each."""
+        if wire not in self._messages:
+            encoder = Encoder(wire.format, WIRE_RATE)
+            audio = encoder.encode(self._samples.tobytes()) + encoder.flush()
+            size = round(wire.format.bytes_per_second * FRAME_SECONDS)
+            self._messages[wire] = [wire.message(audio[start : start + size]) for start in range(0, len(audio), size)]
+        return self._messages[wire]
 
-def _append(frame: Samples) -> str:
-    return f'{{"type":"input_audio_buffer.append","audio":"{b64encode(frame.tobytes()).decode()}"}}'
 
-
-_SILENCE = _append(np.zeros(_FRAME_SAMPLES, np.int16))
+_SILENCE = Speech(np.zeros(_FRAME_SAMPLES, np.int16))
 
 
 @dataclass(slots=True)
@@ -76,9 +78,24 @@ class Turn:
 
     @property
     def voice_to_voice(self) -> float | None:
-        """Seconds from the last audible sample sent to the first audible one received; None without an answer."""
+        """Seconds from the last audible sample sent to the first audible one received; None where one is not known."""
         first = self.playout.first_audible_at
-        return None if first is None else first - self.speech_ended_at
+        return None if first is None or math.isinf(self.speech_ended_at) else first - self.speech_ended_at
+
+    def hear(self, event: dict[str, Any]) -> None:
+        """Take what an event tells of what was said."""
+        match event["type"]:
+            case "conversation.item.input_audio_transcription.completed":
+                self.heard = f"{self.heard} {event['transcript']}".strip()
+            case "response.output_audio_transcript.delta":
+                self.answered += event["delta"]
+            case "x_turn.timings":
+                self.stages_ms = event["stages_ms"]
+
+    def end(self, response: dict[str, Any]) -> None:
+        """The answer has ended, as the response object tells."""
+        self.status = response["status"]
+        self.error = ((response["status_details"] or {}).get("error") or {}).get("message", "")
 
 
 class Caller:
@@ -88,11 +105,12 @@ class Caller:
     seconds of it end a turn on this call, as the node says; None where turns are ended otherwise.
     """
 
-    def __init__(self, line: Line, on_event: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def __init__(self, line: Line, wire: Wire, on_event: Callable[[dict[str, Any]], None]) -> None:
         self._line = line
-        self._on_event = on_event or (lambda _: None)
+        self._wire = wire
+        self._on_event = on_event
         self._speech: asyncio.Queue[tuple[Speech, asyncio.Future[float]]] = asyncio.Queue()
-        self._turn = Turn()
+        self._turn = Turn(Playout(wire.format.rate))
         self._turn_done = asyncio.Event()
         self._ready = asyncio.Event()
         self.lateness = array("d")
@@ -101,7 +119,7 @@ class Caller:
     async def say(self, speech: Speech, timeout: float = 60.0) -> Turn:
         """Say `speech`, wait for the whole answer and until it has been played. Raises `CallFailed`."""
         await self._ready.wait()
-        turn, done = self._turn, self._turn_done = Turn(), asyncio.Event()
+        turn, done = self._turn, self._turn_done = Turn(Playout(self._wire.format.rate)), asyncio.Event()
         turn.speech_ended_at = await self.begin(speech) + speech.last_audible
         try:
             async with asyncio.timeout(speech.seconds + timeout):
@@ -134,20 +152,21 @@ class Caller:
     async def _speak(self) -> None:
         """A frame every 20 ms, on absolute deadlines: speech while there is some, silence otherwise."""
         deadline = time.monotonic()
-        messages: Iterator[str] = iter(())
+        messages: Iterator[str | bytes] = iter(())
+        [silence] = _SILENCE.messages(self._wire)
         while True:
             message = next(messages, None)
             if message is None and not self._speech.empty():
                 speech, begun = self._speech.get_nowait()
                 if not begun.cancelled():
                     begun.set_result(deadline)
-                    messages = iter(speech.messages)
+                    messages = iter(speech.messages(self._wire))
                 continue
             deadline += FRAME_SECONDS
             # A frame can leave only once its last sample has been spoken.
             await asyncio.sleep(max(0.0, deadline - time.monotonic()))
             self.lateness.append(time.monotonic() - deadline)
-            await self._line.send(message or _SILENCE, FRAME_SECONDS)
+            await self._line.send(message or silence, FRAME_SECONDS)
 
     async def _listen(self) -> None:
         async for event in self._line.events():
@@ -156,27 +175,21 @@ class Caller:
 
     def _hear(self, event: dict[str, Any], now: float) -> None:
         turn = self._turn
+        turn.hear(event)
         match event["type"]:
             case "session.updated":
                 detection = event["session"]["audio"]["input"]["turn_detection"] or {}
                 if "silence_duration_ms" in detection:
                     self.silence = detection["silence_duration_ms"] / 1000
                 self._ready.set()
-            case "conversation.item.input_audio_transcription.completed":
-                turn.heard = f"{turn.heard} {event['transcript']}".strip()
             case "response.output_audio.delta":
-                turn.playout.add(np.frombuffer(b64decode(event["delta"]), "<i2"), now)
-            case "response.output_audio_transcript.delta":
-                turn.answered += event["delta"]
-            case "x_turn.timings":
-                turn.stages_ms = event["stages_ms"]
+                turn.playout.add(self._wire.samples(event["delta"]), now)
             # An answer to the first half of what is being said will be followed by one to the whole.
             case "response.done" if event["response"]["status"] != "cancelled" and now > turn.speech_ended_at:
-                turn.status = event["response"]["status"]
-                turn.error = ((event["response"]["status_details"] or {}).get("error") or {}).get("message", "")
+                turn.end(event["response"])
                 self._turn_done.set()
             case "response.created":  # an answer that was cut off is asked for again
-                turn.answered, turn.playout = "", Playout(WIRE_RATE)
+                turn.answered, turn.playout = "", Playout(self._wire.format.rate)
                 turn.answers += 1
             case "error":
                 raise CallFailed(f"the node answered with an error: {event['error']['message']}")
@@ -190,58 +203,37 @@ async def call(
     session: dict[str, Any] | None = None,
     turn_detection: dict[str, Any] | None = None,
     tls: ssl.SSLContext | None = None,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: Callable[[dict[str, Any]], None] = lambda _: None,
+    on_change: Callable[[Change], None] = lambda _: None,
     resumes: bool = False,
+    wire: Wire = BASE64,
 ) -> AsyncIterator[Caller]:
     """Place a call to `url` (ws:// or wss://, with path). Raises `CallFailed`.
 
-    One that `resumes` calls again when the node is full, and goes on elsewhere when it loses its node.
-    `session` holds further settings, `turn_detection` how turns are found, by default as the node does it unasked.
+    One that `resumes` calls again when the node is full, and goes on elsewhere when it loses its node; `on_change` is
+    told. `on_event` gets each event; audio is bytes in it, however it came. `session` holds further settings,
+    `turn_detection` how turns are found, by default as the node does it unasked.
     """
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    settings = {
-        "type": "realtime",
-        "x_turn_timings": True,
-        "x_resume": resumes,
-        "audio": {
-            "input": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}, "transcription": {"model": "default"}}
-            | ({"turn_detection": turn_detection} if turn_detection else {}),
-            "output": {"format": {"type": "audio/pcm", "rate": WIRE_RATE}},
-        },
-    } | (session or {})
-    again = partial(dial, url, headers, tls, _RESUMING_PING_SECONDS if resumes else _PING_SECONDS)
-    line = Line(await (when_there_is_room(again) if resumes else again()), again, 2 * WIRE_RATE)
-    caller = Caller(line, on_event)
-    try:
+    async with open_line(url, key, tls, wire, resumes=resumes, on_change=on_change) as line:
+        caller = Caller(line, wire, on_event)
+        settings = session_settings(wire, resumes, turn_detection) | (session or {})
         with first_of(CallFailed):
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(caller.run(settings))
                 yield caller
                 running.cancel()
-    finally:
-        await line.hang_up()
 
 
-async def dial(url: str, headers: dict[str, str], tls: ssl.SSLContext | None, ping_seconds: float) -> ClientConnection:
-    """A connection to `url`, pinged every `ping_seconds`. Raises `CallFailed`."""
-    try:
-        return await connect(
-            url,
-            additional_headers=headers,
-            compression=None,
-            ssl=tls,
-            max_size=None,
-            ping_interval=ping_seconds,
-            ping_timeout=ping_seconds,
-        )
-    except InvalidStatus as error:
-        body = (error.response.body or b"").decode(errors="replace").strip()
-        status, retry_after = error.response.status_code, error.response.headers.get("Retry-After", "1")
-        raise CallRefused(f"{url} refused the call with HTTP {status}: {body}", status, float(retry_after)) from None
-    except InvalidHeaderValue:  # which quotes it
-        raise CallFailed("the key holds characters that no header can hold") from None
-    except (OSError, ValueError, InvalidHandshake, InvalidURI) as error:  # ValueError: an address that is none
-        raise CallFailed(f"{url} can't be reached: {str(error) or type(error).__name__}") from None
+def session_settings(wire: Wire, resumes: bool, turn_detection: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a call asks of its session; `turn_detection` is the node's own by default."""
+    detection = {"turn_detection": turn_detection} if turn_detection else {}
+    audio = wire.audio
+    return {
+        "type": "realtime",
+        "x_turn_timings": True,
+        "x_resume": resumes,
+        "audio": audio | {"input": {**audio["input"], "transcription": {"model": "default"}, **detection}},
+    }
 
 
 def samples_from(path: Path, to_rate: int = WIRE_RATE) -> Samples:

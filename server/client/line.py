@@ -13,7 +13,8 @@ from base64 import b64decode
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import msgspec
 from websockets import ConnectionClosed
@@ -32,22 +33,48 @@ _MOST_UNSENT = 512  # ten seconds of frames
 Dial = Callable[[], Awaitable[ClientConnection]]
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection has ended, which `reason` says how; the line goes on with another one, or is about to try."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WentOn:
+    """The call goes on on another connection, `because` it was lost or the node asked for it.
+
+    `seconds` is how long that took, `again` how many seconds of the caller's audio are sent a second time.
+    """
+
+    because: Literal["lost", "moved"]
+    seconds: float
+    again: float
+
+
+Change = Lost | WentOn
+
+
 class Line:
     """One call. Audio that it is sent is in a format of `bytes_per_second`."""
 
-    def __init__(self, connection: ClientConnection, dial: Dial, bytes_per_second: int) -> None:
+    def __init__(
+        self, connection: ClientConnection, dial: Dial, bytes_per_second: int, on_change: Callable[[Change], None]
+    ) -> None:
         """`dial` opens another connection. Raises `CallFailed`."""
         self._connection = connection
         self._dial = dial
+        self._on_change = on_change
         self._bytes_per_ms = bytes_per_second / 1000
         self._ticket = ""
         self._between = False  # two connections
-        self._unsent: deque[tuple[str, float]] = deque(maxlen=_MOST_UNSENT)
+        self._unsent: deque[tuple[str | bytes, float]] = deque(maxlen=_MOST_UNSENT)
         self._unheard = Unheard()
         self._item_id, self._received_ms = "", 0.0  # of the spoken item that came last
+        self._part: dict[str, Any] = {}  # whose audio binary messages hold
 
-    async def send(self, message: str, seconds: float = 0.0) -> None:
-        """Send an event, or keep it while there is no connection. It holds so many seconds of the caller's audio."""
+    async def send(self, message: str | bytes, seconds: float = 0.0) -> None:
+        """Send a message, or keep it while there is no connection. It holds so many seconds of the caller's audio."""
         if self._between:
             self._unsent.append((message, seconds))
             return
@@ -59,24 +86,40 @@ class Line:
                 self._unsent.append((message, seconds))
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """What the nodes tell, until the call is over. Raises `CallFailed` where it can't go on."""
+        """What the nodes tell, until the call is over; audio is bytes in it, however it came.
+
+        Raises `CallFailed` where it can't go on.
+        """
         while True:
             connection = self._connection
             try:
                 while self._connection is connection:
-                    event = msgspec.json.decode(await connection.recv())
+                    event = self._read(await connection.recv())
                     await self._note(event)
                     yield event
             except ConnectionClosed as closed:
                 if not self._ticket or (closed.rcvd and closed.rcvd.code == 1000):
                     raise CallFailed(f"the node hung up: {closed}") from None
+                self._on_change(Lost(str(closed)))
                 await self._resume()
 
     async def hang_up(self) -> None:
         """End the call."""
         await self._connection.close()
 
-    async def _put(self, message: str, seconds: float) -> None:
+    def _read(self, message: str | bytes) -> dict[str, Any]:
+        if isinstance(message, bytes):
+            return {"type": "response.output_audio.delta", **self._part, "delta": message}
+        event: dict[str, Any] = msgspec.json.decode(message)
+        match event:
+            case {"type": "response.output_audio.delta", "delta": delta}:
+                event["delta"] = b64decode(delta)
+            case {"type": "response.content_part.added", "part": {"type": "audio"}}:
+                places = ("response_id", "item_id", "output_index", "content_index")
+                self._part = {place: event[place] for place in places}
+        return event
+
+    async def _put(self, message: str | bytes, seconds: float) -> None:
         if seconds:
             self._unheard.say(message, 1000 * seconds)
         await self._connection.send(message)
@@ -91,7 +134,7 @@ class Line:
                 await self._move()
             case {"type": "response.output_audio.delta", "item_id": item_id, "delta": delta}:
                 before = self._received_ms if item_id == self._item_id else 0.0
-                self._item_id, self._received_ms = item_id, before + len(b64decode(delta)) / self._bytes_per_ms
+                self._item_id, self._received_ms = item_id, before + len(delta) / self._bytes_per_ms
             case {"type": "conversation.item.truncated", "item_id": self._item_id, "audio_end_ms": heard}:
                 self._received_ms = heard
             case {"type": "error", "error": {"code": str(code), "message": message}} if code.startswith("ticket_"):
@@ -100,32 +143,35 @@ class Line:
     async def _move(self) -> None:
         """To another node; where none takes the call at once, it stays until it is asked again."""
         self._between, old = True, self._connection
+        began = time.monotonic()
         for _ in range(1 + _RETRIES):
             with suppress(CallFailed, ConnectionClosed):
-                await self._go_on()
+                await self._go_on("moved", began)
                 await old.close()
                 return
         await self._flush()
 
     async def _resume(self) -> None:
-        self._between, until = True, time.monotonic() + _RESUME_SECONDS
+        self._between, began = True, time.monotonic()
         while True:
             try:
-                return await self._go_on()
+                return await self._go_on("lost", began)
             except (CallFailed, ConnectionClosed):
-                if time.monotonic() > until:
+                if time.monotonic() > began + _RESUME_SECONDS:
                     raise
             await asyncio.sleep(_AGAIN_SECONDS * (1 + random.random()))  # noqa: S311  # a whole node's calls come at once
 
-    async def _go_on(self) -> None:
+    async def _go_on(self, because: Literal["lost", "moved"], began: float) -> None:
         connection = await self._dial()
         # What was received is played, whatever becomes of the connection that it came over.
         played = {"item_id": self._item_id, "audio_end_ms": round(self._received_ms)} if self._item_id else None
         await connection.send(json.dumps({"type": "x_session.resume", "ticket": self._ticket, "played": played}))
         self._connection = connection
+        again = self._unheard.ms / 1000
         for message in self._unheard.again():
             await connection.send(message)
         await self._flush()
+        self._on_change(WentOn(because, time.monotonic() - began, again))
 
     async def _flush(self) -> None:
         while self._unsent:

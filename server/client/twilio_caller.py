@@ -20,7 +20,8 @@ from websockets import ConnectionClosed
 from websockets.asyncio.client import ClientConnection
 
 from server.audio import Samples, g711
-from server.client.caller import FRAME_SECONDS, Turn, dial
+from server.client.caller import FRAME_SECONDS, Turn
+from server.client.dialing import dial
 from server.client.errors import CallFailed
 from server.client.playout import Playout, last_audible
 from server.client.twilio_playout import TwilioPlayout

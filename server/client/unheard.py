@@ -19,7 +19,7 @@ class Unheard:
     """
 
     def __init__(self) -> None:
-        self._messages: deque[tuple[str, float]] = deque()
+        self._messages: deque[tuple[str | bytes, float]] = deque()
         self._forgotten = 0.0  # from the beginning
         self._sent = 0.0
         self._tells_words = False
@@ -27,7 +27,7 @@ class Unheard:
         self._ended = 0.0  # the last turn that did
         self._known = 0.0  # by the next ticket
 
-    def say(self, message: str, ms: float) -> None:
+    def say(self, message: str | bytes, ms: float) -> None:
         """A message with so much audio is sent."""
         self._messages.append((message, ms))
         self._sent += ms
@@ -48,7 +48,12 @@ class Unheard:
             case {"type": "x_session.ticket" | "x_session.move"}:
                 self._forget(self._known)
 
-    def again(self) -> list[str]:
+    @property
+    def ms(self) -> float:
+        """How much audio is said again, if the connection is lost now."""
+        return self._sent - self._forgotten
+
+    def again(self) -> list[str | bytes]:
         """The messages to begin another connection with."""
         self._begun = [0.0] if self._begun else []
         self._sent -= self._forgotten

@@ -15,6 +15,7 @@ from server.conversation.outputs import Output
 from server.conversation.resuming import Played
 from server.errors import VoicefleetError
 from server.llm.interface import Usage
+from server.wire_message import WireMessage
 
 Fault = Literal[
     "no_start",
@@ -130,9 +131,10 @@ class Dialect(Protocol):
         ...
 
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
-        """Act on a client's message; a bad one gives the client's own kind of error among the outputs.
+        """Act on a client's message: `str` came as text, `bytes` as a binary one.
 
-        Raises `ClientAtFault` where the protocol has none.
+        A bad one gives the client's own kind of error among the outputs. Raises `ClientAtFault` where the protocol has
+        none.
         """
         ...
 
@@ -153,6 +155,6 @@ class Dialect(Protocol):
         """The client's own kind of error."""
         ...
 
-    def encode(self, output: Told) -> list[bytes]:
-        """The messages (UTF-8 text) that tell `output`; none for what this client is not told."""
+    def encode(self, output: Told) -> list[WireMessage]:
+        """The messages that tell `output`; none for what this client is not told."""
         ...

@@ -51,7 +51,7 @@ handshakes_refused = _counter(
     "voice_handshakes_refused",
     "Handshakes refused, by reason; caller_full: the key or token holds all the calls that it may.",
     "reason",
-    ("full", "draining", "caller_full", "credentials", "origin", "path", "subprotocol", "ticket"),
+    ("full", "draining", "caller_full", "audio", "credentials", "origin", "path", "subprotocol", "ticket"),
 )
 draining = Gauge("voice_draining", "1 while the node takes no new calls and lets its own finish.", registry=REGISTRY)
 drain_cut_calls = Counter("voice_drain_cut_calls", "Calls closed because they outlasted the drain.", registry=REGISTRY)

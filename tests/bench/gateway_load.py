@@ -21,7 +21,7 @@ from server.bench.load import Clip, Load
 from server.cli.bench import clips_from, measure
 from server.cli.bench_node import Target
 from server.cli.bench_tables import show_report
-from server.client.local_node import running_node
+from server.client.local_node import LocalNode, running_node
 
 _ANSWER = (
     "We are open every day from nine in the morning to six in the evening, and on Thursdays we stay open until eight. "
@@ -51,17 +51,9 @@ def _memory(pid: int, field: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def run(
-    calls: int,
-    seconds: float,
-    wavs: Sequence[Path],
-    turn_detection: str,
-    gateway_core: int,
-    other_core: int,
-    save: Path | None,
-) -> None:
-    """Measure, and print what was measured."""
-    console = Console()
+@contextmanager
+def lone_gateway(calls: int, gateway_core: int, other_core: int) -> Iterator[LocalNode]:
+    """A node with room for so many calls and a core of its own; the stand-ins and this process are on the other one."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         socket = folder / "speech.sock"
@@ -78,6 +70,21 @@ def run(
         _core(gateway_core)
         node = stack.enter_context(running_node(variables))
         _core(other_core)
+        yield node
+
+
+def run(
+    calls: int,
+    seconds: float,
+    wavs: Sequence[Path],
+    turn_detection: str,
+    gateway_core: int,
+    other_core: int,
+    save: Path | None,
+) -> None:
+    """Measure, and print what was measured."""
+    console = Console()
+    with lone_gateway(calls, gateway_core, other_core) as node:
         pid = node.process.pid
         idle = _memory(pid, "VmRSS")
         load = Load(calls, turns=int(seconds), seconds=seconds)

@@ -68,7 +68,7 @@ class _Call:
                 self.conversation.append_audio(output.audio)
             else:
                 for message in self.dialect.encode(output):  # type: ignore[arg-type]  # no other command comes
-                    assert b'"type":"error"' not in message, message
+                    assert b'"type":"error"' not in message.data, message
 
 
 def _events(call: _Call, items: int) -> dict[str, Callable[[int], None]]:

@@ -19,9 +19,10 @@ from typer.testing import CliRunner, Result
 
 from server.audio.wav import read_wav
 from server.cli.call import save_answers
-from server.cli.console import errors_shown, show_turn
+from server.cli.console import errors_shown, show_change, show_turn
 from server.cli.demo import succeeded
 from server.client.caller import Turn
+from server.client.line import Lost, WentOn
 from server.client.playout import is_audible
 from server.main import cli
 from server.settings.loading import SettingsError
@@ -66,7 +67,21 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
         ((), ["serve", "demo", "call", "bench", "token", "worker", "models"]),
         (("serve",), ["--host", "--port", "--http-port", "--tls-cert", "--tls-key", "--config", "VOICE_PORT"]),
         (("demo",), ["--once", "--save", "--port", "--http-port", "--config"]),
-        (("call",), ["--wav", "--key", "--save", "--ca-file", "--instructions", "--twilio", "VOICEFLEET_KEY"]),
+        (
+            ("call",),
+            [
+                "--wav",
+                "--mic",
+                "--binary",
+                "--resume",
+                "--twilio",
+                "--key",
+                "--save",
+                "--ca-file",
+                "--instructions",
+                "VOICEFLEET_KEY",
+            ],
+        ),
         (("bench",), ["calls", "tts", "bench --calls 8"]),
         (("bench", "calls"), ["--calls", "--turns"]),
         (("bench", "tts"), ["--size", "--weights", "--rows", "--seconds", "--json"]),
@@ -264,6 +279,18 @@ def test_what_is_said_is_printed_as_it_is() -> None:
     assert screen.getvalue() == "heard     Press [/b].\nanswered  Or [red], or [/red].\n"
 
 
+def test_what_becomes_of_a_calls_connection_is_shown() -> None:
+    screen = StringIO()
+    console = Console(file=screen, width=200)
+    for change in (Lost("no close frame"), WentOn("lost", 0.42, 0.5), WentOn("moved", 0.1, 1.98)):
+        show_change(console, change)
+    assert screen.getvalue().splitlines() == [
+        "lost      the connection: no close frame",
+        "resumed   on another connection within 0.42 s; 0.5 s of your audio are sent again",
+        "moved     on another connection within 0.10 s; 2.0 s of your audio are sent again",
+    ]
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -317,7 +344,8 @@ def test_an_answer_that_cannot_be_saved_is_said_in_a_line(tmp_path: Path, capsys
     [
         (("--wav", "nowhere.wav"), "does not exist"),
         (("--wav", "pyproject.toml"), "is not a WAV file; takes a WAV file"),
-        ((), "Missing option"),
+        ((), "takes --wav or --mic, one of the two"),
+        (("--mic", "--wav", "server/demo/question.wav"), "takes --wav or --mic, one of the two"),
     ],
 )
 def test_a_call_without_anything_to_say_is_refused(arguments: tuple[str, ...], says: str) -> None:

@@ -17,7 +17,9 @@ from server.access.auth import mint_token
 from server.audio.wav import read_wav
 from server.client.caller import call, speech_from
 from server.client.errors import CallRefused
+from server.client.line import Change, Lost, WentOn
 from server.client.playout import is_audible
+from server.client.wire import BASE64, Wire
 from tests.support import node_js
 from tests.support.cloud.network_load_balancer import NetworkLoadBalancer
 from tests.support.cloud.target_health import State, TargetGroup
@@ -30,6 +32,7 @@ QUESTION = ROOT / "server" / "demo" / "question.wav"
 EXAMPLE = ROOT / "examples" / "node"
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 WIRE_BYTES_PER_SECOND = 48_000
+BINARY = Wire(binary=True)
 STORY = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen."
 REST = "And that is all."
 
@@ -101,16 +104,20 @@ def heard(model: OpenAiStandin) -> list[str]:
     return [message["content"] for message in model.requests[-1]["messages"] if message["role"] == "assistant"]
 
 
+@pytest.mark.parametrize("wire", [BASE64, BINARY], ids=["base64", "binary"])
 async def test_our_caller_hears_the_rest_of_an_answer_whose_node_is_killed(
-    nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
+    wire: Wire, nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
 ) -> None:
     answers.answer = story
-    async with call(balanced.url, token(), resumes=True) as caller:
+    changes: list[Change] = []
+    async with call(balanced.url, token(), resumes=True, wire=wire, on_change=changes.append) as caller:
         turn = asyncio.create_task(caller.say(speech_from(QUESTION)))
         await is_in_a_story(nodes[0])
         await balanced.joined()
         nodes[0].process.kill()
         assert ((await turn).status, (await turn).answered) == ("completed", REST)
+        assert is_audible((await turn).playout.samples)
+    assert [type(change) for change in changes] == [Lost, WentOn]
     assert nodes[1].metric("voice_calls_resumed_total") == 1
     assert STORY.startswith(heard(answers)[0])
 
@@ -122,7 +129,7 @@ async def test_our_caller_is_answered_whose_node_is_killed_before_the_end_of_the
     question, patient = speech_from(QUESTION), {"type": "server_vad", "silence_duration_ms": 3000}
     async with call(balanced.url, token(), turn_detection=patient, resumes=True) as caller:
         turn = asyncio.create_task(caller.say(question))
-        await nodes[0].until(lambda: len(caller.lateness) > len(question.messages))
+        await nodes[0].until(lambda: len(caller.lateness) > len(question.messages(BASE64)))
         await balanced.joined()
         nodes[0].process.kill()
         assert ((await turn).status, (await turn).answered) == ("completed", "Yes.")
@@ -146,13 +153,15 @@ async def test_our_caller_moves_and_its_node_need_not_wait_for_the_end_of_the_ca
     nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin
 ) -> None:
     answers.answer = lambda _: "Yes."
-    async with call(balanced.url, token(), resumes=True) as caller:
+    changes: list[Change] = []
+    async with call(balanced.url, token(), resumes=True, wire=BINARY, on_change=changes.append) as caller:
         assert (await caller.say(speech_from(QUESTION))).answered == "Yes."
         await balanced.joined()
         nodes[0].process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(nodes[0].process.wait, 15) == 0
         assert (await caller.say(speech_from(QUESTION))).answered == "Yes."
     assert heard(answers) == ["Yes."]
+    assert [change.because for change in changes if isinstance(change, WentOn)] == ["moved"]
 
 
 async def test_our_caller_stays_where_it_is_while_no_other_node_has_room(
@@ -188,14 +197,20 @@ def example() -> Path:
     return EXAMPLE / "dist" / "main.js"
 
 
-async def run_example(program: Path, url: str, heard: Path) -> list[str]:
+async def run_example(program: Path, url: str, heard: Path, *options: str) -> list[str]:
     variables: dict[str, Any] = {"VOICEFLEET_KEY": token()}
-    return (await node_js.run(node_js.newest_node(), program, url, QUESTION, heard, **variables)).splitlines()
+    told = await node_js.run(node_js.newest_node(), program, url, QUESTION, heard, *options, **variables)
+    return told.splitlines()
 
 
-@pytest.mark.parametrize("loss", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "gone without a word"])
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [(signal.SIGKILL, ["--binary"]), (signal.SIGSTOP, [])],
+    ids=["killed, binary", "gone without a word"],
+)
 async def test_the_example_hears_the_rest_of_an_answer_whose_node_is_lost(
     loss: signal.Signals,
+    options: list[str],
     nodes: list[NodeProcess],
     balanced: Balanced,
     answers: OpenAiStandin,
@@ -203,7 +218,7 @@ async def test_the_example_hears_the_rest_of_an_answer_whose_node_is_lost(
     tmp_path: Path,
 ) -> None:
     answers.answer = story
-    running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav"))
+    running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav", *options))
     await is_in_a_story(nodes[0])
     await balanced.joined()
     nodes[0].process.send_signal(loss)
@@ -259,15 +274,17 @@ class LostInAQuestion:
         """So much of what the caller says next."""
         audio = b""
         while len(audio) < seconds * WIRE_BYTES_PER_SECOND:
-            audio += b64decode(json.loads(await connection.recv()).get("audio", ""))
+            said = await connection.recv()
+            audio += said if isinstance(said, bytes) else b64decode(json.loads(said).get("audio", ""))
         return audio
 
 
-async def test_the_example_says_again_what_no_ticket_knows(example: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--binary"]], ids=["base64", "binary"])
+async def test_the_example_says_again_what_no_ticket_knows(options: list[str], example: Path, tmp_path: Path) -> None:
     node = LostInAQuestion()
     async with serve(node.serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        lines = await run_example(example, f"ws://127.0.0.1:{port}", tmp_path / "heard.wav")
+        lines = await run_example(example, f"ws://127.0.0.1:{port}", tmp_path / "heard.wav", *options)
     assert "the call goes on on another connection" in lines
     samples, _ = read_wav(QUESTION)
     said = samples.tobytes()

@@ -28,6 +28,7 @@ from server.dialects.openai.session import Session
 from server.limits import Limits
 from server.llm.interface import ChatMessage, ChatRequest, Finished, Usage
 from server.spoken_lines import LineKind, SpokenLines
+from server.wire_message import WireMessage
 from tests.support.strict_client import StrictClient
 
 FRAME = 512 / 16_000
@@ -102,6 +103,7 @@ class Call:
         speculation: Speculation = "full",
         ids: Iterator[int] | None = None,
         lines: SpokenLines | None = None,
+        binary_audio: bool = False,
         **session: Any,
     ) -> None:
         self.now = 1000.0
@@ -125,6 +127,7 @@ class Call:
         self._recogniser = _Recogniser()
         self._recognitions: list[_Recognition] = []
         self._ids = ids or itertools.count(1)
+        self._binary_audio = binary_audio
         self._converse = partial(Conversation, new_id=self._new_id, limits=limits, speculation=speculation, lines=lines)
         self._connect(session)
         self._seen = len(self.client.received)
@@ -135,7 +138,7 @@ class Call:
     def _connect(self, session: dict[str, Any]) -> None:
         wire = Session(id="sess_1", model="voicefleet", instructions="Be brief.")
         self.conversation = self._converse(wire.config())
-        self.dialect: Dialect = OpenAiDialect(wire, self.conversation, self._new_id)
+        self.dialect: Dialect = OpenAiDialect(wire, self.conversation, self._new_id, binary_audio=self._binary_audio)
         self._perform(self.dialect.greet(self.now))
         if session:
             self.client_sends("session.update", session=session)
@@ -144,7 +147,7 @@ class Call:
 
     def resumed(self, played: Played | None = None, seconds: float = 1.0) -> "Call":
         """The call as it goes on elsewhere, so many seconds after its connection was lost."""
-        other = Call(self.recognition_seconds, ids=self._ids)
+        other = Call(self.recognition_seconds, ids=self._ids, binary_audio=self._binary_audio)
         other.now = self.now + seconds
         other._perform(other.dialect.resume(self.dialect.state(self.now, 1 << 20), played, other.now))
         return other
@@ -374,8 +377,8 @@ class Call:
         for message in self.dialect.encode(output):
             self._deliver(message)
 
-    def _deliver(self, message: bytes) -> None:
-        self.client.take(message)
+    def _deliver(self, message: WireMessage) -> None:
+        (self.client.take_audio if message.binary else self.client.take)(message.data)
 
     def _deliver_transcripts(self) -> None:
         due = [given for given in self._recognitions if given.due <= self.now]

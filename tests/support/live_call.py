@@ -22,13 +22,14 @@ _MASK = b"\x01\x02\x03\x04"
 
 
 class LiveCall:
-    """An open call. `events` holds everything that came, in its order."""
+    """An open call. `events` holds every event that came, in its order; `audio` what binary messages held."""
 
     def __init__(self, connection: ClientConnection, patience: float = _PATIENCE) -> None:
         """`patience` is how many seconds are waited for an event."""
         self.connection = connection
         self._patience = patience
         self.events: list[Event] = []
+        self.audio = b""
 
     async def send(self, type: str, /, **fields: Any) -> None:
         """A client event."""
@@ -50,7 +51,9 @@ class LiveCall:
     async def event(self) -> Event:
         """The next event."""
         async with asyncio.timeout(self._patience):
-            event: Event = json.loads(await self.connection.recv())
+            while isinstance(message := await self.connection.recv(), bytes):
+                self.audio += message
+        event: Event = json.loads(message)
         self.events.append(event)
         return event
 

@@ -4,7 +4,6 @@ comes back. For tests of what is heard and in which order; what they wait for, t
 
 import asyncio
 import time
-from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -122,7 +121,7 @@ def said_in(response: Event) -> str:
 
 def samples_in(delta: Event) -> Samples:
     """The audio (24 kHz) of a response.output_audio.delta."""
-    samples: Samples = np.frombuffer(b64decode(delta["delta"]), "<i2")
+    samples: Samples = np.frombuffer(delta["delta"], "<i2")
     return samples
 
 

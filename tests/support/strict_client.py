@@ -81,6 +81,12 @@ class StrictClient:
         if kind not in _OPEN_ENDED:
             getattr(self, "_" + kind.replace(".", "_"), self._unexpected)(event)
 
+    def take_audio(self, audio: bytes) -> None:
+        """The next binary message, which is of the one spoken part that is open."""
+        outputs = (output for response in self.responses.values() for output in response.outputs)
+        [output] = [output for output in outputs if output.part == "audio" and not output.closed]
+        output.audio += audio
+
     def _unexpected(self, event: dict[str, Any]) -> None:
         raise AssertionError(f"the client knows no event {event['type']!r}")
 

@@ -12,6 +12,7 @@ from server.client.twilio_playout import TwilioPlayout
 from server.dialects.dialect import Abilities
 from server.dialects.twilio.dialect import TwilioDialect
 from server.dialects.twilio.parameters import read_parameters
+from server.wire_message import WireMessage
 from tests.support.call import Call
 from tests.support.twilio_messages import STREAM, dtmf, mark, media
 
@@ -80,8 +81,8 @@ class TwilioCall(Call):
     def _check_client(self) -> None:
         """Twilio has no copy of the conversation."""
 
-    def _deliver(self, message: bytes) -> None:
-        self.twilio.take(message, self.now)
+    def _deliver(self, message: WireMessage) -> None:
+        self.twilio.take(message.data, self.now)
 
     def _audio_of(self, seconds: float) -> bytes:
         return bytes(round(_RATE * seconds))

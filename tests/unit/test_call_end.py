@@ -19,6 +19,7 @@ from server.dialects.openai.session import Session as OpenAiSession
 from server.pipeline import Session
 from server.resumption import Resumption, TicketOffice
 from server.settings.settings import Settings
+from server.wire_message import WireMessage
 
 
 class _Silence:
@@ -37,10 +38,10 @@ async def test_what_a_call_held_is_freed_as_it_ends(ending: str) -> None:
     dialect = OpenAiDialect(wire, conversation, lambda prefix: f"{prefix}_{next(ids)}")
     speech = SimpleNamespace(session=lambda *_: None)
     parts: Any = SimpleNamespace(vad=SimpleNamespace(stream=_Silence), smart_turn=None, stt=speech, tts=speech)
-    sent: list[bytes] = []
+    sent: list[WireMessage] = []
     told = asyncio.Event()
 
-    async def send(message: bytes) -> None:
+    async def send(message: WireMessage) -> None:
         sent.append(message)
         if len(sent) == 3:  # session.created and two events for the item
             told.set()

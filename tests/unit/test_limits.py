@@ -175,5 +175,5 @@ def test_nesting_of_any_depth_costs_its_message_and_no_more(start: str, depth: i
     message = start + "[" * depth + "]" * depth + "}" * start.count("{")
     [reply] = call.dialect.receive(message, call.now)
     [event] = call.dialect.encode(reply)  # type: ignore[arg-type]  # it is a Reply
-    assert b'"type":"error"' in event or b'"type":"session.updated"' in event
+    assert b'"type":"error"' in event.data or b'"type":"session.updated"' in event.data
     assert call.client_sends("conversation.item.create", **said("Hi."))[0]["type"] == "conversation.item.added"

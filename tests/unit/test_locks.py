@@ -39,7 +39,7 @@ def pins(lock: str, python: str | None = None) -> dict[str, str]:
 
 
 def test_there_is_a_lock_for_every_kind_of_machine() -> None:
-    assert set(LOCKS) == {"bootstrap", "base", "chatterbox", "faster-whisper", "gpu", "infra", "dev", "checkov"}
+    assert set(LOCKS) == {"bootstrap", "base", "chatterbox", "faster-whisper", "gpu", "infra", "mic", "dev", "checkov"}
     assert all(len(lines(lock)) > 1 for lock in LOCKS)
 
 

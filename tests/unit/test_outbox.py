@@ -5,33 +5,35 @@ import asyncio
 import pytest
 
 from server.outbox import Outbox, SlowClient
+from server.wire_message import WireMessage
 
 
 async def test_messages_leave_in_their_order() -> None:
     outbox = Outbox()
     reading = asyncio.create_task(outbox.get())
     await asyncio.sleep(0)
-    outbox.put(b"first")
-    outbox.put(b"second")
-    assert [await reading, await outbox.get()] == [b"first", b"second"]
+    first, second = WireMessage(b"first"), WireMessage(b"second", binary=True)
+    outbox.put(first)
+    outbox.put(second)
+    assert [await reading, await outbox.get()] == [first, second]
 
 
-@pytest.mark.parametrize(("message", "count"), [(b"x", 256), (bytes(1_048_576), 17)])
-async def test_so_many_and_so_much_may_wait(message: bytes, count: int) -> None:
+@pytest.mark.parametrize(("data", "count"), [(b"x", 256), (bytes(1_048_576), 17)])
+async def test_so_many_and_so_much_may_wait(data: bytes, count: int) -> None:
     outbox = Outbox()
     for _ in range(count):
-        outbox.put(message)
+        outbox.put(WireMessage(data))
     with pytest.raises(SlowClient):
-        outbox.put(message)
+        outbox.put(WireMessage(data))
     await outbox.get()
-    outbox.put(message)
+    outbox.put(WireMessage(data))
 
 
-@pytest.mark.parametrize(("message", "half"), [(b"x", 128), (bytes(1_048_576), 8)])
-async def test_who_asks_for_more_waits_until_half_of_it_has_left(message: bytes, half: int) -> None:
+@pytest.mark.parametrize(("data", "half"), [(b"x", 128), (bytes(1_048_576), 8)])
+async def test_who_asks_for_more_waits_until_half_of_it_has_left(data: bytes, half: int) -> None:
     outbox = Outbox()
     for _ in range(half + 2):
-        outbox.put(message)
+        outbox.put(WireMessage(data))
     waiting = asyncio.create_task(outbox.half_empty())
     await outbox.get()
     await asyncio.sleep(0)

@@ -1,6 +1,5 @@
 """From the events of a node with their times to what they mean for the caller."""
 
-from base64 import b64encode
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,7 @@ MHM = Case(Kind.BACKCHANNEL, "mhm", said(0.5))
 
 def audio(answer: str, seconds: float, level: int = 5000) -> dict[str, Any]:
     samples = np.full(round(seconds * RATE), level, "<i2")
-    delta = b64encode(samples.tobytes()).decode()
-    return {"type": "response.output_audio.delta", "response_id": answer, "delta": delta}
+    return {"type": "response.output_audio.delta", "response_id": answer, "delta": samples.tobytes()}
 
 
 def created(answer: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ export interface CallOptions {
   url: string;
   apiKey?: string;
   rate: number; // Hz: 8000, 16000, 24000 or 48000
+  binary?: boolean; // audio as binary messages, in place of base64 in events
   instructions?: string;
 }
 
@@ -35,7 +36,6 @@ interface Response {
 type ServerEvent =
   | { type: "input_audio_buffer.speech_started" }
   | { type: "conversation.item.input_audio_transcription.completed"; transcript: string }
-  | { type: "response.output_audio.delta"; item_id: string; delta: string }
   | { type: "response.done"; response: Response }
   | { type: "error"; error: { message: string } };
 
@@ -52,8 +52,7 @@ export class VoiceCall extends EventEmitter<CallEvents> {
 
   /** Place a call. Fails with `CallRefused` when no node takes it. */
   static async connect(options: CallOptions): Promise<VoiceCall> {
-    const { url, apiKey, rate } = options;
-    const line = await Line.connect({ url, bytesPerMs: (2 * rate) / 1000, ...(apiKey && { apiKey }) });
+    const line = await Line.connect({ ...options, bytesPerMs: (2 * options.rate) / 1000 });
     return new VoiceCall(line, options);
   }
 
@@ -62,6 +61,7 @@ export class VoiceCall extends EventEmitter<CallEvents> {
     this.#line = line;
     this.#bytesPerMs = (2 * rate) / 1000;
     line.on("event", (event: LineEvent) => this.#receive(event as ServerEvent));
+    line.on("audio", (itemId, audio) => this.#queue(itemId, audio));
     line.on("resumed", () => this.emit("resumed"));
     line.on("ended", (code, reason) => this.emit("ended", code, reason));
     const format = { type: "audio/pcm", rate };
@@ -76,7 +76,7 @@ export class VoiceCall extends EventEmitter<CallEvents> {
 
   /** To be called every 20 ms: takes what the caller said, silence included, and gives what to play to them. */
   exchange(frame: Buffer): Buffer {
-    this.#line.send({ type: "input_audio_buffer.append", audio: frame.toString("base64") });
+    this.#line.sendAudio(frame);
     const played = Buffer.alloc(FRAME_MS * this.#bytesPerMs);
     if (this.#spoken.length > 1 && this.#spoken[0]?.unplayed.length === 0) this.#spoken.shift();
     const item = this.#spoken[0];
@@ -95,8 +95,6 @@ export class VoiceCall extends EventEmitter<CallEvents> {
 
   #receive(event: ServerEvent): void {
     switch (event.type) {
-      case "response.output_audio.delta":
-        return this.#queue(event.item_id, Buffer.from(event.delta, "base64"));
       case "input_audio_buffer.speech_started":
         return this.#fallSilent();
       case "conversation.item.input_audio_transcription.completed":

@@ -24,12 +24,14 @@ export interface LineOptions {
   url: string;
   apiKey?: string;
   bytesPerMs: number; // of the audio that the session's formats have, in and out
+  binary?: boolean; // audio as binary messages, both ways; else as base64 in events
 }
 
 export type LineEvent = { type: string } & Record<string, unknown>;
 
 interface LineEvents {
-  event: [LineEvent];
+  event: [LineEvent]; // all but audio
+  audio: [itemId: string, audio: Buffer]; // of an answer, however it came
   resumed: []; // the call goes on on another connection; what was received before is still to be played
   ended: [code: number, reason: string];
 }
@@ -51,8 +53,9 @@ export class Line extends EventEmitter<LineEvents> {
   #ticket = "";
   #between = false; // two connections
   #hungUp = false;
-  #unsent: object[] = [];
+  #unsent: (object | Buffer)[] = [];
   readonly #unheard = new Unheard();
+  #spokenId = ""; // of the item that is being spoken: audio that comes is its
   #received: { itemId: string; bytes: number } | undefined; // of the spoken item that came last
 
   /** Place a call. Fails with `CallRefused` when no node takes it. */
@@ -77,11 +80,20 @@ export class Line extends EventEmitter<LineEvents> {
 
   /** Send an event, or keep it while there is no connection. */
   send(event: object): void {
+    this.#send(event);
+  }
+
+  /** Send the caller's next audio, or keep it while there is no connection. */
+  sendAudio(audio: Buffer): void {
+    this.#send(Buffer.from(audio)); // a copy: it may be said again, when the caller has long used its own for something else
+  }
+
+  #send(message: object | Buffer): void {
     if (!this.#between && this.#socket.readyState === WebSocket.OPEN) {
       if (this.#socket.bufferedAmount > MOST_UNSENT_BYTES) this.#socket.terminate();
-      return this.#put(event);
+      return this.#put(message);
     }
-    this.#unsent.push(event);
+    this.#unsent.push(message);
     if (this.#unsent.length > MOST_UNSENT) this.#unsent.shift();
   }
 
@@ -92,8 +104,10 @@ export class Line extends EventEmitter<LineEvents> {
   }
 
   #listenTo(socket: WebSocket): void {
-    socket.on("message", (data) => {
-      if (socket === this.#socket) this.#receive(JSON.parse(String(data)) as LineEvent);
+    socket.on("message", (data, isBinary) => {
+      if (socket !== this.#socket) return;
+      if (isBinary) this.#hear(data as Buffer);
+      else this.#receive(JSON.parse(String(data)) as LineEvent);
     });
     socket.on("close", (code, reason) => {
       clearInterval(pinging);
@@ -108,13 +122,18 @@ export class Line extends EventEmitter<LineEvents> {
     socket.on("pong", () => (answered = true));
   }
 
-  #put(event: object): void {
-    const message = JSON.stringify(event);
-    const { type, audio } = event as LineEvent;
-    if (type === "input_audio_buffer.append") {
-      this.#unheard.say(message, Buffer.byteLength(String(audio), "base64") / this.#options.bytesPerMs);
-    }
-    this.#socket.send(message);
+  #put(message: object | Buffer): void {
+    if (!Buffer.isBuffer(message)) return this.#socket.send(JSON.stringify(message));
+    const append = () => JSON.stringify({ type: "input_audio_buffer.append", audio: message.toString("base64") });
+    const said = this.#options.binary ? message : append();
+    this.#unheard.say(said, message.length / this.#options.bytesPerMs);
+    this.#socket.send(said);
+  }
+
+  #hear(audio: Buffer): void {
+    const before = this.#received?.itemId === this.#spokenId ? this.#received.bytes : 0;
+    this.#received = { itemId: this.#spokenId, bytes: before + audio.length };
+    this.emit("audio", this.#spokenId, audio);
   }
 
   #receive(event: LineEvent): void {
@@ -127,12 +146,11 @@ export class Line extends EventEmitter<LineEvents> {
         this.#ticket = String(event["ticket"]);
         void this.#move();
         return;
-      case "response.output_audio.delta": {
-        const itemId = String(event["item_id"]);
-        const before = this.#received?.itemId === itemId ? this.#received.bytes : 0;
-        this.#received = { itemId, bytes: before + Buffer.byteLength(String(event["delta"]), "base64") };
+      case "response.content_part.added":
+        if ((event["part"] as LineEvent).type === "audio") this.#spokenId = String(event["item_id"]);
         break;
-      }
+      case "response.output_audio.delta":
+        return this.#hear(Buffer.from(String(event["delta"]), "base64"));
       case "conversation.item.truncated": {
         const bytes = Number(event["audio_end_ms"]) * this.#options.bytesPerMs;
         if (this.#received?.itemId === event["item_id"]) this.#received = { itemId: String(event["item_id"]), bytes };
@@ -191,7 +209,7 @@ export class Line extends EventEmitter<LineEvents> {
 
   #flush(): void {
     this.#between = false;
-    for (const event of this.#unsent.splice(0)) this.#put(event);
+    for (const message of this.#unsent.splice(0)) this.#put(message);
   }
 }
 
@@ -201,7 +219,7 @@ export class Line extends EventEmitter<LineEvents> {
  * Milliseconds are of the audio sent on the present connection, as the node's events count them.
  */
 class Unheard {
-  #messages: { message: string; ms: number }[] = [];
+  #messages: { message: string | Buffer; ms: number }[] = [];
   #forgotten = 0; // from the beginning
   #sent = 0;
   #tellsWords = false;
@@ -210,7 +228,7 @@ class Unheard {
   #known = 0; // by the next ticket
 
   /** A message with so much audio is sent. */
-  say(message: string, ms: number): void {
+  say(message: string | Buffer, ms: number): void {
     this.#messages.push({ message, ms });
     this.#sent += ms;
     this.#forget(Math.max(this.#sent - MOST_UNHEARD_MS, Math.min(this.#sent - UNANNOUNCED_MS, ...this.#begun)));
@@ -242,7 +260,7 @@ class Unheard {
   }
 
   /** The messages to begin another connection with. */
-  again(): string[] {
+  again(): (string | Buffer)[] {
     this.#begun = this.#begun.length > 0 ? [0] : [];
     this.#sent -= this.#forgotten;
     this.#forgotten = this.#ended = this.#known = 0;
@@ -267,9 +285,11 @@ async function close(socket: WebSocket): Promise<void> {
 }
 
 /** An open connection, or `CallRefused`. */
-async function open({ url, apiKey }: LineOptions): Promise<WebSocket> {
+async function open({ url, apiKey, binary }: LineOptions): Promise<WebSocket> {
   const headers = apiKey ? { Authorization: `Bearer ${apiKey}` } : {};
-  const socket = new WebSocket(url, { headers, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS });
+  const address = new URL(url);
+  if (binary) address.searchParams.set("audio", "binary");
+  const socket = new WebSocket(address, { headers, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS });
   const refusal = await new Promise<IncomingMessage | null>((resolve, reject) => {
     socket.once("open", () => resolve(null));
     socket.once("unexpected-response", (_request, response) => resolve(response));

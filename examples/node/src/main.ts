@@ -1,16 +1,17 @@
 // Says a WAV file into a call and saves what the caller heard as another one, in real time, as a telephone would.
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
 import { FRAME_MS, VoiceCall } from "./call.js";
 import { readWav, writeWav } from "./wav.js";
 
 const HANG_UP_AFTER_MS = 3_000; // of silence on both sides, once what was heard has been answered
 const GIVE_UP_AFTER_MS = 15_000; // of silence without an answer
 
-async function main(url: string, spokenPath: string, heardPath: string): Promise<void> {
+async function main(url: string, spokenPath: string, heardPath: string, binary: boolean): Promise<void> {
   const { rate, pcm } = readWav(spokenPath);
   const frameBytes = (2 * rate * FRAME_MS) / 1000;
   const apiKey = process.env["VOICEFLEET_KEY"];
-  const call = await VoiceCall.connect({ url, rate, ...(apiKey && { apiKey }) });
+  const call = await VoiceCall.connect({ url, rate, binary, ...(apiKey && { apiKey }) });
 
   let open = true;
   let waiting = true; // for an answer
@@ -51,10 +52,11 @@ async function main(url: string, spokenPath: string, heardPath: string): Promise
   }
 }
 
-const [url, spoken, heard] = process.argv.slice(2);
 try {
-  if (!url || !spoken || !heard) throw new Error("usage: npm start -- URL SPOKEN.wav HEARD.wav");
-  await main(url, spoken, heard);
+  const { positionals, values } = parseArgs({ allowPositionals: true, options: { binary: { type: "boolean" } } });
+  const [url, spoken, heard] = positionals;
+  if (!url || !spoken || !heard) throw new Error("usage: npm start -- URL SPOKEN.wav HEARD.wav [--binary]");
+  await main(url, spoken, heard, values.binary ?? false);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;

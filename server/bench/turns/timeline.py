@@ -3,7 +3,6 @@
 Pure. It is fed with the node's events, in the words of the public protocol, and with monotonic seconds.
 """
 
-from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -79,7 +78,7 @@ class Timeline:
             case "response.created":
                 self.answers[event["response"]["id"]] = Answer(now)
             case "response.output_audio.delta" if answer := self.answers.get(event["response_id"]):
-                samples = np.frombuffer(b64decode(event["delta"]), "<i2")
+                samples = np.frombuffer(event["delta"], "<i2")
                 answer.chunks.append(Chunk(now, len(samples) / WIRE_RATE, is_audible(samples)))
             case "response.done" if answer := self.answers.get(event["response"]["id"]):
                 answer.done_at = now

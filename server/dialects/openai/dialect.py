@@ -18,7 +18,7 @@ from server.conversation.commands import ItemsLeftOut
 from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.errors import ConversationError, ItemNotFound
-from server.conversation.events import Transcribed, TranscriptionFailed, WordsHeard
+from server.conversation.events import AudioDelta, Transcribed, TranscriptionFailed, WordsHeard
 from server.conversation.history import Item
 from server.conversation.resuming import Played
 from server.dialects.accepted import accepted_values, unknown_fields
@@ -54,9 +54,11 @@ from server.dialects.openai.session import (
 )
 from server.errors import VoicefleetError
 from server.limits import LimitExceeded
+from server.wire_message import WireMessage
 
 _MAX_ITEM_SECONDS = 30.0  # some 15 ms of decoding
 _MAX_IGNORED = 8
+_BINARY_REFUSED = "got a binary message; takes JSON text, and audio in binary messages on a call to ?audio=binary"
 _MCP_REFUSED = "MCP tools are not supported; declare them as function tools, which your application runs"
 _TOOLS_REFUSED = (
     "the node's language model calls no functions, and would answer as if there were none; "
@@ -82,9 +84,14 @@ class OpenAiDialect:
         conversation: Conversation,
         new_id: Callable[[str], str],
         abilities: Abilities | None = None,
+        binary_audio: bool = False,
     ) -> None:
-        """`abilities` are the node's; by default it can do whatever a client asks for."""
+        """`abilities` are the node's; by default it can do whatever a client asks for.
+
+        `binary_audio`: audio is what binary messages hold, both ways, and the rest is JSON as ever.
+        """
         self._abilities = abilities or Abilities()
+        self._binary_audio = binary_audio
         self._session = session
         self._conversation = conversation
         self._allowance = AudioAllowance(conversation.limits.audio_rate, conversation.limits.audio_burst_seconds)
@@ -122,7 +129,7 @@ class OpenAiDialect:
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
         """Act on one message of the client's."""
         if isinstance(message, bytes):
-            return [self.refuse(ClientError("invalid_message", "got a binary message; this dialect takes JSON text"))]
+            return self._receive_binary(message, now)
         try:
             return self._act(c.decode(message), now)
         except msgspec.ValidationError as error:
@@ -151,9 +158,11 @@ class OpenAiDialect:
             getattr(error, "limit", ""),
         )
 
-    def encode(self, output: Told | FieldsIgnored | ItemsLeftOut) -> list[bytes]:
-        """The server events that tell `output`."""
+    def encode(self, output: Told | FieldsIgnored | ItemsLeftOut) -> list[WireMessage]:
+        """The server events that tell `output`; of a binary call's audio, the audio itself."""
         match output:
+            case AudioDelta(audio=audio) if self._binary_audio:
+                return [WireMessage(audio, binary=True)]
             case Reply(message):
                 events = [message]
             case WordsHeard() | Transcribed() | TranscriptionFailed() if (
@@ -169,17 +178,30 @@ class OpenAiDialect:
             case _:
                 events = write_events(output)
         return [
-            msgspec.json.encode({"event_id": f"{self._event_prefix}_{next(self._event_numbers)}", **event})
+            WireMessage(msgspec.json.encode({"event_id": f"{self._event_prefix}_{next(self._event_numbers)}", **event}))
             for event in events
         ]
+
+    def _receive_binary(self, audio: bytes, now: float) -> Sequence[DialectOutput]:
+        if not self._binary_audio:
+            return [self.refuse(ClientError("invalid_message", _BINARY_REFUSED))]
+        self._untouched = False
+        try:
+            return self._take_audio(audio, now)
+        except AudioRateExceeded as error:
+            return [self.refuse(error)]
+
+    def _take_audio(self, audio: bytes, now: float) -> Sequence[DialectOutput]:
+        """The caller's next audio. Raises `AudioRateExceeded`."""
+        self._allowance.take(self.input_format.duration(len(audio)), now)
+        return [AudioReceived(audio)]
 
     def _act(self, event: c.ClientEvent, now: float) -> Sequence[DialectOutput]:
         conversation = self._conversation
         untouched, self._untouched = self._untouched, False
         match event:
             case c.AppendAudio(audio=audio):
-                self._allowance.take(self.input_format.duration(len(audio)), now)
-                return [AudioReceived(audio)]
+                return self._take_audio(audio, now)
             case c.CommitAudio():
                 return conversation.commit_audio()
             case c.ClearAudio():

@@ -17,6 +17,7 @@ from server.dialects.twilio.faults import out_of_order, read
 from server.dialects.twilio.keypad import Keypad
 from server.dialects.twilio.marks import Marks
 from server.errors import VoicefleetError
+from server.wire_message import WireMessage
 
 _FRAME_BYTES = 160  # 20 ms
 _SILENCE = b"\xff"
@@ -86,9 +87,9 @@ class TwilioDialect:
             raise ClientAtFault("audio_rate", 1008, str(error)) from None
         return [AudioReceived(audio)]
 
-    def encode(self, output: Told) -> list[bytes]:
+    def encode(self, output: Told) -> list[WireMessage]:
         """Audio in frames of 20 ms, a mark behind each clause, and `clear` once the caller has taken the floor."""
-        return [m.encode(message) for message in self._messages(output)]
+        return [WireMessage(m.encode(message)) for message in self._messages(output)]
 
     def _messages(self, output: Told) -> Iterator[m.ServerMessage]:
         match output:

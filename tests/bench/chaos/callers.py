@@ -4,7 +4,6 @@ import asyncio
 import random
 import statistics
 import time
-from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +103,7 @@ class Talker:
                 self.lived.moves += 1
                 self._moves = True
             case {"type": "response.output_audio.delta", "delta": delta} if self._waiting_since is not None:
-                self._play(np.frombuffer(b64decode(delta), "<i2"), self._waiting_since, time.monotonic())
+                self._play(np.frombuffer(delta, "<i2"), self._waiting_since, time.monotonic())
 
     def _play(self, samples: Samples, silent_from: float, now: float) -> None:
         """Audio is played when it comes, or once all before it has been."""
