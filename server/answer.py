@@ -221,7 +221,7 @@ class _Speaker:
                     await self._begin(clause.text)
                 await self._send(self._encoder.encode(pcm))
         if started:
-            self._conversation.said(self._response.id)
+            self._conversation.end_clause(self._response.id)
         else:
             self._perform(self._conversation.unspoken(self._response.id, clause.text))
         return started
@@ -239,7 +239,7 @@ class _Speaker:
             await self._send(self._encoder.encode(bytes(2 * round(pause * self._sample_rate))))
         self._said = clause
         self._clauses[-1].start = self._seconds
-        self._perform(self._conversation.say(self._response.id, clause))
+        self._perform(self._conversation.begin_clause(self._response.id, clause))
 
     async def _send(self, audio: bytes) -> None:
         due = self._conversation.playback.ends_at - self._send_ahead

@@ -129,13 +129,13 @@ class Answers:
 
     # --- what an answer consists of
 
-    def say(self, response_id: str, clause: str) -> Iterator[Output]:
+    def begin_clause(self, response_id: str, clause: str) -> Iterator[Output]:
         """The audio that follows speaks `clause`."""
         if answer := self.get(response_id):
             yield from answer.writer.write(clause)
             self._playback.clause(answer.writer.place.item_id, clause)
 
-    def said(self, response_id: str) -> None:
+    def end_clause(self, response_id: str) -> None:
         """All audio of the clause has been sent."""
         if (answer := self.get(response_id)) and answer.writer.message:
             self._playback.finish(answer.writer.message.id)
@@ -143,7 +143,7 @@ class Answers:
     def unspoken(self, response_id: str, clause: str) -> Iterator[Output]:
         """The voice can't say `clause`; it is part of the answer all the same, as text."""
         if answer := self.get(response_id):
-            yield from self.say(response_id, clause)
+            yield from self.begin_clause(response_id, clause)
             self._playback.finish(answer.writer.place.item_id)
 
     def speak(self, answer: UnderWay, audio: bytes, seconds: float, now: float) -> Iterator[Output]:

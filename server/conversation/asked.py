@@ -21,7 +21,8 @@ class Asked:
     """What a response answers. Data, and no bound method: a call that has ended is freed at once, with all it held.
 
     `asides` follow the items; `unasked`: nobody wants this answer, the assistant speaks of its own accord. `words` are
-    the answer itself, where it needs no model. `rest_of` is an answer to this that was broken off.
+    the answer itself, where it needs no model; a `filler` only fills the time until an answer that the application asks
+    for. `rest_of` is an answer to this that was broken off.
     """
 
     config: ResponseConfig
@@ -29,6 +30,7 @@ class Asked:
     asides: tuple[ChatMessage, ...] = ()
     unasked: bool = False
     words: str = ""
+    filler: bool = False
     rest_of: Response | None = None
 
     def going_on(self) -> "Asked":

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from server.conversation import commands as c
 from server.conversation import events as e
-from server.conversation.asked import GOODBYE, Asked
+from server.conversation.answers import UnderWay
+from server.conversation.asked import GOODBYE, Asked, spoken_aside
 from server.conversation.candidates import Candidates
 from server.conversation.config import ResponseConfig, SessionConfig, Speculation
 from server.conversation.errors import DuplicateItem, NoActiveResponse, ResponseActive
@@ -220,9 +221,7 @@ class Conversation:
 
         Raises `ResponseActive` or `LimitExceeded`.
         """
-        under_way = self._answers.main if config.in_conversation else None
-        if under_way and not under_way.asked.words:
-            raise ResponseActive(under_way.response.id)
+        filler = self._filler_to_end() if config.in_conversation else None
         if config.in_conversation:
             self.history.check_items(self.limits)
             self.history.check_bytes(self.limits, 0)
@@ -232,11 +231,29 @@ class Conversation:
         if input_items is not None:
             size = sum(map(text_bytes, input_items))
             self.limits.check("max_request_bytes", size, f"an input of {size:,} bytes of text")
-        outputs: list[Output] = []
-        if under_way:  # what filled the time until this one
-            outputs += self._turns.end(under_way, now, "cancelled", reason="client_cancelled")
-        asked = Asked(config, self.history if input_items is None else input_items)
-        return [*outputs, *self._turns.respond(asked)]
+        return self._begin(Asked(config, self.history if input_items is None else input_items), filler, now)
+
+    def say(self, text: str, *, interruptible: bool, now: float) -> list[Output]:
+        """Say `text` as it stands, at the end of the caller's turn if they are in one; no model is asked.
+
+        It is an answer like any other: history keeps what is heard of it. Raises `ResponseActive` or `LimitExceeded`.
+        """
+        filler = self._filler_to_end()
+        self.history.check_items(self.limits)
+        self.history.check_bytes(self.limits, len(text.encode()))
+        config = replace(spoken_aside(self.config.response), modality="audio", interruptible=interruptible)
+        return self._begin(Asked(config, (), words=text), filler, now)
+
+    def _filler_to_end(self) -> UnderWay | None:
+        """What only fills the time until the next answer. Raises `ResponseActive` where one is under way already."""
+        under_way = self._answers.main
+        if under_way and not under_way.asked.filler:
+            raise ResponseActive(under_way.response.id)
+        return under_way
+
+    def _begin(self, asked: Asked, filler: UnderWay | None, now: float) -> list[Output]:
+        ended = self._turns.end(filler, now, "cancelled", reason="client_cancelled") if filler else ()
+        return [*ended, *self._turns.respond(asked)]
 
     def say_goodbye(self) -> list[Output]:
         """Take leave of the caller, of our own accord, while nothing is being answered."""
@@ -261,13 +278,13 @@ class Conversation:
 
     # --- an answer, as the pipeline makes it; what comes for one that has ended is dropped
 
-    def say(self, response_id: str, clause: str) -> list[Output]:
+    def begin_clause(self, response_id: str, clause: str) -> list[Output]:
         """The audio that follows speaks `clause`."""
-        return list(self._answers.say(response_id, clause))
+        return list(self._answers.begin_clause(response_id, clause))
 
-    def said(self, response_id: str) -> None:
+    def end_clause(self, response_id: str) -> None:
         """All audio of the clause has been sent."""
-        self._answers.said(response_id)
+        self._answers.end_clause(response_id)
 
     def unspoken(self, response_id: str, clause: str) -> list[Output]:
         """The voice can't say `clause`; it is part of the answer all the same, as text."""

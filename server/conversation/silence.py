@@ -53,7 +53,7 @@ class Silence:
         self._called = None
         if not self._awaited(called):
             return None
-        return Asked(spoken_aside(called.config), (), words=filler.text)
+        return Asked(spoken_aside(called.config), (), words=filler.text, filler=True)
 
     def _awaited(self, response: Response) -> bool:
         """Whether a function that the response called, and that still stands in the conversation, has no result."""

@@ -239,7 +239,7 @@ class TurnTaking:
             yield from self.respond(owed)
         elif not_heard and (line := self._line("not_heard", self.config.response)):
             yield c.SaidInstead("not_heard")
-            yield from self.respond(Asked(spoken_aside(self.config.response), (), words=line))
+            yield from self.respond(Asked(spoken_aside(self.config.response), (), words=line, filler=True))
 
     def line_instead(self, answer: UnderWay, kind: LineKind) -> str:
         """What is said in place of what `answer` can't say; nothing where nobody waits for it, or the caller speaks."""

@@ -120,7 +120,7 @@ class VirtualCall:
         await self._perform(self._conversation.respond(self._conversation.config.response, now=self.now))
         response = self._conversation.active_response
         assert response is not None, "it was asked for"
-        self._conversation.say(response.id, _STORY)
+        self._conversation.begin_clause(response.id, _STORY)
         self._conversation.speak(response.id, b"", _STORY_SECONDS, self.now)
         self.speech_started_at = None
 

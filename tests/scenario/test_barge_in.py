@@ -49,7 +49,7 @@ def test_a_clause_whose_last_audio_was_sent_as_the_caller_interrupted_counts_as_
     call.silence(0.5)
     call.caller_says("and the shop")
     heard = call.heard
-    call.conversation.said(response)
+    call.conversation.end_clause(response)
     assert call.heard == heard != "A rather long answer to that."
 
 

@@ -270,7 +270,7 @@ def test_audio_that_comes_after_an_interruption_is_dropped(call: Call) -> None:
     call.caller_says("stop")
     seen = len(call.client.received)
     for outputs in (
-        call.conversation.say(response_id, "late"),
+        call.conversation.begin_clause(response_id, "late"),
         call.conversation.speak(response_id, b"\0\0", 0.1, call.now),
         call.conversation.write(response_id, "late"),
         call.conversation.call(response_id, "call_1", "late"),

@@ -209,10 +209,10 @@ class Call:
 
     def bot_says(self, clause: str, seconds: float | None = None) -> None:
         """The model and the voice give a clause (15 characters a second); all of its audio is sent at once."""
-        self._perform(self.conversation.say(self._response, clause))
+        self._perform(self.conversation.begin_clause(self._response, clause))
         self.bot_sounds(len(clause) / 15 if seconds is None else seconds)
         if seconds is None:
-            self.conversation.said(self._response)
+            self.conversation.end_clause(self._response)
 
     def bot_sounds(self, seconds: float) -> None:
         """More audio of the clause that is being said."""
