@@ -59,7 +59,7 @@ class Hearing:
                 await asyncio.sleep(0)
             pcm = self._decoder.decode(audio[offset : offset + step]).tobytes()
             self._conversation.append_audio(pcm)
-            if self._conversation.config.turn_detection:
+            if self._conversation.config.turn_detection or self._conversation.config.transcribes:
                 await self._vad.feed(pcm)
             else:
                 self._vad.skip(pcm)

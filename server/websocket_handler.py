@@ -234,21 +234,28 @@ class Gateway:
             left = principal.expires_at - time.time()
             # One that is let in though its token has expired has a back end whose clock is behind ours.
             expires = now + (left if left > 0 else left + CLOCK_SKEW_SECONDS)
-        return CallTime(now, self._settings.max_call_seconds, self._settings.max_idle_seconds, expires)
+        longest, idle = self._settings.max_call_seconds, self._settings.max_idle_seconds
+        return CallTime(now, longest, idle, expires, epoch=time.time() - now)
 
     def _session(
         self, session_id: str, connection: ServerConnection, call_time: CallTime, resumption: Resumption
     ) -> Session:
         assert connection.request is not None, "a call begins after the handshake"
         model = _in_query(connection.request, "model") or _DEFAULT_MODEL
-        wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
+        transcribes = _in_query(connection.request, "intent") == "transcription"
+        wire = OpenAiSession(
+            type="transcription" if transcribes else "realtime",
+            id=session_id,
+            model=model,
+            instructions=self._settings.instructions,
+        )
         tokens, speculation = self._settings.llm_context_tokens, self._settings.effective_speculation
         conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation, self._lines)
         abilities = Abilities(
             calls_functions=self._settings.llm != ("local",),  # a model of that size fills them with nonsense
             languages=self._parts.stt.languages,
         )
-        dialect = OpenAiDialect(wire, conversation, _new_id, abilities)
+        dialect = OpenAiDialect(wire, conversation, _new_id, abilities, call_time)
 
         async def send(message: bytes) -> None:
             await connection.send(message, text=True)

@@ -100,7 +100,7 @@ class Conversation:
     def configure(self, config: SessionConfig) -> list[Output]:
         """Take new settings; a response under way keeps the ones that it began with."""
         self._turns.config = config
-        self._utterances.configure(config.turn_detection, config.language)
+        self._utterances.configure(config.turn_detection, config.language, config.transcribes)
         return list(self._turns.go_on())
 
     def snapshot(self, now: float) -> Snapshot:
@@ -256,7 +256,9 @@ class Conversation:
         return [*ended, *self._turns.respond(asked)]
 
     def say_goodbye(self) -> list[Output]:
-        """Take leave of the caller, of our own accord, while nothing is being answered."""
+        """Take leave of the caller, of our own accord, while nothing is being answered; silently, where nothing is."""
+        if self.config.transcribes:
+            return []
         config = replace(self.config.response, tool_choice="none")
         return list(self._turns.respond(Asked(config, self.history, (GOODBYE,), unasked=True)))
 

@@ -54,6 +54,7 @@ class StrictClient:
         self._truncated: set[str] = set()
         self.speaking: str | None = None
         self._committed: str | None = None
+        self._by_hand = False
 
     @property
     def active(self) -> str | None:
@@ -88,9 +89,12 @@ class StrictClient:
 
     def _session_created(self, event: dict[str, Any]) -> None:
         assert len(self.received) == 1, "session.created comes first and once"
+        self._by_hand = event["session"]["audio"]["input"]["turn_detection"] is None
 
     def _session_updated(self, event: dict[str, Any]) -> None:
-        assert event["session"]["object"] == "realtime.session"
+        kind = "transcription_" if event["session"]["type"] == "transcription" else ""
+        assert event["session"]["object"] == f"realtime.{kind}session"
+        self._by_hand = event["session"]["audio"]["input"]["turn_detection"] is None
 
     def _input_audio_buffer_speech_started(self, event: dict[str, Any]) -> None:
         self.speaking = event["item_id"]
@@ -143,7 +147,7 @@ class StrictClient:
         self._item_done.discard(event["item_id"])
 
     def _conversation_item_input_audio_transcription_delta(self, event: dict[str, Any]) -> None:
-        assert event["item_id"] in (*self.items, self.speaking)
+        assert self._by_hand or event["item_id"] in (*self.items, self.speaking)
         self.transcripts[event["item_id"]] = self.transcripts.get(event["item_id"], "") + event["delta"]
 
     def _conversation_item_input_audio_transcription_completed(self, event: dict[str, Any]) -> None:

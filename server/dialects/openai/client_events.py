@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from server.dialects.openai.session import (
+from server.dialects.openai.session_parts import (
     Format,
     Reasoning,
     Temperature,
@@ -119,7 +119,7 @@ class DeleteItem(_Event, tag="conversation.item.delete"):
 
 
 class ResponseAudioOutput(Struct):
-    """How one response sounds. `format` is the session's or none: what is played does not change in mid-call."""
+    """How one response sounds; None: as the session does."""
 
     voice: str | dict[str, Any] | None = None
     format: Format | None = None
