@@ -178,7 +178,7 @@ class Utterances:
         yield self._judge.over(0.0, "committed")
         yield from self._recognition.stop(utterance)
         yield from self._recognition.commit(utterance)
-        utterance.settled, utterance.settled_seconds = "", 0.0
+        utterance.settled, utterance.settled_seconds, utterance.settled_tokens = "", 0.0, ()
         yield self._recognition.ask(utterance, self._listener.take_all())
 
     def clear(self) -> Iterator[Output]:

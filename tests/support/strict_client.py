@@ -11,12 +11,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from msgspec.json import Decoder
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel
+
+from server.dialects.openai.server_events import SERVER_EVENTS
 
 _MODELS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(get_args(RealtimeServerEvent)[0])
 }
+_OURS = {str(event.__struct_config__.tag): Decoder(event, strict=True) for event in SERVER_EVENTS}
 # The protocol's PCM has one rate; a session that was asked for another shows it.
 _OUR_RATES = re.compile(rb'"rate":(8000|16000|48000)')
 _OPEN_ENDED = ("error", "rate_limits.updated", "output_audio_buffer.cleared", "x_turn.timings")
@@ -74,6 +78,7 @@ class StrictClient:
         """The next event."""
         event = json.loads(message)
         kind = event["type"]
+        _OURS[kind].decode(message)
         if not kind.startswith("x_"):
             _MODELS[kind].model_validate_json(_OUR_RATES.sub(b'"rate":24000', message), strict=True)
         assert event["event_id"] not in self._ever, "event ids are unique"

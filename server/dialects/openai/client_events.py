@@ -132,7 +132,7 @@ class ResponseAudio(Struct):
 
 
 class ResponseParams(Struct):
-    """Settings of one response; None is the session's own."""
+    """Settings of one response; None is the session's own. `x_say` is the answer itself, word for word."""
 
     audio: ResponseAudio | None = None
     conversation: str | None = None
@@ -147,6 +147,7 @@ class ResponseParams(Struct):
     tool_choice: ToolChoice | None = None
     tools: list[Tool] | None = None
     x_interruptible: bool | None = None
+    x_say: Annotated[str, Meta(max_length=4096, pattern=r"\S")] | None = None
     x_temperature: Temperature | None = None
     x_tool_filler: WireToolFiller | None = None
 

@@ -38,9 +38,10 @@ from server.dialects.openai.client_errors import ClientError, explain, ignored
 from server.dialects.openai.items import read_item
 from server.dialects.openai.response_params import response_config
 from server.dialects.openai.saved_call import SavedCall
-from server.dialects.openai.server_events import write_events
+from server.dialects.openai.server_events import Error, ErrorDetails
 from server.dialects.openai.session import Session, audio_format, languages
 from server.dialects.openai.session_parts import McpTool, Tool
+from server.dialects.openai.telling import write_events
 from server.errors import VoicefleetError
 from server.limits import LimitExceeded
 
@@ -120,25 +121,19 @@ class OpenAiDialect:
 
     def refuse(self, error: VoicefleetError, event_id: str | None = None) -> Reply:
         """An `error` event. `event_id` is that of the client's event that was wrong."""
-        return Reply(
-            {
-                "type": "error",
-                "error": {
-                    "type": "invalid_request_error",
-                    "code": getattr(error, "code", "invalid_value"),
-                    "message": str(error),
-                    "param": getattr(error, "param", None),
-                    "event_id": event_id,
-                },
-            },
-            getattr(error, "limit", ""),
+        details = ErrorDetails(
+            code=getattr(error, "code", "invalid_value"),
+            message=str(error),
+            param=getattr(error, "param", None),
+            event_id=event_id,
         )
+        return Reply(msgspec.to_builtins(Error(error=details)), getattr(error, "limit", ""))
 
     def encode(self, output: Told | FieldsIgnored | ItemsLeftOut) -> list[bytes]:
         """The server events that tell `output`."""
         match output:
             case Reply(message):
-                events = [message]
+                return [msgspec.json.encode(message | {"event_id": self._event_id()})]
             case WordsHeard() | Transcribed() | TranscriptionFailed() if not self._session.tells_words:
                 events = []
             case TurnTimings() if not self._session.x_turn_timings:
@@ -149,10 +144,12 @@ class OpenAiDialect:
                 events = []
             case _:
                 events = write_events(output)
-        return [
-            msgspec.json.encode({"event_id": f"{self._event_prefix}_{next(self._event_numbers)}", **event})
-            for event in events
-        ]
+        for event in events:
+            event.event_id = self._event_id()
+        return [msgspec.json.encode(event) for event in events]
+
+    def _event_id(self) -> str:
+        return f"{self._event_prefix}_{next(self._event_numbers)}"
 
     def _act(self, event: c.ClientEvent, now: float) -> Sequence[DialectOutput]:
         conversation = self._conversation
@@ -262,10 +259,12 @@ class OpenAiDialect:
             count = len(params.input)
             self._conversation.limits.check("max_items", count, f"an input of {count:,} items")
             items = [self._input_item(wire, index) for index, wire in enumerate(params.input)]
-        return [
-            *ignored(c.ResponseParams, given),
-            *self._conversation.respond(response_config(params, self._conversation.config.response), items, now=now),
-        ]
+        config = response_config(params, self._conversation.config.response)
+        if params.x_say:
+            outputs = self._conversation.recite(params.x_say, config, now=now)
+        else:
+            outputs = self._conversation.respond(config, items, now=now)
+        return [*ignored(c.ResponseParams, given), *outputs]
 
     def _read(self, wire: c.WireItem, param: str) -> tuple[Item, bytes]:
         if isinstance(wire, c.MessageItem):

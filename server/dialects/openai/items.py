@@ -1,9 +1,8 @@
 """Conversation items in the words of the OpenAI Realtime API, to and from our own."""
 
-from typing import Any, Literal
-
 from server.conversation.errors import ConversationError
 from server.conversation.history import FunctionCall, FunctionCallOutput, Item, Message, Part, PartKind
+from server.dialects.openai import server_objects as o
 from server.dialects.openai.client_events import ContentPart, FunctionCallItem, MessageItem, WireItem
 
 _PARTS_OF_ROLE: dict[str, tuple[PartKind, ...]] = {
@@ -57,24 +56,22 @@ def _read_part(part: ContentPart, role: str, param: str) -> Part:
     return Part(kind, text)
 
 
-def write_item(item: Item) -> dict[str, Any]:
+def write_item(item: Item) -> o.Item:
     """A client's item for ours."""
-    head = {"id": item.id, "object": "realtime.item", "status": item.status}
     match item:
         case Message():
-            return head | {"type": "message", "role": item.role, "content": [_write_part(part) for part in item.parts]}
+            content = [_write_part(part) for part in item.parts]
+            return o.Message(id=item.id, status=item.status, role=item.role, content=content)
         case FunctionCall():
             arguments = item.arguments or ("" if item.status == "in_progress" else "{}")
-            return head | {
-                "type": "function_call",
-                "call_id": item.call_id,
-                "name": item.name,
-                "arguments": arguments,
-            }
+            return o.FunctionCall(
+                id=item.id, status=item.status, call_id=item.call_id, name=item.name, arguments=arguments
+            )
         case FunctionCallOutput():
-            return head | {"type": "function_call_output", "call_id": item.call_id, "output": item.output}
+            return o.FunctionCallOutput(id=item.id, status=item.status, call_id=item.call_id, output=item.output)
 
 
-def _write_part(part: Part) -> dict[str, Any]:
-    field: Literal["transcript", "text"] = "transcript" if part.kind.endswith("audio") else "text"
-    return {"type": part.kind, field: part.text}
+def _write_part(part: Part) -> o.Content:
+    if part.kind.endswith("audio"):
+        return o.Content(part.kind, transcript=part.text)
+    return o.Content(part.kind, text=part.text)

@@ -40,6 +40,8 @@ from server.dialects.openai.session_parts import (
 )
 from server.llm.interface import Tool as LlmTool
 
+_PROBABILITIES = "item.input_audio_transcription.logprobs"
+
 
 class TranscriptionAudio(Struct):
     """The one direction of a transcription session."""
@@ -117,6 +119,11 @@ class Session(Struct, kw_only=True):
         """Whether the client is told what the caller says."""
         return self.transcribes or self.audio.input.transcription is not None
 
+    @property
+    def tells_probabilities(self) -> bool:
+        """Whether the client is told how probable the words are."""
+        return _PROBABILITIES in (self.include or ())
+
     def shown(self) -> "Session | TranscriptionSession":
         """The session as its client is shown it."""
         if not self.transcribes:
@@ -156,6 +163,7 @@ class Session(Struct, kw_only=True):
             language=",".join(languages(transcription)),
             vocabulary=", ".join(filter(None, [transcription.prompt, *(transcription.keywords or ())])),
             transcribes=self.transcribes,
+            token_probabilities=self.tells_probabilities,
         )
 
 
@@ -185,6 +193,16 @@ def audio_format(wire: Format) -> AudioFormat:
             return AudioFormat.of("audio/pcmu")
         case Pcma():
             return AudioFormat.of("audio/pcma")
+
+
+def wire_format(own: AudioFormat) -> Format:
+    """The wire's name for a format of the audio package."""
+    match own.type:
+        case "audio/pcmu":
+            return Pcmu()
+        case "audio/pcma":
+            return Pcma()
+    return Pcm(own.rate)  # type: ignore[arg-type]  # one of those that `audio_format` gives
 
 
 def languages(transcription: Transcription) -> tuple[str, ...]:
