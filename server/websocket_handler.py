@@ -253,6 +253,7 @@ class Gateway:
         conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation, self._lines)
         abilities = Abilities(
             calls_functions=self._settings.llm != ("local",),  # a model of that size fills them with nonsense
+            takes_images=self._settings.llm_images,
             languages=self._parts.stt.languages,
         )
         dialect = OpenAiDialect(wire, conversation, _new_id, abilities, call_time)

@@ -18,6 +18,7 @@ from server.dialects.openai.session_parts import (
     ToolChoice,
     WireToolFiller,
 )
+from server.llm.interface import ImageDetail
 
 
 class _Event(Struct, tag_field="type", kw_only=True):
@@ -49,12 +50,14 @@ class ClearOutputAudio(_Event, tag="output_audio_buffer.clear"):
 
 
 class ContentPart(Struct):
-    """A part of a message."""
+    """A part of a message. `image_url` is a data URI, `detail` how closely a model that can choose looks at it."""
 
-    type: Literal["input_text", "input_audio", "output_text", "output_audio", "text", "audio"]
+    type: Literal["input_text", "input_audio", "input_image", "output_text", "output_audio", "text", "audio"]
     text: str | None = None
     audio: bytes | None = None
     transcript: str | None = None
+    image_url: str | None = None
+    detail: ImageDetail | None = None
 
 
 class MessageItem(Struct, tag="message", tag_field="type"):

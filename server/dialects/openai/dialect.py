@@ -49,6 +49,7 @@ _MAX_ITEM_SECONDS = 30.0  # some 15 ms of decoding
 _TYPE_SETTLED = "session.update: the type of a session is settled once something has been said in it"
 _NO_ANSWERS = "response.create: a transcription session gives no answers; takes a session of type 'realtime'"
 _MCP_REFUSED = "MCP tools are not supported; declare them as function tools, which your application runs"
+_IMAGES_REFUSED = "the node's language model is not known to take images; VOICE_LLM_IMAGES says that it does"
 _TOOLS_REFUSED = (
     "the node's language model calls no functions, and would answer as if there were none; "
     "VOICE_LLM takes a model that does"
@@ -270,6 +271,9 @@ class OpenAiDialect:
         if isinstance(wire, c.MessageItem):
             count = len(wire.content)
             self._conversation.limits.check("max_parts", count, f"a message of {count:,} parts")
+            for index, part in enumerate(wire.content):
+                if part.type == "input_image" and not self._abilities.takes_images:
+                    raise ClientError("images_not_supported", _IMAGES_REFUSED, f"{param}.content[{index}]")
         return read_item(wire, self._new_id("item"), param)
 
     def _check_tools(self, tools: Sequence[Tool], param: str) -> None:

@@ -11,14 +11,18 @@ from msgspec import UNSET, Struct, UnsetType
 from server.conversation.history import ItemStatus, PartKind, Role
 from server.conversation.response import EndReason, ResponseStatus
 from server.dialects.openai.session_parts import Format
+from server.llm.interface import ImageDetail
 
 
 class Content(Struct):
-    """A part of a message: `text` of what is written, `transcript` of what is spoken; null while it is not known."""
+    """A part of a message: `text` of what is written, `transcript` of what is spoken (null while it is not known), and
+    `image_url`, a data URI, with `detail` of what is shown."""
 
     type: PartKind
     text: str | UnsetType | None = UNSET
     transcript: str | UnsetType | None = UNSET
+    image_url: str | UnsetType = UNSET
+    detail: ImageDetail | UnsetType = UNSET
 
 
 class _Item(Struct, tag_field="type", kw_only=True):

@@ -127,7 +127,7 @@ class WhisperEngine:
         start = prompt[prompt.index(self._ids["<|startoftranscript|>"]) : -1]
         frames = [len(window.samples) // HOP for window in windows]
         for ids, aligned in zip(texts, self._model.align(encoded, start, texts, frames), strict=True):
-            pieces = map(self._tokenizer.id_to_token, ids)
+            pieces = (self._tokenizer.id_to_token(token) or "" for token in ids)
             yield [
                 Token(bytes(_BYTES[character] for character in piece), math.log(max(probability, _LEAST_PROBABILITY)))
                 for piece, probability in zip(pieces, aligned.text_token_probs, strict=False)
