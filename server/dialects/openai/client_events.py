@@ -26,7 +26,7 @@ class _Event(Struct, tag_field="type", kw_only=True):
 
 
 class SessionUpdate(_Event, tag="session.update"):
-    """Change some of the session's settings."""
+    """Change some of the session's settings: any part of a `Session`."""
 
     session: dict[str, Any]
 
@@ -155,10 +155,13 @@ class ResponseParams(Struct):
     x_tool_filler: WireToolFiller | None = None
 
 
+_RESPONSE_PARAMS = {"allOf": [{"$ref": "#/components/schemas/ResponseParams"}]}
+
+
 class CreateResponse(_Event, tag="response.create"):
     """Answer now, as `ResponseParams` say."""
 
-    response: dict[str, Any] | None = None
+    response: Annotated[dict[str, Any], Meta(extra_json_schema=_RESPONSE_PARAMS)] | None = None
 
 
 class CancelResponse(_Event, tag="response.cancel"):

@@ -112,17 +112,17 @@ class StatusDetails(Struct):
     error: Failure | UnsetType = UNSET
 
 
-class ResponseAudioOutput(Struct):
+class GivenAudioOutput(Struct):
     """How an answer sounds; `format` is there where it is not the session's."""
 
     voice: str
     format: Format | UnsetType = UNSET
 
 
-class ResponseAudio(Struct):
+class GivenAudio(Struct):
     """The audio settings of an answer."""
 
-    output: ResponseAudioOutput
+    output: GivenAudioOutput
 
 
 class Response(Struct):
@@ -136,7 +136,7 @@ class Response(Struct):
     conversation_id: str | None
     output_modalities: list[Literal["text", "audio"]]
     max_output_tokens: int | Literal["inf"]
-    audio: ResponseAudio
+    audio: GivenAudio
     metadata: Mapping[str, str] | None
     usage: Usage | None
 

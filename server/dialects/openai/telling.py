@@ -34,7 +34,7 @@ def write_response(response: Response) -> o.Response:
         conversation_id="conversation" if config.in_conversation else None,
         output_modalities=[config.modality],
         max_output_tokens=config.max_output_tokens or "inf",
-        audio=o.ResponseAudio(o.ResponseAudioOutput(config.voice, output_format)),
+        audio=o.GivenAudio(o.GivenAudioOutput(config.voice, output_format)),
         metadata=config.metadata,
         usage=_usage(response, config.modality) if done else None,
     )
