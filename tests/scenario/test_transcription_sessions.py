@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from server.conversation import commands as c
+from server.conversation import events as e
 from server.dialects.dialect import FieldsIgnored
 from tests.support.call import FADING, FRAME, Call
 
@@ -124,3 +125,61 @@ def test_a_resumed_session_transcribes_on() -> None:
     other.silence(2.0)
     assert other.last(COMPLETED)["transcript"] == "what is the time"
     assert other.commands(c.Generate) == []
+
+
+# --- how probable the words are
+
+LOGPROBS = ["item.input_audio_transcription.logprobs"]
+
+
+@pytest.mark.parametrize("kind", ["realtime", "transcription"])
+def test_a_client_is_told_how_probable_each_token_is(kind: str) -> None:
+    call = Call(type=kind, include=LOGPROBS, audio={"input": {"transcription": {}}})
+    assert call.last("session.updated")["session"]["include"] == LOGPROBS
+    call.caller_says("hello there")
+    call.silence(1.0)
+    assert call.last(COMPLETED)["logprobs"] == [
+        {"token": " hello", "bytes": list(b" hello"), "logprob": -0.25},
+        {"token": " there", "bytes": list(b" there"), "logprob": -0.25},
+    ]
+
+
+def test_who_does_not_ask_is_not_told() -> None:
+    call = Call(audio={"input": {"transcription": {}}})
+    call.caller_says("hello there")
+    call.silence(1.0)
+    assert "logprobs" not in call.last(COMPLETED)
+
+
+@pytest.mark.parametrize("fails_at_the_end", [False, True])
+def test_the_tokens_of_a_long_turn_are_those_of_all_its_parts(fails_at_the_end: bool) -> None:
+    call = transcribing(turn_detection={"type": "server_vad"})
+    call.client_sends("session.update", session={"type": "transcription", "include": LOGPROBS})
+    call.caller_says("this is the first part of a long turn", 8.0)
+    call.silence(0.4)
+    call.caller_says("and the rest", 1.0)
+    call.recognition_fails = fails_at_the_end
+    call.silence(2.0)
+    completed = call.last(COMPLETED)
+    said = "".join(each["token"] for each in completed["logprobs"]).strip()
+    assert (
+        said
+        == completed["transcript"]
+        == "this is the first part of a long turn" + " and the rest" * (not fails_at_the_end)
+    )
+
+
+def test_a_token_may_end_in_the_middle_of_a_character() -> None:
+    call = transcribing(turn_detection=None)
+    call.caller_says("hello")
+    call.client_sends("input_audio_buffer.commit")
+    [command] = call.commands(c.Transcribe)
+    tokens = (e.Token(b" caf\xc3", -0.5), e.Token(b"\xa9", -0.1))
+    call._perform(
+        call.conversation.transcribed(
+            command.attempt, e.Transcribed(command.item_id, 0, "café", 1.0, tokens=tokens), call.now
+        )
+    )
+    first, second = call.last(COMPLETED)["logprobs"]
+    assert bytes(first["bytes"] + second["bytes"]).decode() == " café"
+    assert first["token"] == " caf\N{REPLACEMENT CHARACTER}"

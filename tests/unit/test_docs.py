@@ -35,7 +35,6 @@ def test_what_is_made_from_the_code_is_what_the_code_makes(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"
 
 
-
 def test_every_setting_is_on_the_page_in_a_group_and_once() -> None:
     named = re.findall(r"^\| `VOICE_(\w+)` \|", settings_page().partition("\n## ")[2], re.MULTILINE)
     assert [name.lower() for name in named] == list(Settings.model_fields)

@@ -129,7 +129,7 @@ class WhisperEngine:
         for ids, aligned in zip(texts, self._model.align(encoded, start, texts, frames), strict=True):
             pieces = (self._tokenizer.id_to_token(token) or "" for token in ids)
             yield [
-                Token(bytes(_BYTES[character] for character in piece), math.log(max(probability, _LEAST_PROBABILITY)))
+                Token(token_bytes(piece), math.log(max(probability, _LEAST_PROBABILITY)))
                 for piece, probability in zip(pieces, aligned.text_token_probs, strict=False)
             ]
 
@@ -137,6 +137,11 @@ class WhisperEngine:
         """`score` is the tokens' log probability, the closing one's included, over their number without it."""
         mean_log_probability = score * len(tokens) / (len(tokens) + 1)
         return judge(window, self._tokenizer.decode(tokens), len(tokens), mean_log_probability, no_speech_probability)
+
+
+def token_bytes(piece: str) -> bytes:
+    """What a token of the model's vocabulary stands for: UTF-8, perhaps only a part of a character."""
+    return bytes(_BYTES[character] for character in piece)
 
 
 def placed(device: str) -> tuple[str, str]:
