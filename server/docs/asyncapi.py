@@ -57,9 +57,6 @@ def document() -> dict[str, Any]:
     named = [kind for dialect in DIALECTS for kind in dialect.named]
     refs, schemas = msgspec.json.schema_components([*kinds, *named], ref_template=_SCHEMAS + "{name}")
     payloads = dict(zip(kinds, refs, strict=False))
-    for schema in schemas.values():
-        if "description" in schema:
-            schema["description"] = cleandoc(schema["description"])
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -81,7 +78,7 @@ def document() -> dict[str, Any]:
                 for dialect in DIALECTS
                 for direction, kind in dialect.events()
             },
-            "schemas": schemas,
+            "schemas": {name: _plain(schema) for name, schema in schemas.items()},
         },
     }
 
@@ -96,6 +93,19 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def _plain(part: Any) -> Any:
+    """A schema without OpenAPI's discriminators, which AsyncAPI writes in another way and can do without."""
+    if isinstance(part, list):
+        return [_plain(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: cleandoc(inner) if name == "description" and isinstance(inner, str) else _plain(inner)
+        for name, inner in part.items()
+        if name != "discriminator"
+    }
 
 
 def _message_id(dialect: Dialect, direction: Direction, kind: type) -> str:

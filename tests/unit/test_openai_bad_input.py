@@ -92,7 +92,7 @@ _WRONG_VALUES: list[tuple[str, str, str | None, str]] = [
     (create(message(id="item_taken")), "item_already_exists", "item.id", "'item_taken'"),
     (create({"type": "function_call", "name": "f"}), "invalid_value", "item", "`arguments`"),
     (create({"type": "function_call_output", "output": "x"}), "invalid_value", "item", "`call_id`"),
-    (part("input_image", image_url="x"), "invalid_value", "item.content[0].type", "input_image"),
+    (part("input_image", image_url="x"), "invalid_value", "item.content[0].image_url", "takes a data URI"),
     (part("output_text", text="x"), "invalid_value", "item.content[0].type", "input_text or input_audio"),
     (part("input_audio", "system", audio="AAAA"), "invalid_value", "item.content[0].type", "input_text"),
     (part("input_text"), "invalid_value", "item.content[0]", "takes text"),

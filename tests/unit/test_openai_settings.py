@@ -115,11 +115,12 @@ def test_a_response_has_its_own_format() -> None:
     assert "format" not in created["response"]["audio"]["output"]
 
 
-@pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 48_000])
-def test_a_response_has_its_own_rate(rate: int) -> None:
-    output = {"format": {"type": "audio/pcm", "rate": rate}}
-    [created] = Call().client_sends("response.create", response={"audio": {"output": output}})
-    assert created["response"]["audio"]["output"]["format"] == output["format"]
+@pytest.mark.parametrize(
+    "wire", [{"type": "audio/pcma"}, *({"type": "audio/pcm", "rate": rate} for rate in (8000, 16_000, 24_000, 48_000))]
+)
+def test_every_format_may_be_a_responses_own(wire: dict[str, Any]) -> None:
+    [created] = Call().client_sends("response.create", response={"audio": {"output": {"format": wire}}})
+    assert created["response"]["audio"]["output"]["format"] == wire
 
 
 # --- what reaches the model
@@ -193,7 +194,7 @@ def test_tools_that_the_model_would_not_call_are_refused(limited: Call) -> None:
         ({"tool_choice": "never"}, "takes 'auto' or 'none' or 'required' or an object"),
         ({"max_output_tokens": "lots"}, "takes a number from 1 to 4096 or 'inf'"),
         ({"truncation": "never"}, "takes 'auto' or 'disabled' or an object of type 'retention_ratio'"),
-        ({"type": "transcription"}, "takes 'realtime'"),
+        ({"type": "dictation"}, "takes 'realtime' or 'transcription'"),
         ({"reasoning": {"effort": "much"}}, "takes 'none' or 'minimal' or 'low' or 'medium' or 'high' or 'xhigh'"),
     ],
     ids=str,
