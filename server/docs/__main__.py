@@ -1,10 +1,12 @@
 """Write what is made from the code."""
 
+from collections.abc import Callable
+
 from server.docs import FOLDER, metrics_page, protocol_page, settings_page
 from server.docs.asyncapi import as_yaml, document
 from server.docs.events_page import events_page
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "settings.md": settings_page,
     "protocol.md": protocol_page,

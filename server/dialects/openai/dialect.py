@@ -136,15 +136,14 @@ class OpenAiDialect:
             case Reply(message):
                 return [msgspec.json.encode(message | {"event_id": self._event_id()})]
             case WordsHeard() | Transcribed() | TranscriptionFailed() if not self._session.tells_words:
-                events = []
+                return []
             case TurnTimings() if not self._session.x_turn_timings:
-                events = []
+                return []
             case Expiring() if not self._session.x_session_expiring:
-                events = []
+                return []
             case FieldsIgnored() | ItemsLeftOut():  # which are the operator's to know
-                events = []
-            case _:
-                events = write_events(output)
+                return []
+        events = write_events(output)
         for event in events:
             event.event_id = self._event_id()
         return [msgspec.json.encode(event) for event in events]
