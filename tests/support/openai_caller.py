@@ -195,7 +195,7 @@ async def phoning(node: NodeProcess, wire: Wire | None = None, **session: Any) -
         "input": {"format": wire.session, "transcription": {"model": "whisper-1"}, "turn_detection": detects},
         "output": {"format": wire.session},
     }
-    query = {}
+    query: dict[str, object] = {}
     if session.get("type") == "transcription":
         query["intent"] = "transcription"
         del audio["output"]

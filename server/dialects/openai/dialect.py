@@ -143,7 +143,8 @@ class OpenAiDialect:
                 return []
             case FieldsIgnored() | ItemsLeftOut():  # which are the operator's to know
                 return []
-        events = write_events(output)
+            case _:
+                events = write_events(output)
         for event in events:
             event.event_id = self._event_id()
         return [msgspec.json.encode(event) for event in events]
