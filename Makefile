@@ -41,7 +41,7 @@ lint: .venv/.torch ## check style, types and which room imports which
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
-docs: .venv/.dev ## make docs/metrics.md and docs/settings.md from the code
+docs: .venv/.dev ## make from the code: docs/metrics.md, settings.md, events.md, asyncapi.yaml
 	$(BIN)/python -m server.docs
 
 proto: .venv/.dev ## make the gRPC code from server/workers/speech.proto

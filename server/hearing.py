@@ -59,7 +59,7 @@ class Hearing:
                 await asyncio.sleep(0)
             pcm = self._decoder.decode(audio[offset : offset + step]).tobytes()
             self._conversation.append_audio(pcm)
-            if self._conversation.config.turn_detection:
+            if self._conversation.config.turn_detection or self._conversation.config.transcribes:
                 await self._vad.feed(pcm)
             else:
                 self._vad.skip(pcm)
@@ -94,12 +94,15 @@ class Hearing:
         config = self._conversation.config
         answer: Transcribed | TranscriptionFailed
         try:
-            transcript = await self._stt.transcribe(command.pcm, config.language, config.vocabulary, command.fragment)
+            transcript = await self._stt.transcribe(
+                command.pcm, config.language, config.vocabulary, command.fragment, config.token_probabilities
+            )
         except SttError as error:
             log.warning("transcription_failed", failure=error.failure)
             answer = TranscriptionFailed(command.item_id, 0, error.failure, str(error))
         else:
-            answer = Transcribed(command.item_id, 0, transcript.text, len(command.pcm) / 32_000)
+            seconds = len(command.pcm) / 32_000
+            answer = Transcribed(command.item_id, 0, transcript.text, seconds, tokens=transcript.tokens)
         self._transcriptions.pop(command.item_id, None)
         self._perform(self._conversation.transcribed(command.attempt, answer, time.monotonic()))
 
@@ -107,7 +110,8 @@ class Hearing:
         config = self._conversation.config
         seen = await self._stt.glimpse(command.pcm, config.language, config.vocabulary)
         if seen is not None:
-            self._perform(self._conversation.glimpsed(command.item_id, command.attempt, seen.text, seen.sure))
+            sure = seen.sure and not config.token_probabilities  # which only `transcribe` tells
+            self._perform(self._conversation.glimpsed(command.item_id, command.attempt, seen.text, sure))
 
     async def _judge(self, command: JudgeTurn) -> None:
         sounds_finished = await self._smart_turn.probability(command.pcm)

@@ -186,9 +186,13 @@ class Session:
     async def _go_on_from(self, ticket: Ticket, played: Played | None) -> None:
         """Raises `TicketRefused`."""
         now = time.monotonic()
-        outputs = self._dialect.resume(bytes(ticket.state), played, now)
-        self._resumption.take_over(ticket)
         self._call_time.has_lasted(ticket.lasted, now)
+        try:
+            outputs = self._dialect.resume(bytes(ticket.state), played, now)
+        except TicketRefused:  # then it is a new call
+            self._call_time.has_lasted(0.0, now)
+            raise
+        self._resumption.take_over(ticket)
         for output in outputs:  # a long conversation has more items than the client can be sent at once
             self._perform([output])
             await self._outbox.half_empty()
@@ -319,7 +323,8 @@ class Session:
             thinking = self._think(command)
             thinking.wanted.set()
             answer = Answer(thinking, self._tts.sample_rate, self._conversation, self._perform, self._line)
-            giving = answer.give(response, self._dialect.output_format, self._settings.send_ahead_seconds)
+            output = response.config.output_format or self._dialect.output_format
+            giving = answer.give(response, output, self._settings.send_ahead_seconds)
             task = self._answers[response.id] = self._tasks.create_task(giving)
         task.add_done_callback(lambda _: self._answered(response.id, answer))  # also of one that has not even begun
         if isinstance(command, Generate) and response.config.in_conversation:

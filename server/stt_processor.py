@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 import grpc
 
+from server.conversation.events import Token
 from server.errors import VoicefleetError
 from server.limits import Limits
 from server.observability import metrics
@@ -34,6 +35,7 @@ _SHORTEST_SECONDS = 15.0  # what the shortest utterance costs as much as (`Windo
 _GATES = frozenset({"", "silence", "no_speech", "log_prob", "repetition"})
 _CHARACTERS = 1000
 _CHARACTERS_PER_SECOND = 100
+_MOST_BYTES_OF_A_CHARACTER = 4
 _LARGEST_BATCH = 1024
 _LANGUAGES = 1000
 _LANGUAGE_CHARACTERS = 16
@@ -58,7 +60,8 @@ class SttError(VoicefleetError):
 class Transcript:
     """What was said. Without text, `refused_by` names the gate: silence, no_speech, log_prob or repetition.
 
-    `sure`, of a glimpse: to recognise the same audio with more time would find the same.
+    `sure`, of a glimpse: to recognise the same audio with more time would find the same. `tokens` are the text's, if
+    their probabilities were asked for and the worker's engine knows them.
     """
 
     text: str
@@ -66,6 +69,7 @@ class Transcript:
     queue_seconds: float
     inference_seconds: float
     sure: bool
+    tokens: tuple[Token, ...] = ()
 
 
 class SttProcessor:
@@ -103,14 +107,22 @@ class SttProcessor:
         return SttSession(self, max_waiting_seconds)
 
     async def transcribe(
-        self, pcm: bytes, language: str = "", prompt: str = "", call: str = "", fragment: bool = False
+        self,
+        pcm: bytes,
+        language: str = "",
+        prompt: str = "",
+        call: str = "",
+        fragment: bool = False,
+        probabilities: bool = False,
     ) -> Transcript:
         """Text of 16-bit little-endian mono PCM at 16 kHz. Cancelling takes it out of the queue. Raises `SttError`.
 
         `language` may be several, comma-separated, of which one is detected. `call` is whose share of the worker it
         takes; empty: that of this gateway. A `fragment` is what is heard so far of a voice that goes on.
+        `probabilities`: those of the text's tokens are wanted, too.
         """
-        request = self._request(pcm, language, prompt, call, fragment=fragment)
+        request = self._request(pcm, language, prompt, call)
+        request.fragment, request.probabilities = fragment, probabilities
         with metrics.queue_depth.labels("stt").track_inprogress():
             try:
                 reply = await self._transcribe(request)
@@ -128,20 +140,18 @@ class SttProcessor:
     async def glimpse(self, pcm: bytes, language: str, prompt: str, call: str) -> Transcript | None:
         """As `transcribe`, but at once and less surely; None where that can't be: the first to go under load."""
         try:
-            reply = await self._ask(self._request(pcm, language, prompt, call, early=True))
+            request = self._request(pcm, language, prompt, call)
+            request.early = True
+            reply = await self._ask(request)
         except SttError as error:
             metrics.early_words.labels(error.failure).inc()
             return None
         metrics.early_words.labels("heard").inc()
         return _transcript(reply)
 
-    def _request(
-        self, pcm: bytes, language: str, prompt: str, call: str, early: bool = False, fragment: bool = False
-    ) -> speech_pb2.TranscribeRequest:
+    def _request(self, pcm: bytes, language: str, prompt: str, call: str) -> speech_pb2.TranscribeRequest:
         language, prompt = language or self._language, (prompt or self._prompt)[-LONGEST_PROMPT:]
-        return speech_pb2.TranscribeRequest(
-            pcm=pcm, language=language, prompt=prompt, call=call, early=early, fragment=fragment
-        )
+        return speech_pb2.TranscribeRequest(pcm=pcm, language=language, prompt=prompt, call=call)
 
     async def _list_languages(self) -> frozenset[str] | None:
         try:
@@ -187,7 +197,9 @@ class SttSession:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._waiting_seconds = 0.0
 
-    async def transcribe(self, pcm: bytes, language: str = "", prompt: str = "", fragment: bool = False) -> Transcript:
+    async def transcribe(
+        self, pcm: bytes, language: str = "", prompt: str = "", fragment: bool = False, probabilities: bool = False
+    ) -> Transcript:
         """As `SttProcessor.transcribe`; `busy` where too much of the session's audio waits already."""
         seconds = max(_SHORTEST_SECONDS, len(pcm) / _BYTES_PER_SECOND)
         if self._room.locked() and self._waiting_seconds + seconds > self._max_waiting_seconds:
@@ -202,7 +214,7 @@ class SttSession:
         finally:
             self._waiting_seconds -= seconds
         try:
-            return await self._processor.transcribe(pcm, language, prompt, self._call, fragment)
+            return await self._processor.transcribe(pcm, language, prompt, self._call, fragment, probabilities)
         finally:
             self._room.release()
 
@@ -220,13 +232,17 @@ def _stt_error(error: grpc.aio.AioRpcError) -> SttError:
 
 
 def _transcript(reply: speech_pb2.TranscribeReply) -> Transcript:
-    return Transcript(reply.text, reply.refused_by, reply.queue_seconds, reply.inference_seconds, reply.sure)
+    tokens = tuple(Token(token.text, token.log_probability) for token in reply.tokens)
+    return Transcript(reply.text, reply.refused_by, reply.queue_seconds, reply.inference_seconds, reply.sure, tokens)
 
 
 def _is_possible(reply: speech_pb2.TranscribeReply, seconds: float) -> bool:
     """Whether so long an utterance can have had that answer."""
+    most = _CHARACTERS + _CHARACTERS_PER_SECOND * seconds
     return (
-        len(reply.text) <= _CHARACTERS + _CHARACTERS_PER_SECOND * seconds
+        len(reply.text) <= most
+        and len(reply.tokens) + sum(len(token.text) for token in reply.tokens) <= _MOST_BYTES_OF_A_CHARACTER * most
+        and all(math.isfinite(token.log_probability) and token.log_probability <= 0 for token in reply.tokens)
         and reply.refused_by in _GATES
         and all(math.isfinite(cost) and cost >= 0 for cost in (reply.queue_seconds, reply.inference_seconds))
         and reply.batch_size <= _LARGEST_BATCH

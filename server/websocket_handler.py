@@ -41,7 +41,7 @@ from server.resumption import Resumption, TicketOffice
 from server.settings.loading import SettingsError
 from server.settings.settings import Settings
 from server.spoken_lines import SpokenLines
-from server.twilio_opening import TwilioEntrance
+from server.twilio_opening import Stream, TwilioEntrance
 from server.wire_message import WireMessage
 
 log = structlog.get_logger(__name__)
@@ -231,9 +231,12 @@ class Gateway:
     async def _handle(self, connection: ServerConnection) -> None:
         session_id = f"sess_{secrets.token_hex(8)}"
         structlog.contextvars.bind_contextvars(session_id=session_id)
-        spoken = await self._dialect(_ours(connection), session_id)
-        if spoken is None:
-            return
+        assert connection.request is not None, "a call begins after the handshake"
+        stream = None
+        if _path(connection.request) == TWILIO_PATH:
+            stream = await self._twilio.open(_ours(connection), self._abilities)
+            if stream is None:  # it was over before it began
+                return
         principal, lease = _ours(connection).principal, _ours(connection).lease
         assert lease, "who is let in has a place"
         log.info("session_started", principal=principal.id if principal else "local")
@@ -242,7 +245,10 @@ class Gateway:
         self._calls[call_time] = principal
         self._end_if_withdrawn(call_time, principal)  # the keys may have changed during the handshake
         resumption = Resumption(self._tickets, self._admission, lease, principal, session_id)
-        session = self._session(connection, *spoken, call_time, resumption)
+        conversation, dialect = (
+            self._of_telephone(stream) if stream else self._of_application(connection.request, session_id, call_time)
+        )
+        session = self._session(connection, conversation, dialect, call_time, resumption)
         in_order = False
         try:
             await session.run(_ours(connection).messages(), _ours(connection).ticket)
@@ -279,26 +285,31 @@ class Gateway:
             left = principal.expires_at - time.time()
             # One that is let in though its token has expired has a back end whose clock is behind ours.
             expires = now + (left if left > 0 else left + CLOCK_SKEW_SECONDS)
-        return CallTime(now, self._settings.max_call_seconds, self._settings.max_idle_seconds, expires)
+        longest, idle = self._settings.max_call_seconds, self._settings.max_idle_seconds
+        return CallTime(now, longest, idle, expires, epoch=time.time() - now)
 
-    async def _dialect(self, connection: Connection, session_id: str) -> tuple[Conversation, Dialect] | None:
-        """What is spoken on the call, by the path that was called; None where it is over before it began."""
-        assert connection.request is not None, "a call begins after the handshake"
-        if _path(connection.request) == TWILIO_PATH:
-            stream = await self._twilio.open(connection, self._abilities)
-            if stream is None:
-                return None
-            conversation = self._conversation(stream.parameters.config(self._settings.instructions))
-            return conversation, TwilioDialect(stream.sid, stream.parameters.greeting, conversation)
-        model = _in_query(connection.request, "model") or _DEFAULT_MODEL
-        wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
+    def _of_telephone(self, stream: Stream) -> tuple[Conversation, Dialect]:
+        conversation = self._conversation(stream.parameters.config(self._settings.instructions))
+        return conversation, TwilioDialect(stream.sid, stream.parameters.greeting, conversation)
+
+    def _of_application(self, request: Request, session_id: str, call_time: CallTime) -> tuple[Conversation, Dialect]:
+        model = _in_query(request, "model") or _DEFAULT_MODEL
+        transcribes = _in_query(request, "intent") == "transcription"
+        wire = OpenAiSession(
+            type="transcription" if transcribes else "realtime",
+            id=session_id,
+            model=model,
+            instructions=self._settings.instructions,
+        )
         conversation = self._conversation(wire.config())
-        return conversation, OpenAiDialect(wire, conversation, _new_id, self._abilities)
+        binary_audio = _in_query(request, "audio") == _BINARY
+        return conversation, OpenAiDialect(wire, conversation, _new_id, self._abilities, binary_audio, call_time)
 
     @property
     def _abilities(self) -> Abilities:
         return Abilities(
             calls_functions=self._settings.llm != ("local",),  # a model of that size fills them with nonsense
+            takes_images=self._settings.llm_images,
             languages=self._parts.stt.languages,
         )
 

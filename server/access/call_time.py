@@ -37,9 +37,15 @@ class Over:
 
 
 class CallTime:
-    """One call's. `longest` and `idle` are seconds, 0: no limit; `expires` is when its credential does, if ever."""
+    """One call's. `longest` and `idle` are seconds, 0: no limit; `expires` is when its credential does, if ever.
 
-    def __init__(self, now: float, longest: float, idle: float, expires: float | None = None) -> None:
+    `epoch` is how many seconds after 1970 `now` counts from.
+    """
+
+    def __init__(
+        self, now: float, longest: float, idle: float, expires: float | None = None, epoch: float = 0.0
+    ) -> None:
+        self._epoch = epoch
         self._ends: dict[EndReason, float] = {}
         self._warn_before: dict[EndReason, float] = {}
         if longest:
@@ -51,6 +57,12 @@ class CallTime:
         self._warned_of = 0.0
         self._goodbye_since: float | None = None
         self.active(now)
+
+    @property
+    def expires_at(self) -> int | None:
+        """When it ends, whatever happens in it, in seconds since 1970; None: it may go on for ever."""
+        ends = [self._ends[reason] for reason in ("longest_call", "credential_expired") if reason in self._ends]
+        return int(self._epoch + min(ends)) if ends else None
 
     def active(self, now: float) -> None:
         """The caller spoke or was being answered, or the client did something: the call is not idle."""

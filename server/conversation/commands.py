@@ -190,5 +190,5 @@ def _folded(request: ChatRequest) -> ChatRequest:
     """The request, however its last words are written."""
     messages = list(request.messages)
     if messages and isinstance(last := messages[-1], UserText):
-        messages[-1] = UserText(folded(last.text))
+        messages[-1] = replace(last, text=folded(last.text))
     return replace(request, messages=messages)

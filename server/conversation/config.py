@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from server.audio.formats import AudioFormat
 from server.conversation.endpointing import TurnDetection
 from server.llm.interface import ReasoningEffort, Tool
 
@@ -24,7 +25,7 @@ class ResponseConfig:
     """How one answer is made. `max_output_tokens` None: the node's own limit; `speed` 1.0 is the voice's own pace.
 
     One that is not `interruptible` is heard to its end, whatever the caller says. `tool_filler` is for the functions
-    that it calls; None: the caller waits in silence.
+    that it calls; None: the caller waits in silence. `output_format` None: its audio is in the session's own.
     """
 
     instructions: str = ""
@@ -41,6 +42,7 @@ class ResponseConfig:
     in_conversation: bool = True
     interruptible: bool = True
     tool_filler: ToolFiller | None = None
+    output_format: AudioFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,9 @@ class SessionConfig:
     """How a session listens (`turn_detection` None: the client commits by hand) and answers.
 
     `truncation` None: a conversation that outgrows the language model fails its answers. `language` is the ISO 639-1
-    code of the caller's, or several, comma-separated; empty: the node's own.
+    code of the caller's, or several, comma-separated; empty: the node's own. One that only `transcribes` gives no
+    answers, of its own accord or otherwise, and tells words while the caller speaks, whatever ends their turns.
+    `token_probabilities`: transcripts come with their tokens.
     """
 
     response: ResponseConfig = field(default_factory=ResponseConfig)
@@ -69,3 +73,5 @@ class SessionConfig:
     truncation: Truncation | None = field(default_factory=Truncation)
     language: str = ""
     vocabulary: str = ""
+    transcribes: bool = False
+    token_probabilities: bool = False

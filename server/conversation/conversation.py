@@ -100,7 +100,7 @@ class Conversation:
     def configure(self, config: SessionConfig) -> list[Output]:
         """Take new settings; a response under way keeps the ones that it began with."""
         self._turns.config = config
-        self._utterances.configure(config.turn_detection, config.language)
+        self._utterances.configure(config.turn_detection, config.language, config.transcribes)
         return list(self._turns.go_on())
 
     def snapshot(self, now: float) -> Snapshot:
@@ -231,34 +231,39 @@ class Conversation:
 
         Raises `ResponseActive` or `LimitExceeded`.
         """
-        filler = self._filler_to_end() if config.in_conversation else None
-        if config.in_conversation:
-            self.history.check_items(self.limits)
-            self.history.check_bytes(self.limits, 0)
-        else:
-            count = len(self._answers.beside) + 1
-            self.limits.check("max_responses_beside", count, f"{count} responses beside the conversation at once")
+        filler = self._make_room(config, 0)
         if input_items is not None:
             size = sum(map(text_bytes, input_items))
             self.limits.check("max_request_bytes", size, f"an input of {size:,} bytes of text")
         return self._begin(Asked(config, self.history if input_items is None else input_items), filler, now)
 
     def say(self, text: str, *, interruptible: bool, now: float) -> list[Output]:
+        """Say `text` as it stands, in the session's voice; see `recite`."""
+        return self.recite(text, replace(self.config.response, interruptible=interruptible), now=now)
+
+    def recite(self, text: str, config: ResponseConfig, *, now: float) -> list[Output]:
         """Say `text` as it stands, at the end of the caller's turn if they are in one; no model is asked.
 
         It is an answer like any other: history keeps what is heard of it. Raises `ResponseActive` or `LimitExceeded`.
         """
-        filler = self._filler_to_end()
-        self.history.check_items(self.limits)
-        self.history.check_bytes(self.limits, len(text.encode()))
-        config = replace(spoken_aside(self.config.response), modality="audio", interruptible=interruptible)
+        filler = self._make_room(config, len(text.encode()))
+        config = replace(spoken_aside(config), modality="audio", metadata=config.metadata)
         return self._begin(Asked(config, (), words=text), filler, now)
 
-    def _filler_to_end(self) -> UnderWay | None:
-        """What only fills the time until the next answer. Raises `ResponseActive` where one is under way already."""
+    def _make_room(self, config: ResponseConfig, more: int) -> UnderWay | None:
+        """What only fills the time until an answer with so many bytes of text that are known already.
+
+        Raises `ResponseActive` where another is under way already, or `LimitExceeded`.
+        """
+        if not config.in_conversation:
+            count = len(self._answers.beside) + 1
+            self.limits.check("max_responses_beside", count, f"{count} responses beside the conversation at once")
+            return None
         under_way = self._answers.main
         if under_way and not under_way.asked.filler:
             raise ResponseActive(under_way.response.id)
+        self.history.check_items(self.limits)
+        self.history.check_bytes(self.limits, more)
         return under_way
 
     def _begin(self, asked: Asked, filler: UnderWay | None, now: float) -> list[Output]:
@@ -271,7 +276,9 @@ class Conversation:
         return list(self._turns.respond(Asked(config, self.history, (GREETING,))))
 
     def say_goodbye(self) -> list[Output]:
-        """Take leave of the caller, of our own accord, while nothing is being answered."""
+        """Take leave of the caller, of our own accord, while nothing is being answered; silently, where nothing is."""
+        if self.config.transcribes:
+            return []
         config = replace(self.config.response, tool_choice="none")
         return list(self._turns.respond(Asked(config, self.history, (GOODBYE,), unasked=True)))
 

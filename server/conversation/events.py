@@ -59,10 +59,18 @@ class WordsHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of what was said, as the recogniser wrote it: bytes of UTF-8, and the natural log of its probability."""
+
+    text: bytes
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcribed:
     """The words of a committed item are known; empty where there were none. `seconds` of audio were listened to.
 
-    `untold` is what `WordsHeard` has not told of them.
+    `untold` is what `WordsHeard` has not told of them. `tokens` are the transcript's, where the session wants them.
     """
 
     item_id: str
@@ -70,6 +78,7 @@ class Transcribed:
     transcript: str
     seconds: float
     untold: str = ""
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,17 @@ Pure, and the only place where history is kept. An assistant's message holds wha
 wrote. Whatever is done to one item costs the same in a long conversation as in a short one.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from server.conversation.errors import DuplicateItem, ItemNotFound
 from server.limits import Limits
-from server.llm.interface import AssistantText, ChatMessage, SystemText, ToolCall, ToolResult, UserText
+from server.llm.interface import AssistantText, ChatMessage, Image, SystemText, ToolCall, ToolResult, UserText
 
 Role = Literal["user", "assistant", "system"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
-PartKind = Literal["input_text", "input_audio", "output_text", "output_audio"]
+PartKind = Literal["input_text", "input_audio", "input_image", "output_text", "output_audio"]
 
 # The place before the first item, in OpenAI Realtime's words.
 ROOT = "root"
@@ -22,10 +22,14 @@ ROOT = "root"
 
 @dataclass(slots=True)
 class Part:
-    """One part of a message. `text` is what was typed, said or heard; None while a transcript is awaited."""
+    """One part of a message. `text` is what was typed, said or heard; None while a transcript is awaited.
+
+    That of an `image` is empty, or says that there was one.
+    """
 
     kind: PartKind
     text: str | None = None
+    image: Image | None = None
 
 
 @dataclass(slots=True)
@@ -36,6 +40,11 @@ class Message:
     role: Role
     parts: list[Part] = field(default_factory=list)
     status: ItemStatus = "completed"
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All that the message shows."""
+        return tuple(part.image for part in self.parts if part.image)
 
     @property
     def text(self) -> str:
@@ -66,25 +75,21 @@ class FunctionCallOutput:
     status: ItemStatus = "completed"
 
 
-_SAID_BY: dict[Role, Callable[[str], UserText | AssistantText | SystemText]] = {
-    "user": UserText,
-    "assistant": AssistantText,
-    "system": SystemText,
-}
-
 Item = Message | FunctionCall | FunctionCallOutput
 
 
 def text_bytes(item: Item) -> int:
-    """What the item holds of text, in bytes of UTF-8: all that a client or a model has written into it."""
+    """What the item holds of text, in bytes of UTF-8, and of images: all that was written into it."""
+    images = 0
     match item:
         case Message():
             texts = [item.id, *(part.text or "" for part in item.parts)]
+            images = sum(len(image.data) for image in item.images)
         case FunctionCall():
             texts = [item.id, item.call_id, item.name, item.arguments]
         case _:
             texts = [item.id, item.call_id, item.output]
-    return sum(len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts)
+    return images + sum(len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts)
 
 
 def snapshot(item: Item) -> Item:
@@ -206,8 +211,12 @@ def chat_messages(items: Iterable[Item]) -> list[ChatMessage]:
 def chat_message(item: Item) -> ChatMessage | None:
     """The item as a language model takes it; None for what has no words."""
     match item:
-        case Message(role=role) if text := item.text:
-            return _SAID_BY[role](text)
+        case Message(role="user") if item.text or item.images:
+            return UserText(item.text, item.images)
+        case Message(role="assistant") if text := item.text:
+            return AssistantText(text)
+        case Message(role="system") if text := item.text:
+            return SystemText(text)
         case FunctionCall(status="completed"):
             return ToolCall(item.call_id, item.name, item.arguments or "{}")
         case FunctionCallOutput():

@@ -8,6 +8,7 @@ from server.conversation.endpointing import Endpoint, Endpointer, Stopped, TurnD
 
 SAMPLE_RATE = 16_000
 _BYTES_PER_SECOND = 2 * SAMPLE_RATE
+_THRESHOLD = 0.5  # where the client says none
 # The longest uncommitted audio that is kept; older audio is dropped first. No one speaks longer without a pause.
 MAX_SECONDS = 300
 
@@ -56,7 +57,11 @@ class Listener:
 
     def is_voice(self, probability: float) -> bool:
         """Whether a frame of that probability is taken for voice."""
-        return self.endpointer is not None and probability >= self.endpointer.settings.threshold
+        return probability >= (self.endpointer.settings.threshold if self.endpointer else _THRESHOLD)
+
+    def holds_by_hand(self, time: float) -> bool:
+        """Whether the client commits, and what came at `time` is not committed yet."""
+        return self.endpointer is None and self._offset(time) >= 0
 
     def wait_for(self, silence: float) -> None:
         """In this pause, so many seconds of silence end the utterance."""

@@ -24,9 +24,12 @@ from server.conversation.history import (
 from server.llm.interface import Usage
 from server.llm.shortening import left_out
 
+# An image is many times what the rest of a call is, and would be sealed and sent again with every ticket.
+_GONE = "(An image was shown here, and is not at hand any more.)"
+
 
 class SavedMessage(Struct, frozen=True, array_like=True, tag="message"):
-    """A `Message`; of its parts the kind and the text."""
+    """A `Message`; of its parts the kind and the text, which of an image only says that there was one."""
 
     id: str
     status: ItemStatus
@@ -100,7 +103,8 @@ def saved_items(items: Iterable[Item]) -> tuple[SavedItem, ...]:
 def _saved(item: Item) -> SavedItem | None:
     match item:
         case Message():
-            parts = tuple((part.kind, part.text) for part in item.parts if part.text is not None)
+            texts = ((part.kind, _GONE if part.image else part.text) for part in item.parts)
+            parts = tuple((kind, text) for kind, text in texts if text is not None)
             return SavedMessage(item.id, item.status, item.role, parts) if len(parts) == len(item.parts) else None
         case FunctionCall(status="in_progress"):
             return None

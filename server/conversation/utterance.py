@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from server.conversation.early_words import EarlyWords
 from server.conversation.endpointing import Stopped
-from server.conversation.events import AudioCommitted, ItemAdded, ItemDone, Transcribed, TranscriptionFailed
+from server.conversation.events import AudioCommitted, ItemAdded, ItemDone, Token, Transcribed, TranscriptionFailed
 from server.conversation.history import History, Message, Part, snapshot
 from server.conversation.interruptions import Evidence
 from server.conversation.outputs import Output
@@ -30,6 +30,7 @@ class Utterance:
     start: float = 0.0
     settled: str = ""
     settled_seconds: float = 0.0
+    settled_tokens: tuple[Token, ...] = ()
     part: Part | None = None
     attempt: int = 0
     asked: bool = False
@@ -46,7 +47,7 @@ class Utterance:
         """The caller goes on after a pause, in whose middle `at` lies: what was heard up to there need not be again."""
         heard = self.answer if self.asked else None
         if isinstance(heard, Transcribed) and heard.transcript and at - self.start >= _SETTLED_SECONDS:
-            self.settled = heard.transcript
+            self.settled, self.settled_tokens = heard.transcript, heard.tokens
             self.settled_seconds += at - self.start
             self.start = at
 
@@ -55,9 +56,13 @@ class Utterance:
         if not self.settled:
             return answer
         if isinstance(answer, TranscriptionFailed):
-            return Transcribed(self.item_id, 0, self.settled, self.settled_seconds)
-        words = f"{self.settled} {answer.transcript}".strip()
-        return replace(answer, transcript=words, seconds=self.settled_seconds + answer.seconds)
+            return Transcribed(self.item_id, 0, self.settled, self.settled_seconds, tokens=self.settled_tokens)
+        return replace(
+            answer,
+            transcript=f"{self.settled} {answer.transcript}".strip(),
+            seconds=self.settled_seconds + answer.seconds,
+            tokens=self.settled_tokens + answer.tokens,
+        )
 
 
 def commit_item(history: History, item: Message, wants_answer: bool = True) -> Iterator[Output]:

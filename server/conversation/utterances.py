@@ -36,6 +36,8 @@ from server.conversation.utterance import LONGEST_CHANCE_SECONDS, Utterance
 MIN_COMMIT_SECONDS = 0.1
 # What a resampler on the way here may still hold back of it.
 _RESAMPLER_LAG_SECONDS = 0.005
+# The voice detector is sure of speech a little after its start.
+_ONSET_SECONDS = 0.3
 # How much of a turn's end is judged by its sound; smart-turn hears no more.
 _JUDGED_SECONDS = 8.0
 
@@ -51,8 +53,9 @@ class Utterances:
         new_id: Callable[[str], str],
         listens_ahead: bool,
     ) -> None:
-        """`listens_ahead`: where turns end by what was said, words are asked for before their end."""
+        """`listens_ahead`: where turns end by what was said, or are only told, words are asked for before their end."""
         self._listens_ahead = listens_ahead
+        self._transcribes = False
         self._listener = Listener(turn_detection)
         self._nearness = Nearness()
         self._judge = TurnJudge(turn_detection.eagerness if turn_detection else None)
@@ -97,11 +100,17 @@ class Utterances:
             return LikelyTurn(spoken.item_id, words, early=True) if likely else None
         return None
 
-    def configure(self, turn_detection: TurnDetection | None, language: str) -> None:
+    @property
+    def _hears_words_early(self) -> bool:
+        return self._listens_ahead and (self._transcribes or self._judge.eagerness is not None)
+
+    def configure(self, turn_detection: TurnDetection | None, language: str, transcribes: bool = False) -> None:
         """Take new settings. An utterance that is open under the old ones is open no more; its audio stays.
 
-        `language` is the caller's, ISO 639-1, or several, comma-separated; empty: not known.
+        `language` is the caller's, ISO 639-1, or several, comma-separated; empty: not known. `transcribes`: words are
+        told while the caller speaks, whatever ends their turns.
         """
+        self._transcribes = transcribes
         self._listener.configure(turn_detection)
         self._judge.eagerness = turn_detection.eagerness if turn_detection else None
         if self._judge.eagerness is None:
@@ -146,7 +155,9 @@ class Utterances:
                     yield from self._recognition.stop(utterance)
                 case _:
                     yield from self._stopped(utterance, end, end - endpoint.speech_end, "silence")
-        if self._listens_ahead and self._judge.eagerness and self._spoken and not self._spoken.evidence:
+        elif voiced and self._transcribes and not self._spoken and self._listener.holds_by_hand(start):
+            self._spoken = Utterance(self._new_id("item"), start - _ONSET_SECONDS)
+        if self._hears_words_early and self._spoken and not self._spoken.evidence:
             yield from self._listen_ahead(self._spoken, end, level, voiced and near)
 
     def audio_stopped(self, end: float, silence: float) -> Iterator[Output]:
@@ -167,7 +178,7 @@ class Utterances:
         yield self._judge.over(0.0, "committed")
         yield from self._recognition.stop(utterance)
         yield from self._recognition.commit(utterance)
-        utterance.settled, utterance.settled_seconds = "", 0.0
+        utterance.settled, utterance.settled_seconds, utterance.settled_tokens = "", 0.0, ()
         yield self._recognition.ask(utterance, self._listener.take_all())
 
     def clear(self) -> Iterator[Output]:

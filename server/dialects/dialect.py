@@ -117,6 +117,7 @@ class Abilities:
     """
 
     calls_functions: bool = True
+    takes_images: bool = True
     languages: frozenset[str] | None = None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from server.llm.history import dialogue, in_wire_format, wire_call_id, wire_name
-from server.llm.interface import AssistantText, ChatMessage, ChatRequest, ToolCall, ToolResult
+from server.llm.interface import AssistantText, ChatMessage, ChatRequest, ToolCall, ToolResult, UserText
 
 # Between a function's result and the user's next words some chat templates want the assistant's.
 _BETWEEN = "One moment."
@@ -71,10 +71,23 @@ def _users_turn(turn: list[ChatMessage]) -> list[dict[str, Any]]:
         for message in turn
         if isinstance(message, ToolResult)
     ]
-    texts = [message.text for message in turn if not isinstance(message, ToolResult | ToolCall)]
-    if results and texts:
+    said = [message for message in turn if isinstance(message, UserText)]
+    if results and said:
         results.append({"role": "assistant", "content": _BETWEEN})
-    return [*results, {"role": "user", "content": "\n".join(texts)}] if texts else results
+    return [*results, {"role": "user", "content": _content(said)}] if said else results
+
+
+def _content(said: list[UserText]) -> str | list[dict[str, Any]]:
+    """Plain text, which every server takes, unless there are images."""
+    text = "\n".join(message.text for message in said if message.text.strip())
+    images = [
+        {"type": "image_url", "image_url": {"url": image.url, "detail": image.detail}}
+        for message in said
+        for image in message.images
+    ]
+    if not images:
+        return text
+    return [*images, {"type": "text", "text": text}] if text else images
 
 
 def _assistants_turn(turn: list[ChatMessage]) -> list[dict[str, Any]]:

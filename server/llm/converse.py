@@ -94,18 +94,27 @@ def converse_arguments(
 
 
 def _turn(by_assistant: bool, turn: list[ChatMessage]) -> list[dict[str, Any]]:
-    return [{"role": "assistant" if by_assistant else "user", "content": [_block(message) for message in turn]}]
+    return [
+        {
+            "role": "assistant" if by_assistant else "user",
+            "content": [block for message in turn for block in _blocks(message)],
+        }
+    ]
 
 
-def _block(message: ChatMessage) -> dict[str, Any]:
+def _blocks(message: ChatMessage) -> Iterator[dict[str, Any]]:
     match message:
-        case UserText(text) | AssistantText(text) | SystemText(text):
-            return {"text": text}
+        case UserText(text, images):
+            yield from ({"image": {"format": image.format, "source": {"bytes": image.data}}} for image in images)
+            if text.strip():
+                yield {"text": text}
+        case AssistantText(text) | SystemText(text):
+            yield {"text": text}
         case ToolCall(call_id, name, arguments):
             use = {"toolUseId": wire_call_id(call_id), "name": wire_name(name), "input": from_json(arguments)}
-            return {"toolUse": use}
+            yield {"toolUse": use}
         case ToolResult(call_id, output):
-            return {"toolResult": {"toolUseId": wire_call_id(call_id), "content": [{"text": output}]}}
+            yield {"toolResult": {"toolUseId": wire_call_id(call_id), "content": [{"text": output}]}}
 
 
 def _tool_config(request: ChatRequest, used: set[str], prompt_cache: bool) -> dict[str, Any] | None:

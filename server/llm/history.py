@@ -27,7 +27,7 @@ class Dialogue:
     """A history in shape: the instructions, and turns of which the first, the third ... and the last are the user's.
 
     A user's turn holds first the results of all calls of the turn before it, then texts; an assistant's first texts,
-    then calls. No text is blank, and all texts of a user's turn are `UserText`s.
+    then calls. No text is blank but beside an image, and all texts of a user's turn are `UserText`s.
     """
 
     instructions: list[str]
@@ -141,7 +141,8 @@ def _is_assistants_first(messages: Iterable[ChatMessage]) -> bool:
 
 
 def _says_something(message: ChatMessage) -> bool:
-    return isinstance(message, ToolCall | ToolResult) or bool(message.text.strip())
+    shows = isinstance(message, UserText) and message.images
+    return isinstance(message, ToolCall | ToolResult) or bool(shows or message.text.strip())
 
 
 def _kind(message: ChatMessage) -> str:

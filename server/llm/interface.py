@@ -4,18 +4,37 @@ Three providers stand behind it (`bedrock`, `openai_compatible`, `local`); none 
 border.
 """
 
+from binascii import b2a_base64
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from server.errors import VoicefleetError
 
+ImageFormat = Literal["png", "jpeg", "gif", "webp"]
+ImageDetail = Literal["auto", "low", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image, encoded; `detail` is how closely a model that can choose is to look at it."""
+
+    format: ImageFormat
+    data: bytes = field(repr=False)
+    detail: ImageDetail = "auto"
+
+    @property
+    def url(self) -> str:
+        """The image as a data URI."""
+        return f"data:image/{self.format};base64,{b2a_base64(self.data, newline=False).decode()}"
+
 
 @dataclass(frozen=True, slots=True)
 class UserText:
-    """What the caller said or typed."""
+    """What the caller said or typed, or showed in `images`, for models that take them."""
 
     text: str
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

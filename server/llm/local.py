@@ -33,6 +33,7 @@ _MAX_PROMPT_TOKENS = 768  # a prompt that is not cached is read at about 100 tok
 _MAX_ANSWER_TOKENS = 160  # a minute of speech: small models ramble
 _MARGIN_TOKENS = 96
 _PROMPT_CACHE_MIB = 256
+_UNSEEN = "(With an image that you can't see.)"
 _TEMPERATURE = 0.2  # more makes a model of this size talk nonsense
 
 
@@ -113,7 +114,9 @@ def fit(request: ChatRequest) -> ChatRequest:
     instructions = _shortened(request.instructions, _MAX_PROMPT_TOKENS // 2)
     room = _MAX_PROMPT_TOKENS - message_tokens(SystemText(instructions))
     # A result whose call is gone becomes the user's words in `well_formed`.
-    messages = well_formed([message for message in request.messages if not isinstance(message, ToolCall)])
+    messages = well_formed(
+        [_without_images(message) for message in request.messages if not isinstance(message, ToolCall)]
+    )
     sizes = [message_tokens(message) for message in messages]
     block = room // 2
     surplus = math.ceil(max(0, sum(sizes) - room) / block) * block
@@ -132,6 +135,12 @@ def fit(request: ChatRequest) -> ChatRequest:
         temperature=_TEMPERATURE if request.temperature is None else request.temperature,
         reasoning_effort=None,
     )
+
+
+def _without_images(message: ChatMessage) -> ChatMessage:
+    if isinstance(message, UserText) and message.images:
+        return UserText(f"{message.text} {_UNSEEN}".strip())
+    return message
 
 
 def _shortened(text: str, tokens: int) -> str:

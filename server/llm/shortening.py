@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from server.llm.interface import ChatMessage, SystemText, ToolCall, ToolResult, UserText
 
 _MESSAGE_TOKENS = 8  # what a chat template puts around a message
+_IMAGE_TOKENS = 1600  # a large image, by Anthropic's rule; others count fewer
 _PLAIN = re.compile(r"[a-zA-Z ]+")
 
 
@@ -27,6 +28,8 @@ def message_tokens(message: ChatMessage) -> int:
             return _MESSAGE_TOKENS + text_tokens(name) + text_tokens(arguments)
         case ToolResult(_, text):
             return _MESSAGE_TOKENS + text_tokens(text)
+        case UserText(text, images):
+            return _MESSAGE_TOKENS + text_tokens(text) + _IMAGE_TOKENS * len(images)
     return _MESSAGE_TOKENS + text_tokens(message.text)
 
 

@@ -93,6 +93,11 @@ class AnswerSettings(BaseModel):
         description="Tokens that the model can read: instructions, tools and conversation. Of a conversation that "
         "outgrows them the oldest turns are no longer shown to it (see truncation in docs/protocol.md).",
     )
+    llm_images: bool = Field(
+        False,
+        description="Whether the models of VOICE_LLM take images (input_image). Where they don't, an image would fail "
+        "every answer after it; so it is refused. The node's own model is told that there was one.",
+    )
     llm_max_tokens: int = Field(
         512, ge=1, le=100_000, description="Output tokens of an answer, where the session sets no limit."
     )

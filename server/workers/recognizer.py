@@ -5,7 +5,7 @@ The STT worker is the gRPC shell around this; the model is behind `SpeechEngine`
 
 import asyncio
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from server.audio.log_mel import SAMPLE_RATE
 from server.workers.batching import Batched, MicroBatcher
-from server.workers.engines.recognition import Gate, Recognition, Window
+from server.workers.engines.recognition import Gate, Recognition, Token, Window
 from server.workers.engines.utterance import (
     LONGEST_PROMPT,
     LONGEST_WINDOW,
@@ -34,12 +34,13 @@ _BATCHES_BEFORE_A_GLIMPSE = 2
 class Transcript:
     """The text of an utterance; where it is empty, the gate that refused it; what it cost.
 
-    `sure`, of a glimpse: `transcribe` would find the same in that audio.
+    `sure`, of a glimpse: `transcribe` would find the same in that audio. `tokens` are the text's, if they were wanted.
     """
 
     text: str = ""
     refused_by: Gate = ""
     sure: bool = False
+    tokens: tuple[Token, ...] = ()
     queue_seconds: float = 0.0
     inference_seconds: float = 0.0
     batch_size: int = 0
@@ -95,11 +96,18 @@ class Recognizer:
         await self._recognize(Window(np.zeros(SAMPLE_RATE, np.float32), WINDOWS[0]), None, Transcript())
 
     async def transcribe(
-        self, pcm: bytes, language: str = "", prompt: str = "", call: Hashable = None, fragment: bool = False
+        self,
+        pcm: bytes,
+        language: str = "",
+        prompt: str = "",
+        call: Hashable = None,
+        fragment: bool = False,
+        probabilities: bool = False,
     ) -> Transcript:
         """Text of 16-bit little-endian mono PCM at 16 kHz, which is the call's whose turn it then is.
 
         Of a `fragment` that goes on, one window is enough, and a guess is welcome: more of it will be heard soon.
+        `probabilities`: its tokens are wanted, too.
 
         Raises `InvalidAudio`, `UnknownLanguage`, `QueueFull`.
         """
@@ -109,8 +117,10 @@ class Recognizer:
             return Transcript(refused_by="silence")
         language, prompt = language or self._language, (prompt or self._prompt)[-LONGEST_PROMPT:]
         transcript = Transcript()
-        heard = [await self._recognize_piece(piece, language, prompt, call, transcript, fragment) for piece in pieces]
+        windows = (replace(_first_window(piece, language, prompt), probabilities=probabilities) for piece in pieces)
+        heard = [await self._recognize_piece(window, call, transcript, fragment) for window in windows]
         transcript.text = " ".join(recognition.text for recognition in heard if recognition.text)
+        transcript.tokens = tuple(token for recognition in heard for token in recognition.tokens)
         if not transcript.text:
             transcript.refused_by = heard[0].refused_by
         return transcript
@@ -135,22 +145,15 @@ class Recognizer:
         return transcript
 
     async def _recognize_piece(
-        self,
-        samples: NDArray[np.float32],
-        language: str,
-        prompt: str,
-        call: Hashable,
-        transcript: Transcript,
-        fragment: bool,
+        self, window: Window, call: Hashable, transcript: Transcript, fragment: bool
     ) -> Recognition:
-        """A short window first, then a longer one, and at last the length that the model was trained on."""
-        window = _first_window(samples, language, prompt)
+        """That window first, then a longer one, and at last the length that the model was trained on."""
         recognition = await self._recognize(window, call, transcript)
         if fragment:
             return Recognition(recognition.text or recognition.guess, recognition.refused_by)
         while not _is_enough(recognition, window):
-            seconds = window_for(samples) if window.short else LONGEST_WINDOW
-            window = Window(samples, seconds, language, prompt)
+            seconds = window_for(window.samples) if window.short else LONGEST_WINDOW
+            window = replace(window, seconds=seconds, short=False)
             recognition = await self._recognize(window, call, transcript)
         return recognition
 

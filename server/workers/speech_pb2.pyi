@@ -7,36 +7,48 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("pcm", "language", "prompt", "call", "early", "fragment")
+    __slots__ = ("pcm", "language", "prompt", "call", "early", "fragment", "probabilities")
     PCM_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
     EARLY_FIELD_NUMBER: _ClassVar[int]
     FRAGMENT_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     pcm: bytes
     language: str
     prompt: str
     call: str
     early: bool
     fragment: bool
-    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ..., call: _Optional[str] = ..., early: _Optional[bool] = ..., fragment: _Optional[bool] = ...) -> None: ...
+    probabilities: bool
+    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ..., call: _Optional[str] = ..., early: _Optional[bool] = ..., fragment: _Optional[bool] = ..., probabilities: _Optional[bool] = ...) -> None: ...
 
 class TranscribeReply(_message.Message):
-    __slots__ = ("text", "refused_by", "queue_seconds", "inference_seconds", "batch_size", "sure")
+    __slots__ = ("text", "refused_by", "queue_seconds", "inference_seconds", "batch_size", "sure", "tokens")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_BY_FIELD_NUMBER: _ClassVar[int]
     QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     INFERENCE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     SURE_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
     text: str
     refused_by: str
     queue_seconds: float
     inference_seconds: float
     batch_size: int
     sure: bool
-    def __init__(self, text: _Optional[str] = ..., refused_by: _Optional[str] = ..., queue_seconds: _Optional[float] = ..., inference_seconds: _Optional[float] = ..., batch_size: _Optional[int] = ..., sure: _Optional[bool] = ...) -> None: ...
+    tokens: _containers.RepeatedCompositeFieldContainer[Token]
+    def __init__(self, text: _Optional[str] = ..., refused_by: _Optional[str] = ..., queue_seconds: _Optional[float] = ..., inference_seconds: _Optional[float] = ..., batch_size: _Optional[int] = ..., sure: _Optional[bool] = ..., tokens: _Optional[_Iterable[_Union[Token, _Mapping]]] = ...) -> None: ...
+
+class Token(_message.Message):
+    __slots__ = ("text", "log_probability")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    LOG_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    text: bytes
+    log_probability: float
+    def __init__(self, text: _Optional[bytes] = ..., log_probability: _Optional[float] = ...) -> None: ...
 
 class ListLanguagesRequest(_message.Message):
     __slots__ = ()

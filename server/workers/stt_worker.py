@@ -50,7 +50,9 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
             if request.early:
                 transcript = await self._recognizer.glimpse(*heard)
             else:
-                transcript = await self._recognizer.transcribe(*heard, fragment=request.fragment)
+                transcript = await self._recognizer.transcribe(
+                    *heard, fragment=request.fragment, probabilities=request.probabilities
+                )
         except (InvalidAudio, UnknownLanguage) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except QueueFull as error:
@@ -65,6 +67,9 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
             inference_seconds=transcript.inference_seconds,
             batch_size=transcript.batch_size,
             sure=transcript.sure,
+            tokens=(
+                speech_pb2.Token(text=token.text, log_probability=token.log_probability) for token in transcript.tokens
+            ),
         )
 
     async def ListLanguages(

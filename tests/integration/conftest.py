@@ -11,7 +11,7 @@ from tests.support.openai_llm_standin import OpenAiStandin, by_rules
 @pytest.fixture(scope="session")
 def node(llm: OpenAiStandin) -> Iterator[NodeProcess]:
     """A node on loopback, without keys."""
-    with running_node(VOICE_LLM=f"openai:standin@{llm.url}") as running:
+    with running_node(VOICE_LLM=f"openai:standin@{llm.url}", VOICE_LLM_IMAGES="true") as running:
         yield running
 
 

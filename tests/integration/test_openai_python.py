@@ -167,3 +167,32 @@ async def test_a_typed_question_is_answered_aloud(node: NodeProcess, answers: Op
         await caller.type("ping")
         await caller.connection.response.create()
         assert spoken(await caller.answer()) == "You said: ping"
+
+
+async def test_an_applications_words_are_said_as_they_stand_in_the_format_that_it_asks_for(
+    node: NodeProcess, answers: OpenAiStandin
+) -> None:
+    notice = "This call may be recorded for training purposes."
+    wire = Wire("audio/pcmu", 8_000)
+    async with phoning(node, turn_detection=None) as caller:
+        own: Any = {"x_say": notice, "audio": {"output": {"format": wire.session}}}
+        await caller.connection.response.create(response=own)
+        response = await caller.answer()
+        assert response["audio"]["output"]["format"] == wire.session
+        assert spoken(response) == notice
+        audio = wire.decode(b"".join(caller.strict.audio(item["id"]) for item in response["output"]))
+        assert words(await caller.words_in(audio)) == words(notice)
+    assert answers.requests == []
+
+
+async def test_the_model_is_shown_an_image(node: NodeProcess, answers: OpenAiStandin) -> None:
+    url = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+    content: Any = [{"type": "input_text", "text": "What is this?"}, {"type": "input_image", "image_url": url}]
+    async with phoning(node, turn_detection=None, output_modalities=["text"]) as caller:
+        await caller.connection.conversation.item.create(item={"type": "message", "role": "user", "content": content})
+        await caller.connection.response.create()
+        assert (await caller.answer())["status"] == "completed"
+    assert answers.requests[-1]["messages"][-1]["content"] == [
+        {"type": "image_url", "image_url": {"url": url, "detail": "auto"}},
+        {"type": "text", "text": "What is this?"},
+    ]

@@ -7,12 +7,13 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import pytest_asyncio
+from tokenizers import Tokenizer
 
 from server.client.transcripts import word_errors, words
 from server.stt_processor import SttError, SttProcessor
 from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import decode
-from server.workers.engines.whisper import WhisperEngine
+from server.workers.engines.whisper import WhisperEngine, token_bytes
 from tests.support.clips import BUNDLED, read_clips
 from tests.support.speech import model_folder, running, speak, worker_commands
 
@@ -98,6 +99,20 @@ async def test_speech_longer_than_a_window_is_heard_whole(stt: SttProcessor) -> 
     assert len(pcm) / 2 / _RATE > 31
     transcript = await stt.transcribe(pcm)
     assert word_errors(told, transcript.text) <= 0.1 * len(words(told))
+
+
+async def test_the_tokens_of_a_text_are_its_bytes_and_more_or_less_probable(stt: SttProcessor) -> None:
+    transcript = await stt.transcribe(_CLIPS["vm-helpexit"].pcm, probabilities=True)
+    assert b"".join(token.text for token in transcript.tokens).decode().strip() == transcript.text
+    probabilities = [token.log_probability for token in transcript.tokens]
+    assert -3 < min(probabilities) < max(probabilities) <= 0
+
+
+def test_a_token_may_be_a_part_of_a_character() -> None:
+    tokenizer = Tokenizer.from_file(str(model_folder("tiny.en") / "tokenizer.json"))
+    text = " naïve café 你好 🙂"
+    pieces = map(tokenizer.id_to_token, tokenizer.encode(text, add_special_tokens=False).ids)
+    assert b"".join(map(token_bytes, pieces)).decode() == text
 
 
 async def test_a_prompt_teaches_it_names(stt: SttProcessor) -> None:

@@ -1,5 +1,7 @@
 """Words that an application has the assistant say as they stand, such as a greeting or a legal notice."""
 
+from typing import Any
+
 import pytest
 
 from server.conversation import commands as c
@@ -100,3 +102,39 @@ def test_they_count_as_text_of_the_conversation() -> None:
     call = Call(limits=Limits(max_conversation_bytes=65_536))
     with pytest.raises(LimitExceeded):
         say(call, "x" * 70_000)
+
+
+def ask_to_say(call: Call, **response: Any) -> None:
+    call.client_sends("response.create", response={"x_say": _NOTICE, **response})
+
+
+def test_a_client_asks_for_them_in_response_create() -> None:
+    call = Call()
+    ask_to_say(call, x_interruptible=False, metadata={"topic": "law"}, output_modalities=["text"])
+    created = call.last("response.created")["response"]
+    assert (created["metadata"], created["output_modalities"]) == ({"topic": "law"}, ["audio"])
+    assert (call.said, call.requests) == ([_NOTICE], [])
+    call.bot_says(_NOTICE, seconds=3.0)
+    call.bot_finishes()
+    call.silence(0.5)
+    call.caller_says("stop stop")
+    call.silence(2.5)
+    assert call.heard == _NOTICE
+
+
+def test_beside_the_conversation_they_leave_no_trace_in_it() -> None:
+    call = Call(limits=Limits(max_responses_beside=1))
+    ask_to_say(call, conversation="none")
+    ask_to_say(call, conversation="none")
+    assert call.errors == ["limit_exceeded"]
+    call.bot_says(_NOTICE)
+    call.bot_finishes()
+    assert call.history == []
+
+
+@pytest.mark.parametrize("text", ["", " ", "x" * 5000])
+def test_there_have_to_be_words_and_not_too_many(text: str) -> None:
+    call = Call()
+    call.client_sends("response.create", response={"x_say": text})
+    [error] = call.all_of("error")
+    assert (error["error"]["code"], error["error"]["param"]) == ("invalid_value", "response.x_say")

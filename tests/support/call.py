@@ -397,5 +397,7 @@ class Call:
                 answer = e.TranscriptionFailed(command.item_id, 0, "unavailable", "speech recognition does not answer")
             else:
                 heard = self._recogniser.hear(command.pcm)
-                answer = e.Transcribed(command.item_id, 0, heard, len(command.pcm) / 32_000)
+                wanted = self.conversation.config.token_probabilities
+                tokens = tuple(e.Token(f" {word}".encode(), -0.25) for word in heard.split() if wanted)
+                answer = e.Transcribed(command.item_id, 0, heard, len(command.pcm) / 32_000, tokens=tokens)
             self._perform(self.conversation.transcribed(command.attempt, answer, self.now))

@@ -195,8 +195,13 @@ async def phoning(node: NodeProcess, wire: Wire | None = None, **session: Any) -
         "input": {"format": wire.session, "transcription": {"model": "whisper-1"}, "turn_detection": detects},
         "output": {"format": wire.session},
     }
+    query: dict[str, object] = {}
+    if session.get("type") == "transcription":
+        query["intent"] = "transcription"
+        del audio["output"]
     client = AsyncOpenAI(api_key="unused", websocket_base_url=node.base_url)
-    async with client, client.realtime.connect(model="voicefleet") as connection, asyncio.TaskGroup() as tasks:
+    connecting = client.realtime.connect(model="voicefleet", extra_query=query)
+    async with client, connecting as connection, asyncio.TaskGroup() as tasks:
         caller = OpenAiCaller(connection, wire)
         line = [tasks.create_task(caller.listen_on())]
         update: Any = {"type": "realtime", "audio": audio, **session}

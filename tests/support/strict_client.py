@@ -11,12 +11,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from msgspec.json import Decoder
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel
+
+from server.dialects.openai.server_events import SERVER_EVENTS
 
 _MODELS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(get_args(RealtimeServerEvent)[0])
 }
+_OURS = {str(event.__struct_config__.tag): Decoder(event, strict=True) for event in SERVER_EVENTS}
 # The protocol's PCM has one rate; a session that was asked for another shows it.
 _OUR_RATES = re.compile(rb'"rate":(8000|16000|48000)')
 _OPEN_ENDED = ("error", "rate_limits.updated", "output_audio_buffer.cleared", "x_turn.timings")
@@ -54,6 +58,7 @@ class StrictClient:
         self._truncated: set[str] = set()
         self.speaking: str | None = None
         self._committed: str | None = None
+        self._by_hand = False
 
     @property
     def active(self) -> str | None:
@@ -73,6 +78,7 @@ class StrictClient:
         """The next event."""
         event = json.loads(message)
         kind = event["type"]
+        _OURS[kind].decode(message)
         if not kind.startswith("x_"):
             _MODELS[kind].model_validate_json(_OUR_RATES.sub(b'"rate":24000', message), strict=True)
         assert event["event_id"] not in self._ever, "event ids are unique"
@@ -94,9 +100,12 @@ class StrictClient:
 
     def _session_created(self, event: dict[str, Any]) -> None:
         assert len(self.received) == 1, "session.created comes first and once"
+        self._by_hand = event["session"]["audio"]["input"]["turn_detection"] is None
 
     def _session_updated(self, event: dict[str, Any]) -> None:
-        assert event["session"]["object"] == "realtime.session"
+        kind = "transcription_" if event["session"]["type"] == "transcription" else ""
+        assert event["session"]["object"] == f"realtime.{kind}session"
+        self._by_hand = event["session"]["audio"]["input"]["turn_detection"] is None
 
     def _input_audio_buffer_speech_started(self, event: dict[str, Any]) -> None:
         self.speaking = event["item_id"]
@@ -149,7 +158,7 @@ class StrictClient:
         self._item_done.discard(event["item_id"])
 
     def _conversation_item_input_audio_transcription_delta(self, event: dict[str, Any]) -> None:
-        assert event["item_id"] in (*self.items, self.speaking)
+        assert self._by_hand or event["item_id"] in (*self.items, self.speaking)
         self.transcripts[event["item_id"]] = self.transcripts.get(event["item_id"], "") + event["delta"]
 
     def _conversation_item_input_audio_transcription_completed(self, event: dict[str, Any]) -> None:

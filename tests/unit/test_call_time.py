@@ -43,6 +43,24 @@ def test_a_call_is_warned_once_says_goodbye_and_ends(limits: CallTime, reason: E
     assert limits.due(end + 2, at_rest=True) == Over(reason)
 
 
+@pytest.mark.parametrize(
+    ("limits", "expires_at"),
+    [
+        (CallTime(START, 0.0, 600.0, epoch=1e9), None),
+        (CallTime(START, HOUR, 600.0, epoch=1e9), 1_000_000_000 + START + HOUR),
+        (CallTime(START, HOUR, 0.0, START + 300, epoch=1e9), 1_000_000_000 + START + 300),
+    ],
+)
+def test_it_is_known_when_a_call_ends_at_the_latest(limits: CallTime, expires_at: int | None) -> None:
+    assert limits.expires_at == expires_at
+
+
+def test_a_call_that_goes_on_here_ends_as_it_would_have_there() -> None:
+    limits = longest_call()
+    limits.has_lasted(600.0, START + 10)
+    assert limits.expires_at == START + HOUR - 590
+
+
 def test_a_limit_of_a_few_seconds_warns_half_way() -> None:
     limits = CallTime(START, 0.0, idle=10.0)
     assert limits.due(START + 4, at_rest=True) is None

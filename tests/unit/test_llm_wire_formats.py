@@ -14,6 +14,7 @@ from server.llm.interface import (
     ChatMessage,
     ChatRequest,
     Finished,
+    Image,
     ReasoningEffort,
     SystemText,
     TextDelta,
@@ -334,3 +335,32 @@ def test_a_conversation_that_fits_is_left_alone() -> None:
 @pytest.mark.parametrize(("asked", "given"), [(None, 160), (1000, 160), (20, 20)])
 def test_answers_are_kept_short(asked: int | None, given: int) -> None:
     assert fit(ChatRequest("", [HI], max_output_tokens=asked)).max_output_tokens == given
+
+
+# --- images
+
+CAT = Image("jpeg", b"cat", "high")
+
+
+def test_converse_takes_the_bytes_of_an_image_before_the_text() -> None:
+    image = {"image": {"format": "jpeg", "source": {"bytes": b"cat"}}}
+    assert converse(UserText("What is this?", (CAT,)))["messages"] == [
+        {"role": "user", "content": [image, {"text": "What is this?"}]}
+    ]
+    assert converse(UserText("", (CAT,)), HI)["messages"][0]["content"] == [image, {"text": "Hi."}]
+
+
+def test_chat_completions_take_an_image_as_a_data_uri_and_text_alone_as_before() -> None:
+    def content(*messages: ChatMessage) -> Any:
+        return request_body("m", ChatRequest("", messages))["messages"][-1]["content"]
+
+    image = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,Y2F0", "detail": "high"}}
+    assert content(UserText("What is this?", (CAT,))) == [image, {"type": "text", "text": "What is this?"}]
+    assert content(UserText("", (CAT,))) == [image]
+    assert content(UserText("", (CAT,)), HI) == [image, {"type": "text", "text": "Hi."}]
+    assert content(HI) == "Hi."
+
+
+def test_the_nodes_own_model_is_told_that_there_is_one() -> None:
+    [message] = fit(ChatRequest("", [UserText("What is this?", (CAT,))])).messages
+    assert message == UserText("What is this? (With an image that you can't see.)")

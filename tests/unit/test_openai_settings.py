@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from server.audio.formats import AudioFormat
 from server.conversation.conversation import Conversation
 from server.dialects.dialect import Abilities, FieldsIgnored
 from server.dialects.openai.dialect import OpenAiDialect
@@ -103,11 +104,23 @@ def test_a_response_in_the_old_names() -> None:
     assert (call.requests[-1].temperature, call.requests[-1].max_output_tokens) == (0.3, 9)
 
 
-def test_a_response_in_another_format_than_the_sessions_is_refused_by_name() -> None:
+def test_a_response_has_its_own_format() -> None:
     call = Call()
-    [error] = call.client_sends("response.create", response={"output_audio_format": "g711_ulaw"})
-    assert error["error"]["param"] == "response.audio.output.format"
-    assert call.answering is None
+    [created] = call.client_sends("response.create", response={"output_audio_format": "g711_ulaw"})
+    assert created["response"]["audio"]["output"]["format"] == {"type": "audio/pcmu"}
+    assert call.conversation.active_response
+    assert call.conversation.active_response.config.output_format == AudioFormat.of("audio/pcmu")
+    call.bot_finishes()
+    [created] = call.client_sends("response.create")
+    assert "format" not in created["response"]["audio"]["output"]
+
+
+@pytest.mark.parametrize(
+    "wire", [{"type": "audio/pcma"}, *({"type": "audio/pcm", "rate": rate} for rate in (8000, 16_000, 24_000, 48_000))]
+)
+def test_every_format_may_be_a_responses_own(wire: dict[str, Any]) -> None:
+    [created] = Call().client_sends("response.create", response={"audio": {"output": {"format": wire}}})
+    assert created["response"]["audio"]["output"]["format"] == wire
 
 
 # --- what reaches the model
@@ -181,7 +194,7 @@ def test_tools_that_the_model_would_not_call_are_refused(limited: Call) -> None:
         ({"tool_choice": "never"}, "takes 'auto' or 'none' or 'required' or an object"),
         ({"max_output_tokens": "lots"}, "takes a number from 1 to 4096 or 'inf'"),
         ({"truncation": "never"}, "takes 'auto' or 'disabled' or an object of type 'retention_ratio'"),
-        ({"type": "transcription"}, "takes 'realtime'"),
+        ({"type": "dictation"}, "takes 'realtime' or 'transcription'"),
         ({"reasoning": {"effort": "much"}}, "takes 'none' or 'minimal' or 'low' or 'medium' or 'high' or 'xhigh'"),
     ],
     ids=str,

@@ -13,7 +13,8 @@ from server.access.tickets import Ticket, TicketKeys, holder
 from server.conversation.history import FunctionCall, FunctionCallOutput, Item, Message, Part
 from server.conversation.snapshot import Snapshot, Speech, restored, saved_items
 from server.dialects.openai.saved_call import SavedCall, decode, encode
-from server.dialects.openai.session import FunctionTool, Session
+from server.dialects.openai.session import Session
+from server.dialects.openai.session_parts import FunctionTool
 from server.llm.interface import Usage
 from tests.support.call import Call
 

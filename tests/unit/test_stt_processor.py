@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from server import stt_processor
+from server.conversation.events import Token
 from server.observability import metrics
 from server.stt_processor import SttError, SttProcessor, Transcript
 from server.workers import speech_pb2, speech_pb2_grpc
@@ -66,6 +67,17 @@ def _counted(name: str, **labels: str) -> float:
 async def test_an_utterance_gives_its_text_and_what_it_cost() -> None:
     async with _connected(_well) as (processor, _):
         assert await processor.transcribe(b"\0\0") == Transcript("hello", "", 0.25, 0.5, sure=True)
+
+
+async def test_who_asks_for_probabilities_gets_the_tokens() -> None:
+    async def script(attempt: int, context: grpc.aio.ServicerContext) -> speech_pb2.TranscribeReply:
+        return speech_pb2.TranscribeReply(text="hi", tokens=[speech_pb2.Token(text=b" hi", log_probability=-0.5)])
+
+    async with _connected(script) as (processor, worker):
+        transcript = await processor.session().transcribe(b"\0\0", probabilities=True)
+        await processor.transcribe(b"\0\0")
+    assert transcript.tokens == (Token(b" hi", -0.5),)
+    assert [request.probabilities for request in worker.requests] == [True, False]
 
 
 async def test_the_session_s_own_language_and_prompt_come_before_the_node_s() -> None:

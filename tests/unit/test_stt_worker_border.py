@@ -25,7 +25,7 @@ class _Recognizer:
         self._error = error
         self.calls: list[str] = []
 
-    async def transcribe(self, pcm: bytes, language: str, prompt: str, call: str, fragment: bool) -> Transcript:
+    async def transcribe(self, pcm: bytes, language: str, prompt: str, call: str, **wanted: bool) -> Transcript:
         self.calls.append(call)
         if self._error:
             raise self._error

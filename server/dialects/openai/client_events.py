@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from server.dialects.openai.session import (
+from server.dialects.openai.session_parts import (
     Format,
     Reasoning,
     Temperature,
@@ -18,6 +18,7 @@ from server.dialects.openai.session import (
     ToolChoice,
     WireToolFiller,
 )
+from server.llm.interface import ImageDetail
 
 
 class _Event(Struct, tag_field="type", kw_only=True):
@@ -25,7 +26,7 @@ class _Event(Struct, tag_field="type", kw_only=True):
 
 
 class SessionUpdate(_Event, tag="session.update"):
-    """Change some of the session's settings."""
+    """Change some of the session's settings: any part of a `Session`."""
 
     session: dict[str, Any]
 
@@ -49,12 +50,14 @@ class ClearOutputAudio(_Event, tag="output_audio_buffer.clear"):
 
 
 class ContentPart(Struct):
-    """A part of a message."""
+    """A part of a message. `image_url` is a data URI, `detail` how closely a model that can choose looks at it."""
 
-    type: Literal["input_text", "input_audio", "output_text", "output_audio", "text", "audio"]
+    type: Literal["input_text", "input_audio", "input_image", "output_text", "output_audio", "text", "audio"]
     text: str | None = None
     audio: bytes | None = None
     transcript: str | None = None
+    image_url: str | None = None
+    detail: ImageDetail | None = None
 
 
 class MessageItem(Struct, tag="message", tag_field="type"):
@@ -119,7 +122,7 @@ class DeleteItem(_Event, tag="conversation.item.delete"):
 
 
 class ResponseAudioOutput(Struct):
-    """How one response sounds. `format` is the session's or none: what is played does not change in mid-call."""
+    """How one response sounds; None: as the session does."""
 
     voice: str | dict[str, Any] | None = None
     format: Format | None = None
@@ -132,7 +135,7 @@ class ResponseAudio(Struct):
 
 
 class ResponseParams(Struct):
-    """Settings of one response; None is the session's own."""
+    """Settings of one response; None is the session's own. `x_say` is the answer itself, word for word."""
 
     audio: ResponseAudio | None = None
     conversation: str | None = None
@@ -147,14 +150,18 @@ class ResponseParams(Struct):
     tool_choice: ToolChoice | None = None
     tools: list[Tool] | None = None
     x_interruptible: bool | None = None
+    x_say: Annotated[str, Meta(max_length=4096, pattern=r"\S")] | None = None
     x_temperature: Temperature | None = None
     x_tool_filler: WireToolFiller | None = None
+
+
+_RESPONSE_PARAMS = {"allOf": [{"$ref": "#/components/schemas/ResponseParams"}]}
 
 
 class CreateResponse(_Event, tag="response.create"):
     """Answer now, as `ResponseParams` say."""
 
-    response: dict[str, Any] | None = None
+    response: Annotated[dict[str, Any], Meta(extra_json_schema=_RESPONSE_PARAMS)] | None = None
 
 
 class CancelResponse(_Event, tag="response.cancel"):

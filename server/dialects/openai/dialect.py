@@ -6,22 +6,20 @@ clients (pipecat) hang up on any.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from server.access.call_time import Expiring
+from server.access.call_time import CallTime, Expiring
 from server.access.rate_limit import AudioAllowance, AudioRateExceeded
 from server.audio.formats import AudioFormatError, Decoder
 from server.conversation.commands import ItemsLeftOut
-from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.errors import ConversationError, ItemNotFound
 from server.conversation.events import AudioDelta, Transcribed, TranscriptionFailed, WordsHeard
 from server.conversation.history import Item
 from server.conversation.resuming import Played
-from server.dialects.accepted import accepted_values, unknown_fields
 from server.dialects.dialect import (
     Abilities,
     AudioReceived,
@@ -36,43 +34,28 @@ from server.dialects.dialect import (
 from server.dialects.openai import client_events as c
 from server.dialects.openai import saved_call
 from server.dialects.openai.beta import in_ga_names
+from server.dialects.openai.client_errors import ClientError, explain, ignored
 from server.dialects.openai.items import read_item
+from server.dialects.openai.response_params import response_config
 from server.dialects.openai.saved_call import SavedCall
-from server.dialects.openai.server_events import write_events
-from server.dialects.openai.session import (
-    McpTool,
-    Session,
-    Tool,
-    audio_format,
-    languages,
-    llm_tools,
-    modality,
-    token_limit,
-    tool_choice,
-    tool_filler,
-    voice_name,
-)
+from server.dialects.openai.server_events import Error, ErrorDetails
+from server.dialects.openai.session import Session, audio_format, languages
+from server.dialects.openai.session_parts import McpTool, Tool
+from server.dialects.openai.telling import write_events
 from server.errors import VoicefleetError
 from server.limits import LimitExceeded
 from server.wire_message import WireMessage
 
 _MAX_ITEM_SECONDS = 30.0  # some 15 ms of decoding
-_MAX_IGNORED = 8
 _BINARY_REFUSED = "got a binary message; takes JSON text, and audio in binary messages on a call to ?audio=binary"
+_TYPE_SETTLED = "session.update: the type of a session is settled once something has been said in it"
+_NO_ANSWERS = "response.create: a transcription session gives no answers; takes a session of type 'realtime'"
 _MCP_REFUSED = "MCP tools are not supported; declare them as function tools, which your application runs"
+_IMAGES_REFUSED = "the node's language model is not known to take images; VOICE_LLM_IMAGES says that it does"
 _TOOLS_REFUSED = (
     "the node's language model calls no functions, and would answer as if there were none; "
     "VOICE_LLM takes a model that does"
 )
-
-
-class ClientError(VoicefleetError):
-    """A client's message that can't be acted on."""
-
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.param = param
 
 
 class OpenAiDialect:
@@ -85,11 +68,13 @@ class OpenAiDialect:
         new_id: Callable[[str], str],
         abilities: Abilities | None = None,
         binary_audio: bool = False,
+        call_time: CallTime | None = None,
     ) -> None:
-        """`abilities` are the node's; by default it can do whatever a client asks for.
+        """`abilities` are the node's; by default it can do whatever a client asks for. `call_time` is when it ends.
 
         `binary_audio`: audio is what binary messages hold, both ways, and the rest is JSON as ever.
         """
+        self._call_time = call_time
         self._abilities = abilities or Abilities()
         self._binary_audio = binary_audio
         self._session = session
@@ -107,7 +92,7 @@ class OpenAiDialect:
         if self._greeted:
             return []
         self._greeted = True
-        return [_session_event("session.created", msgspec.json.encode(self._session))]
+        return [_session_event("session.created", self._shown())]
 
     @property
     def can_resume(self) -> bool:
@@ -123,7 +108,7 @@ class OpenAiDialect:
         call = saved_call.decode(state)
         self._untouched = False
         outputs = self._configure(call.session)
-        told = self.greet(now) or [_session_event("session.updated", msgspec.json.encode(call.session))]
+        told = self.greet(now) or [_session_event("session.updated", self._shown())]
         return [*told, *outputs, *self._conversation.restore(call.conversation, played, now)]
 
     def receive(self, message: str | bytes, now: float) -> Sequence[DialectOutput]:
@@ -134,7 +119,7 @@ class OpenAiDialect:
             return self._act(c.decode(message), now)
         except msgspec.ValidationError as error:
             found, event_id = c.envelope(message)
-            return [self.refuse(_explain(error, found, c.event_type(found)), event_id)]
+            return [self.refuse(explain(error, found, c.event_type(found)), event_id)]
         except (msgspec.DecodeError, UnicodeError) as error:
             return [self.refuse(ClientError("invalid_json", f"the message is not JSON: {error}"))]
         except RecursionError:
@@ -144,19 +129,13 @@ class OpenAiDialect:
 
     def refuse(self, error: VoicefleetError, event_id: str | None = None) -> Reply:
         """An `error` event. `event_id` is that of the client's event that was wrong."""
-        return Reply(
-            {
-                "type": "error",
-                "error": {
-                    "type": "invalid_request_error",
-                    "code": getattr(error, "code", "invalid_value"),
-                    "message": str(error),
-                    "param": getattr(error, "param", None),
-                    "event_id": event_id,
-                },
-            },
-            getattr(error, "limit", ""),
+        details = ErrorDetails(
+            code=getattr(error, "code", "invalid_value"),
+            message=str(error),
+            param=getattr(error, "param", None),
+            event_id=event_id,
         )
+        return Reply(msgspec.to_builtins(Error(error=details)), getattr(error, "limit", ""))
 
     def encode(self, output: Told | FieldsIgnored | ItemsLeftOut) -> list[WireMessage]:
         """The server events that tell `output`; of a binary call's audio, the audio itself."""
@@ -164,23 +143,23 @@ class OpenAiDialect:
             case AudioDelta(audio=audio) if self._binary_audio:
                 return [WireMessage(audio, binary=True)]
             case Reply(message):
-                events = [message]
-            case WordsHeard() | Transcribed() | TranscriptionFailed() if (
-                self._session.audio.input.transcription is None
-            ):
-                events = []
+                return [WireMessage(msgspec.json.encode(message | {"event_id": self._event_id()}))]
+            case WordsHeard() | Transcribed() | TranscriptionFailed() if not self._session.tells_words:
+                return []
             case TurnTimings() if not self._session.x_turn_timings:
-                events = []
+                return []
             case Expiring() if not self._session.x_session_expiring:
-                events = []
+                return []
             case FieldsIgnored() | ItemsLeftOut():  # which are the operator's to know
-                events = []
+                return []
             case _:
                 events = write_events(output)
-        return [
-            WireMessage(msgspec.json.encode({"event_id": f"{self._event_prefix}_{next(self._event_numbers)}", **event}))
-            for event in events
-        ]
+        for event in events:
+            event.event_id = self._event_id()
+        return [WireMessage(msgspec.json.encode(event)) for event in events]
+
+    def _event_id(self) -> str:
+        return f"{self._event_prefix}_{next(self._event_numbers)}"
 
     def _receive_binary(self, audio: bytes, now: float) -> Sequence[DialectOutput]:
         if not self._binary_audio:
@@ -261,10 +240,11 @@ class OpenAiDialect:
         try:
             session = self._session.updated(patch)
         except msgspec.ValidationError as error:
-            raise _explain(error, "session.update", Session, "session.") from None
+            raise explain(error, "session.update", Session, "session.") from None
+        if session.type != self._session.type and len(self._conversation.history):
+            raise ClientError("invalid_value", _TYPE_SETTLED, "session.type")
         self._check_tools(session.tools, "session.tools")
-        encoded = msgspec.json.encode(session)
-        size = len(encoded)
+        size = len(msgspec.json.encode(session))
         self._conversation.limits.check("max_settings_bytes", size, f"settings of {size:,} bytes as JSON")
         if self._abilities.languages is not None and (transcription := session.audio.input.transcription):
             for language in set(languages(transcription)) - self._abilities.languages:
@@ -276,34 +256,46 @@ class OpenAiDialect:
                 )
         outputs = self._configure(session)
         wanted = [TicketWanted()] if self.can_resume else []
-        return [*_ignored(Session, patch), _session_event("session.updated", encoded), *outputs, *wanted]
+        told = _session_event("session.updated", self._shown())
+        return [*ignored(type(session.shown()), patch), told, *outputs, *wanted]
+
+    def _shown(self) -> bytes:
+        return msgspec.json.encode(self._session.shown())
 
     def _configure(self, session: Session) -> Sequence[DialectOutput]:
-        self._session = session
+        self._session = replace(session, expires_at=self._call_time.expires_at if self._call_time else None)
         self.input_format = audio_format(session.audio.input.format)
         self.output_format = audio_format(session.audio.output.format)
         return self._conversation.configure(session.config())
 
     def _create_response(self, given: Mapping[str, Any], now: float) -> Sequence[DialectOutput]:
+        if self._session.transcribes:
+            raise ClientError("invalid_value", _NO_ANSWERS, "type")
         given = in_ga_names(given, "response")
         try:
             params = msgspec.convert(given, c.ResponseParams)
         except msgspec.ValidationError as error:
-            raise _explain(error, "response.create", c.ResponseParams, "response.") from None
+            raise explain(error, "response.create", c.ResponseParams, "response.") from None
+        self._check_tools(params.tools or [], "response.tools")
         items = None
         if params.input is not None:
             count = len(params.input)
             self._conversation.limits.check("max_items", count, f"an input of {count:,} items")
             items = [self._input_item(wire, index) for index, wire in enumerate(params.input)]
-        return [
-            *_ignored(c.ResponseParams, given),
-            *self._conversation.respond(self._response_config(params), items, now=now),
-        ]
+        config = response_config(params, self._conversation.config.response)
+        if params.x_say:
+            outputs = self._conversation.recite(params.x_say, config, now=now)
+        else:
+            outputs = self._conversation.respond(config, items, now=now)
+        return [*ignored(c.ResponseParams, given), *outputs]
 
     def _read(self, wire: c.WireItem, param: str) -> tuple[Item, bytes]:
         if isinstance(wire, c.MessageItem):
             count = len(wire.content)
             self._conversation.limits.check("max_parts", count, f"a message of {count:,} parts")
+            for index, part in enumerate(wire.content):
+                if part.type == "input_image" and not self._abilities.takes_images:
+                    raise ClientError("images_not_supported", _IMAGES_REFUSED, f"{param}.content[{index}]")
         return read_item(wire, self._new_id("item"), param)
 
     def _check_tools(self, tools: Sequence[Tool], param: str) -> None:
@@ -325,58 +317,6 @@ class OpenAiDialect:
             raise ClientError("invalid_value", "audio in a response's own input takes a transcript", param)
         return item
 
-    def _response_config(self, params: c.ResponseParams) -> ResponseConfig:
-        self._check_tools(params.tools or [], "response.tools")
-        output = (params.audio or c.ResponseAudio()).output or c.ResponseAudioOutput()
-        if output.format is not None and audio_format(output.format) != self.output_format:
-            raise ClientError(
-                "invalid_value",
-                "response.create: a response has the session's own audio format; session.update changes it",
-                "response.audio.output.format",
-            )
-        given = {
-            "instructions": params.instructions,
-            "tools": None if params.tools is None else llm_tools(params.tools),
-            "tool_choice": None if params.tool_choice is None else tool_choice(params.tool_choice),
-            "modality": None if params.output_modalities is None else modality(params.output_modalities),
-            "voice": None if output.voice is None else voice_name(output.voice),
-            "temperature": params.x_temperature,
-            "parallel_tool_calls": params.parallel_tool_calls,
-            "reasoning_effort": params.reasoning.effort if params.reasoning else None,
-            "metadata": params.metadata,
-            "in_conversation": False if params.conversation == "none" else None,
-            "interruptible": params.x_interruptible,
-            "tool_filler": tool_filler(params.x_tool_filler),
-        }
-        own = self._conversation.config.response
-        if params.max_output_tokens is not None:  # "inf" lifts the session's limit
-            own = replace(own, max_output_tokens=token_limit(params.max_output_tokens))
-        return replace(own, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # names and types are ResponseConfig's, above
-
 
 def _session_event(name: str, encoded: bytes) -> Reply:
     return Reply({"type": name, "session": msgspec.Raw(encoded)})
-
-
-def _ignored(known: type, given: dict[str, Any]) -> list[FieldsIgnored]:
-    names = unknown_fields(known, given, _MAX_IGNORED)
-    if given.get("prompt") is not None:
-        names.insert(0, "prompt")  # one that the hosted service keeps; agents-realtime sends its own with it
-    return [FieldsIgnored(tuple(names[:_MAX_IGNORED]))] if names else []
-
-
-def _explain(error: msgspec.ValidationError, event_type: str | None, root: type, prefix: str = "") -> ClientError:
-    """msgspec says what it expected and where; the client is told both, and never its own data.
-
-    `root` is the type that was expected, `prefix` its place in the event.
-    """
-    if event_type not in c.CLIENT_EVENT_TYPES:
-        accepted = ", ".join(c.CLIENT_EVENT_TYPES)
-        got = "no type" if event_type is None else f"unknown type {event_type[:64]!r}"
-        return ClientError("unknown_event", f"got an event of {got}; takes {accepted}", "type")
-    message, _, path = str(error).partition(" - at ")
-    path = path.strip("`")
-    choices = accepted_values(root, path)
-    takes = f"; takes {' or '.join(choices)}" if choices else ""
-    param = prefix + path.removeprefix("$").removeprefix(".")
-    return ClientError("invalid_value", f"{event_type}: {message}{takes}", param or None)

@@ -1,13 +1,13 @@
 """Conversation items in the words of the OpenAI Realtime API, to and from our own."""
 
-from typing import Any, Literal
-
 from server.conversation.errors import ConversationError
 from server.conversation.history import FunctionCall, FunctionCallOutput, Item, Message, Part, PartKind
+from server.dialects.openai import server_objects as o
 from server.dialects.openai.client_events import ContentPart, FunctionCallItem, MessageItem, WireItem
+from server.dialects.openai.images import read_image
 
 _PARTS_OF_ROLE: dict[str, tuple[PartKind, ...]] = {
-    "user": ("input_text", "input_audio"),
+    "user": ("input_text", "input_audio", "input_image"),
     "assistant": ("output_text", "output_audio"),
     "system": ("input_text",),
 }
@@ -22,7 +22,7 @@ class UnsupportedContent(ConversationError):
 def read_item(wire: WireItem, new_id: str, param: str) -> tuple[Item, bytes]:
     """Our item for a client's, and the audio (in the session's input format) whose words it lacks.
 
-    `param` is the item's path in the client's event. Raises `UnsupportedContent`.
+    `param` is the item's path in the client's event. Raises `UnsupportedContent` or `UnsupportedImage`.
     """
     item_id = wire.id or new_id
     match wire:
@@ -50,6 +50,8 @@ def _read_part(part: ContentPart, role: str, param: str) -> Part:
             f"a {role} message has no part of type {part.type!r}; it takes {' or '.join(accepted)}", f"{param}.type"
         )
     kind = accepted[accepted.index(kind)]
+    if kind == "input_image":
+        return Part(kind, "", read_image(part.image_url, part.detail, f"{param}.image_url"))
     text = part.transcript if kind.endswith("audio") else part.text
     if text is None and not (kind == "input_audio" and part.audio):
         needed = {"input_audio": "audio or transcript", "output_audio": "transcript"}.get(kind, "text")
@@ -57,24 +59,24 @@ def _read_part(part: ContentPart, role: str, param: str) -> Part:
     return Part(kind, text)
 
 
-def write_item(item: Item) -> dict[str, Any]:
+def write_item(item: Item) -> o.Item:
     """A client's item for ours."""
-    head = {"id": item.id, "object": "realtime.item", "status": item.status}
     match item:
         case Message():
-            return head | {"type": "message", "role": item.role, "content": [_write_part(part) for part in item.parts]}
+            content = [_write_part(part) for part in item.parts]
+            return o.Message(id=item.id, status=item.status, role=item.role, content=content)
         case FunctionCall():
             arguments = item.arguments or ("" if item.status == "in_progress" else "{}")
-            return head | {
-                "type": "function_call",
-                "call_id": item.call_id,
-                "name": item.name,
-                "arguments": arguments,
-            }
+            return o.FunctionCall(
+                id=item.id, status=item.status, call_id=item.call_id, name=item.name, arguments=arguments
+            )
         case FunctionCallOutput():
-            return head | {"type": "function_call_output", "call_id": item.call_id, "output": item.output}
+            return o.FunctionCallOutput(id=item.id, status=item.status, call_id=item.call_id, output=item.output)
 
 
-def _write_part(part: Part) -> dict[str, Any]:
-    field: Literal["transcript", "text"] = "transcript" if part.kind.endswith("audio") else "text"
-    return {"type": part.kind, field: part.text}
+def _write_part(part: Part) -> o.Content:
+    if part.image:
+        return o.Content(part.kind, image_url=part.image.url, detail=part.image.detail)
+    if part.kind.endswith("audio"):
+        return o.Content(part.kind, transcript=part.text)
+    return o.Content(part.kind, text=part.text)

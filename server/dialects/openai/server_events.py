@@ -1,222 +1,336 @@
-"""What a conversation says, as server events of the OpenAI Realtime API (GA).
+"""The server events of the OpenAI Realtime API (GA) that this server sends, and four of our own, as types.
 
-One function from our event to theirs; bytes in an event are base64 on the wire. Source of the shapes: PyPI `openai`,
-`openai/types/realtime`.
+Pure. Bytes are base64 on the wire, times milliseconds. Source of the shapes: PyPI `openai`, `openai/types/realtime`.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Literal
 
-from server.access.call_time import Expiring
-from server.conversation import events as e
-from server.conversation.config import Modality
-from server.conversation.history import PartKind
-from server.conversation.response import Response
-from server.dialects.dialect import Move, TicketIssued, TurnTimings
-from server.dialects.openai.items import write_item
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-# What clients call the parts of an answer inside a response; in items they are output_text and output_audio.
-_DELTA_TYPE: dict[PartKind, str] = {
-    "output_text": "response.output_text",
-    "output_audio": "response.output_audio_transcript",
-}
+from server.access.call_time import EndReason
+from server.dialects.openai.server_objects import Item, LogProbability, Part, Response
+from server.dialects.openai.session import Session, TranscriptionSession
+
+_SESSIONS = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in (Session, TranscriptionSession)]
+AnySession = Annotated[Raw, Meta(extra_json_schema={"oneOf": _SESSIONS})]
+"""A session, encoded: tools can be many, and are encoded once."""
 
 
-def write_response(response: Response) -> dict[str, Any]:
-    """The response object in response.created and response.done."""
-    config = response.config
-    done = response.status != "in_progress"
-    return {
-        "id": response.id,
-        "object": "realtime.response",
-        "status": response.status,
-        "status_details": _status_details(response) if done else None,
-        "output": [write_item(item) for item in response.output],
-        "conversation_id": "conversation" if config.in_conversation else None,
-        "output_modalities": [config.modality],
-        "max_output_tokens": config.max_output_tokens or "inf",
-        "audio": {"output": {"voice": config.voice}},
-        "metadata": config.metadata,
-        "usage": _usage(response, config.modality) if done else None,
-    }
+class ServerEvent(Struct, tag_field="type", kw_only=True):
+    """What all have in common; `event_id` is unique in the call."""
+
+    event_id: str = ""
 
 
-def _usage(response: Response, modality: Modality) -> dict[str, Any]:
-    usage = response.usage
-    text_out, audio_out = (usage.output_tokens, 0) if modality == "text" else (0, usage.output_tokens)
-    return {
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "input_token_details": {
-            "text_tokens": usage.input_tokens,
-            "audio_tokens": 0,
-            "image_tokens": 0,
-            "cached_tokens": usage.cached_tokens,
-            "cached_tokens_details": {"text_tokens": usage.cached_tokens, "audio_tokens": 0, "image_tokens": 0},
-        },
-        "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
-    }
+class ErrorDetails(Struct, kw_only=True):
+    """What was wrong: `param` is the path of it in the client's event, `event_id` that event's own."""
+
+    type: Literal["invalid_request_error"] = "invalid_request_error"
+    code: str
+    message: str
+    param: str | None
+    event_id: str | None
 
 
-def _status_details(response: Response) -> dict[str, Any]:
-    details: dict[str, Any] = {"type": response.status}
-    if response.reason:
-        details["reason"] = response.reason
-    if response.failure:
-        details["error"] = {
-            "type": "server_error",
-            "code": response.failure.code,
-            "message": response.failure.message,
-        }
-    return details
+class Error(ServerEvent, tag="error"):
+    """A client's event was not acted on; the call goes on."""
+
+    error: ErrorDetails
 
 
-def _in_part(place: e.Place) -> dict[str, Any]:
-    return _in_response(place) | {"item_id": place.item_id, "content_index": 0}
+class SessionCreated(ServerEvent, tag="session.created"):
+    """The first event of a connection, with the session's settings."""
+
+    session: AnySession
 
 
-def _in_response(place: e.Place) -> dict[str, Any]:
-    return {"response_id": place.response_id, "output_index": place.output_index}
+class SessionUpdated(ServerEvent, tag="session.updated"):
+    """The session's settings after session.update, or of the call that goes on here."""
+
+    session: AnySession
 
 
-def _item_event(name: str, event: e.ItemAdded | e.ItemDone) -> list[dict[str, Any]]:
-    return [{"type": name, "previous_item_id": event.previous_item_id, "item": write_item(event.item)}]
+# --- what the caller says
 
 
-def _part(kind: PartKind, text: str) -> dict[str, Any]:
-    return {"type": "audio", "transcript": text} if kind == "output_audio" else {"type": "text", "text": text}
+class SpeechStarted(ServerEvent, tag="input_audio_buffer.speech_started"):
+    """The caller began to speak at `audio_start_ms` of their audio; it will become item `item_id`."""
+
+    item_id: str
+    audio_start_ms: int
 
 
-def _part_done(event: e.PartDone) -> list[dict[str, Any]]:
-    where = _in_part(event.place)
-    part_done = {"type": "response.content_part.done", **where, "part": _part(event.kind, event.text)}
-    if event.kind == "output_text":
-        return [{"type": "response.output_text.done", **where, "text": event.text}, part_done]
-    return [
-        {"type": "response.output_audio.done", **where},
-        {"type": "response.output_audio_transcript.done", **where, "transcript": event.text},
-        part_done,
-    ]
+class SpeechStopped(ServerEvent, tag="input_audio_buffer.speech_stopped"):
+    """The caller's turn ended at `audio_end_ms` of their audio."""
+
+    item_id: str
+    audio_end_ms: int
 
 
-def _transcribed(event: e.Transcribed) -> list[dict[str, Any]]:
-    where = {"item_id": event.item_id, "content_index": 0}
-    name = "conversation.item.input_audio_transcription"
-    completed = {
-        "type": f"{name}.completed",
-        **where,
-        "transcript": event.transcript,
-        "usage": {"type": "duration", "seconds": event.seconds},
-    }
-    if event.transcript and not event.untold:
-        return [completed]
-    return [{"type": f"{name}.delta", **where, "delta": event.untold}, completed]
+class TimeoutTriggered(ServerEvent, tag="input_audio_buffer.timeout_triggered"):
+    """Nobody has spoken for `idle_timeout_ms`; that silence becomes item `item_id`, and is answered."""
+
+    item_id: str
+    audio_start_ms: int
+    audio_end_ms: int
 
 
-_WRITERS: dict[type, Callable[[Any], list[dict[str, Any]]]] = {
-    e.AudioDelta: lambda v: [{"type": "response.output_audio.delta", **_in_part(v.place), "delta": v.audio}],
-    e.TextDelta: lambda v: [{"type": f"{_DELTA_TYPE[v.kind]}.delta", **_in_part(v.place), "delta": v.delta}],
-    e.SpeechStarted: lambda v: [
-        {"type": "input_audio_buffer.speech_started", "item_id": v.item_id, "audio_start_ms": v.audio_start_ms}
-    ],
-    e.SpeechStopped: lambda v: [
-        {"type": "input_audio_buffer.speech_stopped", "item_id": v.item_id, "audio_end_ms": v.audio_end_ms}
-    ],
-    e.IdleTimedOut: lambda v: [
-        {
-            "type": "input_audio_buffer.timeout_triggered",
-            "item_id": v.item_id,
-            "audio_start_ms": v.audio_start_ms,
-            "audio_end_ms": v.audio_end_ms,
-        }
-    ],
-    e.AudioCommitted: lambda v: [
-        {"type": "input_audio_buffer.committed", "item_id": v.item_id, "previous_item_id": v.previous_item_id}
-    ],
-    e.AudioCleared: lambda _: [{"type": "input_audio_buffer.cleared"}],
-    e.WordsHeard: lambda v: [
-        {
-            "type": "conversation.item.input_audio_transcription.delta",
-            "item_id": v.item_id,
-            "content_index": 0,
-            "delta": v.delta,
-        }
-    ],
-    e.Transcribed: _transcribed,
-    e.TranscriptionFailed: lambda v: [
-        {
-            "type": "conversation.item.input_audio_transcription.failed",
-            "item_id": v.item_id,
-            "content_index": 0,
-            "error": {"type": "transcription_error", "code": v.code, "message": v.message},
-        }
-    ],
-    e.ItemAdded: lambda v: _item_event("conversation.item.added", v),
-    e.ItemDone: lambda v: _item_event("conversation.item.done", v),
-    e.ItemRetrieved: lambda v: [{"type": "conversation.item.retrieved", "item": write_item(v.item)}],
-    e.ItemDeleted: lambda v: [{"type": "conversation.item.deleted", "item_id": v.item_id}],
-    e.ItemTruncated: lambda v: [
-        {
-            "type": "conversation.item.truncated",
-            "item_id": v.item_id,
-            "content_index": v.content_index,
-            "audio_end_ms": v.audio_end_ms,
-        }
-    ],
-    e.ResponseCreated: lambda v: [{"type": "response.created", "response": write_response(v.response)}],
-    # No limit here is counted in requests or tokens, the only two that the event can tell.
-    e.ResponseDone: lambda v: [
-        {"type": "response.done", "response": write_response(v.response)},
-        {"type": "rate_limits.updated", "rate_limits": []},
-    ],
-    e.OutputItemAdded: lambda v: [
-        {"type": "response.output_item.added", **_in_response(v.place), "item": write_item(v.item)}
-    ],
-    e.OutputItemDone: lambda v: [
-        {"type": "response.output_item.done", **_in_response(v.place), "item": write_item(v.item)}
-    ],
-    e.PartAdded: lambda v: [{"type": "response.content_part.added", **_in_part(v.place), "part": _part(v.kind, "")}],
-    e.PartDone: _part_done,
-    e.ArgumentsDelta: lambda v: [
-        {
-            "type": "response.function_call_arguments.delta",
-            **_in_response(v.place),
-            "item_id": v.place.item_id,
-            "call_id": v.call_id,
-            "delta": v.delta,
-        }
-    ],
-    e.ArgumentsDone: lambda v: [
-        {
-            "type": "response.function_call_arguments.done",
-            **_in_response(v.place),
-            "item_id": v.place.item_id,
-            "call_id": v.call_id,
-            "name": v.name,
-            "arguments": v.arguments,
-        }
-    ],
-    e.PlaybackCleared: lambda v: [{"type": "output_audio_buffer.cleared", "response_id": v.response_id}],
-    TurnTimings: lambda v: [{"type": "x_turn.timings", "response_id": v.response_id, "stages_ms": v.stages_ms}],
-    Expiring: lambda v: [{"type": "x_session.expiring", "reason": v.reason, "seconds_left": round(v.seconds_left, 1)}],
-    TicketIssued: lambda v: [
-        {
-            "type": "x_session.ticket",
-            "ticket": v.ticket,
-            "valid_seconds": v.valid_seconds,
-            "usage": {
-                "total_tokens": v.usage.input_tokens + v.usage.output_tokens,
-                "input_tokens": v.usage.input_tokens,
-                "output_tokens": v.usage.output_tokens,
-                "input_token_details": {"cached_tokens": v.usage.cached_tokens},
-            },
-        }
-    ],
-    Move: lambda v: [{"type": "x_session.move", "ticket": v.ticket, "seconds_left": round(v.seconds_left, 1)}],
-}
+class Committed(ServerEvent, tag="input_audio_buffer.committed"):
+    """The caller's audio became item `item_id`, after item `previous_item_id`."""
+
+    item_id: str
+    previous_item_id: str | None
 
 
-def write_events(event: e.Event | TurnTimings | Expiring | TicketIssued | Move) -> list[dict[str, Any]]:
-    """The server events that tell `event`, without their ids."""
-    return _WRITERS[type(event)](event)
+class Cleared(ServerEvent, tag="input_audio_buffer.cleared"):
+    """The caller's uncommitted audio was dropped."""
+
+
+class _AboutAudioOfItem(ServerEvent, kw_only=True):
+    item_id: str
+    content_index: int = 0
+
+
+class TranscriptionDelta(_AboutAudioOfItem, tag="conversation.item.input_audio_transcription.delta"):
+    """More words of the caller, who may still be speaking."""
+
+    delta: str
+
+
+class Duration(Struct):
+    """What a transcript cost: `seconds` of audio."""
+
+    seconds: float
+    type: Literal["duration"] = "duration"
+
+
+class TranscriptionCompleted(_AboutAudioOfItem, tag="conversation.item.input_audio_transcription.completed"):
+    """All words of the caller's turn; where deltas said something else, this counts. `logprobs` if the session includes
+    them."""
+
+    transcript: str
+    usage: Duration
+    logprobs: list[LogProbability] | UnsetType = UNSET
+
+
+class TranscriptionError(Struct):
+    """Why the words will not be known."""
+
+    code: str
+    message: str
+    type: Literal["transcription_error"] = "transcription_error"
+
+
+class TranscriptionFailed(_AboutAudioOfItem, tag="conversation.item.input_audio_transcription.failed"):
+    """The words of the caller's turn will not be known."""
+
+    error: TranscriptionError
+
+
+# --- items
+
+
+class ItemAdded(ServerEvent, tag="conversation.item.added"):
+    """An item entered the conversation, after item `previous_item_id`; it may still grow."""
+
+    previous_item_id: str | None
+    item: Item
+
+
+class ItemDone(ServerEvent, tag="conversation.item.done"):
+    """An item will not grow any more."""
+
+    previous_item_id: str | None
+    item: Item
+
+
+class ItemRetrieved(ServerEvent, tag="conversation.item.retrieved"):
+    """An item as it stands."""
+
+    item: Item
+
+
+class ItemDeleted(ServerEvent, tag="conversation.item.deleted"):
+    """An item left the conversation."""
+
+    item_id: str
+
+
+class ItemTruncated(ServerEvent, tag="conversation.item.truncated"):
+    """A spoken item was cut to the first `audio_end_ms` of its audio, and its text to those words."""
+
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+# --- responses
+
+
+class ResponseCreated(ServerEvent, tag="response.created"):
+    """An answer is under way."""
+
+    response: Response
+
+
+class ResponseDone(ServerEvent, tag="response.done"):
+    """An answer has ended; its status says how."""
+
+    response: Response
+
+
+class RateLimitsUpdated(ServerEvent, tag="rate_limits.updated"):
+    """Follows each response.done, and is empty: no limit here is counted in requests or tokens."""
+
+    rate_limits: list[str] = []
+
+
+class _InResponse(ServerEvent, kw_only=True):
+    """Where in a response something belongs: its item number `output_index`."""
+
+    response_id: str
+    output_index: int
+
+
+class OutputItemAdded(_InResponse, tag="response.output_item.added"):
+    """The answer's next item begins."""
+
+    item: Item
+
+
+class OutputItemDone(_InResponse, tag="response.output_item.done"):
+    """The answer's item is complete, or as complete as it will be."""
+
+    item: Item
+
+
+class _InPart(_InResponse, kw_only=True):
+    """Where in a response's message something belongs; it has one part."""
+
+    item_id: str
+    content_index: int = 0
+
+
+class PartAdded(_InPart, tag="response.content_part.added"):
+    """The message's part begins."""
+
+    part: Part
+
+
+class PartDone(_InPart, tag="response.content_part.done"):
+    """The message's part is complete."""
+
+    part: Part
+
+
+class OutputTextDelta(_InPart, tag="response.output_text.delta"):
+    """More of an answer that is written."""
+
+    delta: str
+
+
+class OutputTextDone(_InPart, tag="response.output_text.done"):
+    """All of the text."""
+
+    text: str
+
+
+class TranscriptDelta(_InPart, tag="response.output_audio_transcript.delta"):
+    """The words of the audio that follows."""
+
+    delta: str
+
+
+class TranscriptDone(_InPart, tag="response.output_audio_transcript.done"):
+    """All words that were spoken."""
+
+    transcript: str
+
+
+class AudioDelta(_InPart, tag="response.output_audio.delta"):
+    """More audio, in the response's format."""
+
+    delta: bytes
+
+
+class AudioDone(_InPart, tag="response.output_audio.done"):
+    """All audio of the part has been sent."""
+
+
+class _InCall(_InResponse, kw_only=True):
+    item_id: str
+    call_id: str
+
+
+class ArgumentsDelta(_InCall, tag="response.function_call_arguments.delta"):
+    """More of a function call's arguments, which are JSON text."""
+
+    delta: str
+
+
+class ArgumentsDone(_InCall, tag="response.function_call_arguments.done"):
+    """A function call's arguments are complete."""
+
+    name: str
+    arguments: str
+
+
+class PlaybackCleared(ServerEvent, tag="output_audio_buffer.cleared"):
+    """The client is to drop what it has not played of the response."""
+
+    response_id: str
+
+
+# --- our own, for clients that asked for them
+
+
+class TurnTimings(ServerEvent, tag="x_turn.timings"):
+    """With an answer's first audio: milliseconds from the last speech to each stage (`x_turn_timings`)."""
+
+    response_id: str
+    stages_ms: dict[str, float]
+
+
+class SessionExpiring(ServerEvent, tag="x_session.expiring"):
+    """The node ends the call in so many seconds (`x_session_expiring`)."""
+
+    reason: EndReason
+    seconds_left: float
+
+
+class CachedTokens(Struct):
+    """Of the tokens that were read, those that cost less."""
+
+    cached_tokens: int
+
+
+class CallUsage(Struct):
+    """Tokens of the call so far."""
+
+    total_tokens: int
+    input_tokens: int
+    output_tokens: int
+    input_token_details: CachedTokens
+
+
+class SessionTicket(ServerEvent, tag="x_session.ticket"):
+    """By this ticket the call goes on elsewhere, for `valid_seconds` (`x_resume`); keep the newest."""
+
+    ticket: str
+    valid_seconds: float
+    usage: CallUsage
+
+
+class SessionMove(ServerEvent, tag="x_session.move"):
+    """Go on elsewhere with this ticket; the node keeps the call for `seconds_left` at most (`x_resume`)."""
+
+    ticket: str
+    seconds_left: float
+
+
+SERVER_EVENTS: tuple[type[ServerEvent], ...] = tuple(
+    each
+    for name, each in list(vars().items())
+    if isinstance(each, type) and issubclass(each, ServerEvent) and each is not ServerEvent and not name.startswith("_")
+)
+"""All of the above, in their order."""

@@ -5,163 +5,74 @@ send them unasked. What can't be honoured and would be missed (MCP tools, a lang
 is refused by name.
 """
 
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from server.audio.formats import AudioFormat
 from server.conversation.config import Modality, ResponseConfig, SessionConfig, ToolFiller, Truncation
 from server.conversation.endpointing import TurnDetection
 from server.conversation.turn_policy import Eagerness
 from server.dialects.languages import language_code
-from server.llm.interface import ReasoningEffort
+from server.dialects.openai.session_parts import (
+    Audio,
+    AudioInput,
+    EagernessName,
+    Format,
+    FunctionTool,
+    Pcm,
+    Pcma,
+    Pcmu,
+    Reasoning,
+    RetentionRatio,
+    SemanticVad,
+    ServerVad,
+    Temperature,
+    TokenLimit,
+    TokenLimits,
+    Tool,
+    ToolChoice,
+    ToolChoiceFunction,
+    Transcription,
+    WireToolFiller,
+)
 from server.llm.interface import Tool as LlmTool
 
-Temperature = Annotated[float, Meta(ge=0.0, le=2.0)]
-TokenLimit = Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"]
-_Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
-_Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
+_PROBABILITIES = "item.input_audio_transcription.logprobs"
 
 
-class Pcm(Struct, tag="audio/pcm", tag_field="type"):
-    """16-bit little-endian mono PCM."""
+class TranscriptionAudio(Struct):
+    """The one direction of a transcription session."""
 
-    rate: Literal[8000, 16000, 24000, 48000] = 24000
-
-
-class Pcmu(Struct, tag="audio/pcmu", tag_field="type"):
-    """G.711 mu-law at 8 kHz."""
+    input: AudioInput
 
 
-class Pcma(Struct, tag="audio/pcma", tag_field="type"):
-    """G.711 A-law at 8 kHz."""
+class TranscriptionSession(Struct, kw_only=True):
+    """A session that only transcribes, as its client is shown it."""
 
-
-Format = Pcm | Pcmu | Pcma
-
-
-_Eagerness = Literal["low", "medium", "high", "auto"]
-
-
-class ServerVad(Struct, tag="server_vad", tag_field="type"):
-    """Turns end after a silence; with `x_eagerness`, as those of `semantic_vad` do."""
-
-    threshold: _Probability = 0.5
-    prefix_padding_ms: _Milliseconds = 300
-    silence_duration_ms: _Milliseconds = 500
-    idle_timeout_ms: Annotated[int, Meta(ge=1000, le=600_000)] | None = None
-    create_response: bool = True
-    interrupt_response: bool = True
-    x_eagerness: _Eagerness | None = None
-
-
-class SemanticVad(Struct, tag="semantic_vad", tag_field="type"):
-    """Turns end when the caller sounds finished."""
-
-    eagerness: _Eagerness = "auto"
-    create_response: bool = True
-    interrupt_response: bool = True
-
-
-class Transcription(Struct):
-    """How the caller's words are told to the client; the model's name is taken and mapped to the node's own.
-
-    `languages` are those that the caller may speak, as well as `language`; `keywords` are words to expect, as well as
-    those of `prompt`.
-    """
-
-    model: str | None = None
-    language: str | None = None
-    languages: list[str] | None = None
-    prompt: str | None = None
-    keywords: list[str] | None = None
-
-
-class FunctionTool(Struct, tag="function", tag_field="type"):
-    """A function that the client runs."""
-
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class McpTool(Struct, tag="mcp", tag_field="type"):
-    """A remote tool server: refused, but by name."""
-
-    server_label: str = ""
-
-
-Tool = FunctionTool | McpTool
-
-
-class WireToolFiller(Struct):
-    """What is said while functions run, after so much silence."""
-
-    text: Annotated[str, Meta(max_length=300, pattern=r"\S")]
-    after_ms: _Milliseconds = 800
-
-
-class ToolChoiceFunction(Struct):
-    """One function that the model has to call."""
-
-    type: Literal["function"]
-    name: str
-
-
-ToolChoice = Literal["auto", "none", "required"] | ToolChoiceFunction
-
-
-class Reasoning(Struct):
-    """How long a model that reasons may think."""
-
-    effort: ReasoningEffort | None = None
-
-
-class TokenLimits(Struct):
-    """The most tokens of a conversation after instructions and tools."""
-
-    post_instructions: Annotated[int, Meta(ge=1)] | None = None
-
-
-class RetentionRatio(Struct, tag="retention_ratio", tag_field="type"):
-    """How much of the most tokens is kept when a conversation exceeds them."""
-
-    retention_ratio: _Probability
-    token_limits: TokenLimits | None = None
-
-
-class AudioInput(Struct):
-    """How the session listens."""
-
-    format: Format = msgspec.field(default_factory=Pcm)
-    transcription: Transcription | None = None
-    noise_reduction: Any = None
-    turn_detection: ServerVad | SemanticVad | None = msgspec.field(default_factory=ServerVad)
-
-
-class AudioOutput(Struct):
-    """How the session sounds. Any voice is taken; one that the engine lacks becomes its default."""
-
-    format: Format = msgspec.field(default_factory=Pcm)
-    voice: str | dict[str, Any] = "default"
-    speed: Annotated[float, Meta(ge=0.25, le=4.0)] = 1.0
-
-
-class Audio(Struct):
-    """The session's two directions."""
-
-    input: AudioInput = msgspec.field(default_factory=AudioInput)
-    output: AudioOutput = msgspec.field(default_factory=AudioOutput)
+    type: Literal["transcription"] = "transcription"
+    object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
+    id: str
+    expires_at: int | None
+    audio: TranscriptionAudio
+    include: list[str] | None
+    x_session_expiring: bool
+    x_resume: bool
 
 
 class Session(Struct, kw_only=True):
-    """A session's settings, whole."""
+    """A session's settings, whole; of one of type `transcription`, most are without effect.
 
-    type: Literal["realtime"] = "realtime"
+    `expires_at` is when it ends at the latest, in seconds since 1970.
+    """
+
+    type: Literal["realtime", "transcription"] = "realtime"
     object: str = "realtime.session"
     id: str
     model: str
+    expires_at: int | None = None
     output_modalities: list[Literal["text", "audio"]] = msgspec.field(default_factory=lambda: ["audio"])
     instructions: str
     tools: list[Tool] = msgspec.field(default_factory=list)
@@ -171,7 +82,7 @@ class Session(Struct, kw_only=True):
     parallel_tool_calls: bool | None = None
     reasoning: Reasoning | None = None
     truncation: Literal["auto", "disabled"] | RetentionRatio = "auto"
-    include: Any = None
+    include: list[str] | None = None
     prompt: Any = None
     tracing: Any = None
     x_interruptible: bool = True
@@ -191,16 +102,47 @@ class Session(Struct, kw_only=True):
         """
         base = {"audio": msgspec.to_builtins(self.audio)} if "audio" in patch else {}
         merged = _merge(base, patch)
-        merged |= {"id": self.id, "object": self.object}
+        merged |= {"id": self.id, "object": self.object, "expires_at": self.expires_at}
         merged.setdefault("model", self.model)
         merged.setdefault("instructions", self.instructions)
         changed = msgspec.convert(merged, Session)
         own = {name: getattr(changed, name) for name in self.__struct_fields__ if name in patch}
         return msgspec.structs.replace(self, **own)
 
+    @property
+    def transcribes(self) -> bool:
+        """Whether it only transcribes."""
+        return self.type == "transcription"
+
+    @property
+    def tells_words(self) -> bool:
+        """Whether the client is told what the caller says."""
+        return self.transcribes or self.audio.input.transcription is not None
+
+    @property
+    def tells_probabilities(self) -> bool:
+        """Whether the client is told how probable the words are."""
+        return _PROBABILITIES in (self.include or ())
+
+    def shown(self) -> "Session | TranscriptionSession":
+        """The session as its client is shown it."""
+        if not self.transcribes:
+            return self
+        return TranscriptionSession(
+            id=self.id,
+            expires_at=self.expires_at,
+            audio=TranscriptionAudio(self.audio.input),
+            include=self.include,
+            x_session_expiring=self.x_session_expiring,
+            x_resume=self.x_resume,
+        )
+
     def config(self) -> SessionConfig:
         """What the settings mean to a conversation."""
         transcription = self.audio.input.transcription or Transcription()
+        turn_detection = _turn_detection(self.audio.input.turn_detection)
+        if turn_detection and self.transcribes:
+            turn_detection = replace(turn_detection, idle_timeout=None, create_response=False, interrupt_response=False)
         return SessionConfig(
             response=ResponseConfig(
                 instructions=self.instructions,
@@ -216,10 +158,12 @@ class Session(Struct, kw_only=True):
                 interruptible=self.x_interruptible,
                 tool_filler=tool_filler(self.x_tool_filler),
             ),
-            turn_detection=_turn_detection(self.audio.input.turn_detection),
+            turn_detection=turn_detection,
             truncation=_truncation(self.truncation),
             language=",".join(languages(transcription)),
             vocabulary=", ".join(filter(None, [transcription.prompt, *(transcription.keywords or ())])),
+            transcribes=self.transcribes,
+            token_probabilities=self.tells_probabilities,
         )
 
 
@@ -249,6 +193,16 @@ def audio_format(wire: Format) -> AudioFormat:
             return AudioFormat.of("audio/pcmu")
         case Pcma():
             return AudioFormat.of("audio/pcma")
+
+
+def wire_format(own: AudioFormat) -> Format:
+    """The wire's name for a format of the audio package."""
+    match own.type:
+        case "audio/pcmu":
+            return Pcmu()
+        case "audio/pcma":
+            return Pcma()
+    return Pcm(own.rate)  # type: ignore[arg-type]  # one of those that `audio_format` gives
 
 
 def languages(transcription: Transcription) -> tuple[str, ...]:
@@ -324,5 +278,5 @@ def _turn_detection(wire: ServerVad | SemanticVad | None) -> TurnDetection | Non
             )
 
 
-def _eagerness(wire: _Eagerness) -> Eagerness:
+def _eagerness(wire: EagernessName) -> Eagerness:
     return "medium" if wire == "auto" else wire

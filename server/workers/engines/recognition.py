@@ -5,7 +5,7 @@ Pure. The gates see what a model says of a window, not the sound: `engines.utter
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -67,11 +67,12 @@ class Window:
     language: str = ""  # ISO 639-1; a multilingual model detects it among several (comma-separated), or all if empty
     prompt: str = ""
     short: bool = False  # one of `SHORT_WINDOWS`, with their own rules
+    probabilities: bool = False  # of the tokens are wanted, too
 
     @property
-    def batch_key(self) -> tuple[int, str, str, bool]:
+    def batch_key(self) -> tuple[int, str, str, bool, bool]:
         """Windows with the same key can be recognised together: CTranslate2 wants prompts of one length."""
-        return self.seconds, self.language, self.prompt, self.short
+        return self.seconds, self.language, self.prompt, self.short, self.probabilities
 
     @property
     def cost(self) -> float:
@@ -87,17 +88,37 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of a text, as the model wrote it: bytes of UTF-8, and the natural logarithm of its probability."""
+
+    text: bytes
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Recognition:
     """What was said; or, with `refused_by` naming a gate, why the text is not to be believed (then it is empty).
 
     `sure`: no longer window is likely to find anything else. `guess`: the words that only the log probability refused.
-    They are speech, and often the first of the right ones where a voice has just begun.
+    They are speech, and often the first of the right ones where a voice has just begun. `tokens` are those of the text,
+    where their probabilities were asked for and the engine knows them.
     """
 
     text: str
     refused_by: Gate = ""
     sure: bool = False
     guess: str = ""
+    tokens: tuple[Token, ...] = ()
+
+    def with_tokens(self, tokens: Iterable[Token]) -> "Recognition":
+        """With those of the `tokens` that make up the text, where that is their beginning."""
+        kept, said, text = list[Token](), b"", self.text.encode()
+        for token in tokens:
+            if said.lstrip().startswith(text):
+                break
+            kept.append(token)
+            said += token.text
+        return replace(self, tokens=tuple(kept))
 
 
 def languages_of(vocabulary: Iterable[str], is_multilingual: bool) -> Sequence[str]:

@@ -4,7 +4,8 @@ Blocking: the micro-batcher calls it from `parallel` threads. It neither queues,
 `server.workers.recognizer` does.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import ctranslate2
@@ -12,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from server.audio.log_mel import SAMPLE_RATE, log_mel
+from server.audio.log_mel import HOP, SAMPLE_RATE, log_mel
 from server.workers.engines.cublas import load_cublas
 from server.workers.engines.recognition import (
     CONTEXT_TOKENS,
     MAX_PROMPT_TOKENS,
     Recognition,
+    Token,
     Window,
     check_language,
     judge,
@@ -34,6 +36,12 @@ _MAX_BATCH = {"cpu": 1, "cuda": 16}
 # There, starting a kernel takes longer than the kernel: while one batch computes, another is begun. Reckoned, not
 # measured: `tests.bench.recognition_batches`.
 _PARALLEL_ON_CUDA = 2
+_LEAST_PROBABILITY = 1e-10
+# Tokens are written in letters that stand for bytes, as GPT-2's are: printable ones for themselves, the rest in order
+# from U+0100 on.
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(0x100) if byte not in _PRINTABLE]
+_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(0x100 + place): byte for place, byte in enumerate(_OTHERS)}
 
 
 class WhisperEngine:
@@ -73,10 +81,15 @@ class WhisperEngine:
             return_no_speech_prob=True,
             suppress_tokens=self._suppressed,
         )
-        return [
+        judged = [
             self._judge(window, result.sequences_ids[0], result.scores[0], result.no_speech_prob)
             for window, result in zip(windows, results, strict=True)
         ]
+        if windows[0].probabilities:
+            texts = [result.sequences_ids[0] for result in results]
+            tokens = self._tokens(encoded, prompts[0], windows, texts)
+            return [recognition.with_tokens(row) for recognition, row in zip(judged, tokens, strict=True)]
+        return judged
 
     def _features(self, windows: Sequence[Window]) -> NDArray[np.float32]:
         """`[batch, mels, frames]` float32."""
@@ -104,10 +117,31 @@ class WhisperEngine:
         transcribe = self._ids["<|transcribe|>"]
         return [[*before, start, self._ids[language], transcribe, no_timestamps] for language in languages]
 
+    def _tokens(
+        self, encoded: ctranslate2.StorageView, prompt: list[int], windows: Sequence[Window], texts: list[list[int]]
+    ) -> Iterator[list[Token]]:
+        """The tokens of each text with their probabilities, which beam search does not tell.
+
+        In a batch of several languages they are reckoned as those of the first one's.
+        """
+        start = prompt[prompt.index(self._ids["<|startoftranscript|>"]) : -1]
+        frames = [len(window.samples) // HOP for window in windows]
+        for ids, aligned in zip(texts, self._model.align(encoded, start, texts, frames), strict=True):
+            pieces = (self._tokenizer.id_to_token(token) or "" for token in ids)
+            yield [
+                Token(token_bytes(piece), math.log(max(probability, _LEAST_PROBABILITY)))
+                for piece, probability in zip(pieces, aligned.text_token_probs, strict=False)
+            ]
+
     def _judge(self, window: Window, tokens: list[int], score: float, no_speech_probability: float) -> Recognition:
         """`score` is the tokens' log probability, the closing one's included, over their number without it."""
         mean_log_probability = score * len(tokens) / (len(tokens) + 1)
         return judge(window, self._tokenizer.decode(tokens), len(tokens), mean_log_probability, no_speech_probability)
+
+
+def token_bytes(piece: str) -> bytes:
+    """What a token of the model's vocabulary stands for: UTF-8, perhaps only a part of a character."""
+    return bytes(_BYTES[character] for character in piece)
 
 
 def placed(device: str) -> tuple[str, str]:

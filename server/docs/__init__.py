@@ -1,6 +1,7 @@
 """Makes from the code what the documents say of it: `python -m server.docs` (`make docs`).
 
-That is `docs/metrics.md`, `docs/settings.md` and the table of a call's limits in `docs/protocol.md`.
+That is `docs/metrics.md`, `docs/settings.md`, the table of a call's limits in `docs/protocol.md`, and of the protocol's
+events `docs/asyncapi.yaml` and `docs/events.md`.
 
 A test says that the committed files are what the code makes.
 """
@@ -20,8 +21,8 @@ from server.observability.waterfall import STAGES
 from server.settings.accepted import accepted
 from server.settings.settings import PREFIX, Settings
 
-FOLDER = Path(__file__).parents[1] / "docs"
-_MADE = "<!-- Made by `make docs`; edit the code it names instead. -->\n"
+FOLDER = Path(__file__).parents[2] / "docs"
+MADE = "<!-- Made by `make docs`; edit the code it names instead. -->\n"
 _VALUES = {"stage": STAGES}  # of labels whose values are declared elsewhere than beside their metric
 _LIMITS = re.compile(r"(<!-- Made by `make docs`: limits -->\n\n).*?(<!-- End of limits -->)", re.DOTALL)
 _SETTING = re.compile(r"^    (?:# --- (?P<group>.+)|(?P<name>\w+): .*)$", re.MULTILINE)
@@ -32,13 +33,13 @@ def metrics_page() -> str:
     declared = vars(_as_at_the_start(metrics)).values()
     rows = [_metric_row(metric) for metric in declared if isinstance(metric, MetricWrapperBase)]
     return (
-        f"# Metrics\n\n{_MADE}\n"
+        f"# Metrics\n\n{MADE}\n"
         "What `/metrics` on the HTTP port exports, as declared in `server/observability/metrics.py`. Dashboards,\n"
         "alarms and scaling use nothing else. A histogram exports `_bucket`, `_sum` and `_count` under its name. A\n"
         "label is followed by its values, where they are known before a node runs. The process itself adds\n"
         "`process_*` (CPU seconds, resident memory, open files); of the workers that it started there are the same,\n"
         "as `voice_stt_worker_process_*` and `voice_tts_worker_process_*`.\n\n"
-        + _table(("Name", "Type", "Labels", "Meaning", "Buckets"), rows)
+        + table(("Name", "Type", "Labels", "Meaning", "Buckets"), rows)
     )
 
 
@@ -46,7 +47,7 @@ def settings_page() -> str:
     """The page of every setting, in the groups that comments in the modules of `Settings` make."""
     schema = Settings.model_json_schema()["properties"]
     page = (
-        f"# Settings\n\n{_MADE}\n"
+        f"# Settings\n\n{MADE}\n"
         "As declared in `server/settings/`. A setting is taken from the command line, else from its\n"
         "variable, else from a TOML file (`--config` or `VOICE_CONFIG`), in which it has the variable's name without\n"
         "`VOICE_`, in small letters. A wrong one is refused at start.\n"
@@ -56,7 +57,7 @@ def settings_page() -> str:
             (f"`{PREFIX}{name.upper()}`", _default(schema[name]), accepted(schema[name]), schema[name]["description"])
             for name in names
         ]
-        page += f"\n## {group.capitalize()}\n\n" + _table(("Variable", "Default", "Takes", "Meaning"), rows)
+        page += f"\n## {group.capitalize()}\n\n" + table(("Variable", "Default", "Takes", "Meaning"), rows)
     return page
 
 
@@ -68,14 +69,8 @@ def protocol_page() -> str:
         for name in _setting_groups()["limits of a call"]
     ]
     page = (FOLDER / "protocol.md").read_text(encoding="utf-8")
-    table = _table(("Setting", "Default", "Meaning"), rows)
-    return _LIMITS.sub(lambda found: f"{found[1]}{table}\n{found[2]}", page)
-
-
-def write() -> None:
-    """Write what is made from the code."""
-    for name, page in (("metrics", metrics_page()), ("settings", settings_page()), ("protocol", protocol_page())):
-        (FOLDER / f"{name}.md").write_text(page, encoding="utf-8")
+    limits = table(("Setting", "Default", "Meaning"), rows)
+    return _LIMITS.sub(lambda found: f"{found[1]}{limits}\n{found[2]}", page)
 
 
 def _metric_row(declared: MetricWrapperBase) -> tuple[str, ...]:
@@ -126,10 +121,7 @@ def _default(schema: Mapping[str, Any]) -> str:
     return "none" if default in (None, "", []) else f"`{default}`"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A table of markdown."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
-if __name__ == "__main__":
-    write()
