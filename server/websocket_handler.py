@@ -1,18 +1,20 @@
-"""The WebSocket side, on :9000: the opening handshake (path, origin, credentials, admission), then a session each.
+"""The WebSocket side of :9000: the opening handshake (path, origin, credentials, admission), then a session each.
 
-It decides who gets in, and turns whatever ends a call into a close code. What is said on a call is the session's.
+It listens on the port, and leaves what is no handshake to the HTTP side. It decides who gets in, and turns whatever
+ends a call into a close code. What is said on a call is the session's.
 """
 
+import asyncio
 import secrets
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
-from typing import Literal
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Literal, Protocol
+from urllib.parse import parse_qs
 
+import msgspec
 import structlog
 from websockets import ConnectionClosed, Subprotocol
 from websockets.asyncio.server import ServerConnection, serve
@@ -20,16 +22,17 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from server.access.admission import Admission, AdmissionRefused, CallerAtCapacity
-from server.access.auth import CLOCK_SKEW_SECONDS, Authenticator, InvalidCredentials, Principal, credential_from
+from server.access.auth import CLOCK_SKEW_SECONDS, InvalidCredentials, Principal
 from server.access.call_time import CallTime
+from server.access.entrance import Entrance
 from server.access.ticket_errors import TicketRefused
 from server.access.tickets import TicketKeys
-from server.addresses import is_loopback
 from server.connection import Connection
 from server.conversation.conversation import Conversation
-from server.dialects.dialect import Abilities
 from server.dialects.openai.dialect import OpenAiDialect
+from server.dialects.openai.session import DEFAULT_MODEL
 from server.dialects.openai.session import Session as OpenAiSession
+from server.front_door import CALL_PATHS, FrontDoor, Visitor
 from server.limits import Limits
 from server.observability import metrics
 from server.outbox import SlowClient
@@ -41,7 +44,6 @@ from server.spoken_lines import SpokenLines
 
 log = structlog.get_logger(__name__)
 
-REALTIME_PATHS = ("/v1/realtime", "/openai/v1/realtime")
 _SUBPROTOCOL = Subprotocol("realtime")
 # Load balancers drop quiet sockets after about a minute, and a half-open one must not hold a place for longer.
 _PING_INTERVAL_SECONDS = 20.0
@@ -49,7 +51,6 @@ _PING_TIMEOUT_SECONDS = 20.0
 _HANDSHAKE_SECONDS = 10.0
 # Bytes that wait in the process before a session's writer has to; about one second of audio as base64.
 _WRITE_LIMIT_BYTES = 65_536
-_DEFAULT_MODEL = "voicefleet"
 # The client closed the connection, with the code of a call that is over or without any. A page that is left says 1001.
 _HUNG_UP = (1000, 1005)
 
@@ -57,11 +58,25 @@ CutReason = Literal["slow_client", "ping_timeout"]
 """Why the node gave a connection up."""
 
 
+class HttpSide(Protocol):
+    """What takes the port's connections that are no calls."""
+
+    def serving(self) -> AbstractAsyncContextManager[Callable[[], asyncio.Protocol]]:
+        """Serve inside the block; gives what makes a protocol for a connection. Leaving it ends them."""
+        ...
+
+
 class Gateway:
     """Takes callers in and serves them."""
 
     def __init__(
-        self, settings: Settings, parts: Parts, admission: Admission, tls: ssl.SSLContext | None = None
+        self,
+        settings: Settings,
+        parts: Parts,
+        admission: Admission,
+        entrance: Entrance,
+        http: HttpSide,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._settings = settings
         self._limits = Limits.of(settings)
@@ -70,21 +85,19 @@ class Gateway:
         self._parts = parts
         self._admission = admission
         self._calls: dict[CallTime, Principal | None] = {}
-        # Without a secret of the fleet's, nobody but this process opens its tickets.
-        self._own_secret = secrets.token_hex(32)
-        self._tickets = TicketOffice([self._own_secret], settings.resume_seconds, settings.max_message_bytes // 2)
-        self.take_keys(settings)
+        self._entrance = entrance
+        self._http = http
+        self._tickets = TicketOffice(entrance.sealing_secrets, settings.resume_seconds, settings.max_message_bytes // 2)
 
     def take_keys(self, settings: Settings) -> None:
         """From now on callers are let in by the keys and the token secrets of these settings; calls by others end."""
-        held = settings.token_secrets
-        self._authenticator = Authenticator(settings.api_keys, *held) if settings.needs_auth else None
-        self._tickets.keys = TicketKeys(held or [self._own_secret])
+        self._entrance.take_keys(settings)
+        self._tickets.keys = TicketKeys(self._entrance.sealing_secrets)
         for call_time, principal in self._calls.items():
             self._end_if_withdrawn(call_time, principal)
 
     def _end_if_withdrawn(self, call_time: CallTime, principal: Principal | None) -> None:
-        if principal and self._authenticator and not self._authenticator.still_accepts(principal):
+        if principal and not self._entrance.still_accepts(principal):
             call_time.revoke(time.monotonic())
 
     @asynccontextmanager
@@ -94,32 +107,43 @@ class Gateway:
         Raises `OSError`.
         """
         settings = self._settings
-        async with serve(
-            self._handle,
-            settings.host,
-            settings.port,
-            process_request=self._check_request,
-            process_response=self._admit,
-            select_subprotocol=_select_subprotocol,
-            create_connection=partial(Connection, limits=self._limits),  # type: ignore[arg-type]  # it only calls it
-            ssl=self._tls,
-            compression=None,  # audio does not compress, and the attempt costs memory for every call
-            max_size=settings.max_message_bytes,
-            open_timeout=_HANDSHAKE_SECONDS,
-            ping_interval=_PING_INTERVAL_SECONDS,
-            ping_timeout=_PING_TIMEOUT_SECONDS,
-            write_limit=_WRITE_LIMIT_BYTES,
-            server_header="voicefleet",
-        ) as server:
-            yield next(iter(server.sockets)).getsockname()[1]
+        door = FrontDoor(_HANDSHAKE_SECONDS)
+
+        def visitor(*args: Any, **kwargs: Any) -> Visitor:
+            return Visitor(door, Connection(*args, limits=self._limits, **kwargs))
+
+        async with (
+            serve(
+                self._handle,
+                settings.host,
+                settings.port,
+                process_request=self._check_request,
+                process_response=self._admit,
+                select_subprotocol=_select_subprotocol,
+                create_connection=visitor,  # type: ignore[arg-type]  # it only calls it
+                ssl=self._tls,
+                compression=None,  # audio does not compress, and the attempt costs memory for every call
+                max_size=settings.max_message_bytes,
+                open_timeout=_HANDSHAKE_SECONDS,
+                ping_interval=_PING_INTERVAL_SECONDS,
+                ping_timeout=_PING_TIMEOUT_SECONDS,
+                write_limit=_WRITE_LIMIT_BYTES,
+                server_header="voicefleet",
+                start_serving=False,
+            ) as server,
+            self._http.serving() as http,
+        ):
+            with door.open(http):
+                await server.start_serving()
+                yield next(iter(server.sockets)).getsockname()[1]
 
     # --- the handshake
 
     def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0].rstrip("/")
-        if path not in REALTIME_PATHS:
-            return self._refuse(connection, HTTPStatus.NOT_FOUND, "path", f"no such path; takes {REALTIME_PATHS[0]}")
-        if not all(self._origin_allowed(origin) for origin in request.headers.get_all("Origin")):
+        if path not in CALL_PATHS:
+            return self._refuse(connection, HTTPStatus.NOT_FOUND, "path", f"no such path; takes {CALL_PATHS[0]}")
+        if not all(self._entrance.allows_origin(origin) for origin in request.headers.get_all("Origin")):
             return self._refuse(
                 connection,
                 HTTPStatus.FORBIDDEN,
@@ -134,15 +158,14 @@ class Gateway:
                 "subprotocol",
                 f"no such subprotocol; takes {_SUBPROTOCOL!r} or none",
             )
-        if self._authenticator:
-            try:
-                _ours(connection).principal = self._authenticator.authenticate(
-                    credential_from(request.headers, offered)
-                )
-            except InvalidCredentials as error:
-                response = self._refuse(connection, HTTPStatus.UNAUTHORIZED, "credentials", str(error))
-                response.headers["WWW-Authenticate"] = "Bearer"
-                return response
+        try:
+            caller = self._entrance.identify(request.headers, offered)
+            _ours(connection).principal = caller.principal
+            _ours(connection).session = _read_session(caller.session) if caller.session else None
+        except InvalidCredentials as error:
+            response = self._refuse(connection, HTTPStatus.UNAUTHORIZED, "credentials", str(error))
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return response
         if text := _in_query(request, "resume"):
             try:
                 _ours(connection).ticket = self._tickets.open(text, _ours(connection).principal)
@@ -181,11 +204,6 @@ class Gateway:
         metrics.handshakes_refused.labels(reason).inc()
         log.info("handshake_refused", reason=reason, status=status.value)
         return connection.respond(status, text + "\n")
-
-    def _origin_allowed(self, origin: str) -> bool:
-        """Only browsers send an origin. Where anyone may call, any page could; so there only local pages may."""
-        allowed = self._settings.allowed_origins
-        return origin in allowed if allowed else self._authenticator is not None or _is_local_page(origin)
 
     # --- the call
 
@@ -239,21 +257,23 @@ class Gateway:
     def _session(
         self, session_id: str, connection: ServerConnection, call_time: CallTime, resumption: Resumption
     ) -> Session:
-        assert connection.request is not None, "a call begins after the handshake"
-        model = _in_query(connection.request, "model") or _DEFAULT_MODEL
-        wire = OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
+        wire = self._first_settings(session_id, _ours(connection))
         tokens, speculation = self._settings.llm_context_tokens, self._settings.effective_speculation
         conversation = Conversation(wire.config(), _new_id, tokens, self._limits, speculation, self._lines)
-        abilities = Abilities(
-            calls_functions=self._settings.llm != ("local",),  # a model of that size fills them with nonsense
-            languages=self._parts.stt.languages,
-        )
-        dialect = OpenAiDialect(wire, conversation, _new_id, abilities)
+        dialect = OpenAiDialect(wire, conversation, _new_id, self._parts.abilities(self._settings))
 
         async def send(message: bytes) -> None:
             await connection.send(message, text=True)
 
         return Session(self._parts, self._settings, conversation, dialect, send, call_time, resumption)
+
+    def _first_settings(self, session_id: str, connection: Connection) -> OpenAiSession:
+        """The settings with which the call begins: those of the client secret that it was placed with, if any."""
+        if connection.session:
+            return msgspec.structs.replace(connection.session, id=session_id)
+        assert connection.request is not None, "a call begins after the handshake"
+        model = _in_query(connection.request, "model") or DEFAULT_MODEL
+        return OpenAiSession(id=session_id, model=model, instructions=self._settings.instructions)
 
 
 def _ours(connection: ServerConnection) -> Connection:
@@ -287,11 +307,12 @@ def _new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(8)}"
 
 
-def _is_local_page(origin: str) -> bool:
+def _read_session(encoded: bytes) -> OpenAiSession:
+    """The session in a client secret. Raises `InvalidCredentials` for one of a node that knows other settings."""
     try:
-        return is_loopback(urlsplit(origin).hostname or "")
-    except ValueError:  # no URL at all
-        return False
+        return msgspec.json.decode(encoded, type=OpenAiSession)
+    except msgspec.ValidationError:
+        raise InvalidCredentials("malformed") from None
 
 
 def _in_query(request: Request, name: str) -> str:

@@ -53,7 +53,7 @@ from server.dialects.openai.session import (
     voice_name,
 )
 from server.errors import VoicefleetError
-from server.limits import LimitExceeded
+from server.limits import LimitExceeded, Limits
 
 _MAX_ITEM_SECONDS = 30.0  # some 15 ms of decoding
 _MAX_IGNORED = 8
@@ -236,25 +236,15 @@ class OpenAiDialect:
 
     def _update_session(self, patch: Mapping[str, Any]) -> Sequence[DialectOutput]:
         patch = in_ga_names(patch, "session")
-        try:
-            session = self._session.updated(patch)
-        except msgspec.ValidationError as error:
-            raise _explain(error, "session.update", Session, "session.") from None
-        self._check_tools(session.tools, "session.tools")
-        encoded = msgspec.json.encode(session)
-        size = len(encoded)
-        self._conversation.limits.check("max_settings_bytes", size, f"settings of {size:,} bytes as JSON")
-        if self._abilities.languages is not None and (transcription := session.audio.input.transcription):
-            for language in set(languages(transcription)) - self._abilities.languages:
-                raise ClientError(
-                    "invalid_value",
-                    f"session.update: the node's recogniser lacks the language {language[:16]!r}; "
-                    f"takes {', '.join(map(repr, sorted(self._abilities.languages)))}",
-                    "session.audio.input.transcription.language",
-                )
+        session = change_session(self._session, patch, self._abilities, self._conversation.limits)
         outputs = self._configure(session)
         wanted = [TicketWanted()] if self.can_resume else []
-        return [*_ignored(Session, patch), _session_event("session.updated", encoded), *outputs, *wanted]
+        return [
+            *_ignored(Session, patch),
+            _session_event("session.updated", msgspec.json.encode(session)),
+            *outputs,
+            *wanted,
+        ]
 
     def _configure(self, session: Session) -> Sequence[DialectOutput]:
         self._session = session
@@ -284,14 +274,6 @@ class OpenAiDialect:
             self._conversation.limits.check("max_parts", count, f"a message of {count:,} parts")
         return read_item(wire, self._new_id("item"), param)
 
-    def _check_tools(self, tools: Sequence[Tool], param: str) -> None:
-        self._conversation.limits.check("max_tools", len(tools), f"{len(tools):,} tools")
-        for index, tool in enumerate(tools):
-            if isinstance(tool, McpTool):
-                raise ClientError("mcp_not_supported", _MCP_REFUSED, f"{param}[{index}]")
-        if tools and not self._abilities.calls_functions:
-            raise ClientError("tools_not_supported", _TOOLS_REFUSED, param)
-
     def _input_item(self, wire: c.WireItem | c.ItemReference, index: int) -> Item:
         param = f"response.input[{index}]"
         if isinstance(wire, c.ItemReference):
@@ -304,7 +286,7 @@ class OpenAiDialect:
         return item
 
     def _response_config(self, params: c.ResponseParams) -> ResponseConfig:
-        self._check_tools(params.tools or [], "response.tools")
+        _check_tools(params.tools or [], "response.tools", self._abilities, self._conversation.limits)
         output = (params.audio or c.ResponseAudio()).output or c.ResponseAudioOutput()
         if output.format is not None and audio_format(output.format) != self.output_format:
             raise ClientError(
@@ -330,6 +312,35 @@ class OpenAiDialect:
         if params.max_output_tokens is not None:  # "inf" lifts the session's limit
             own = replace(own, max_output_tokens=token_limit(params.max_output_tokens))
         return replace(own, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # names and types are ResponseConfig's, above
+
+
+def change_session(session: Session, patch: Mapping[str, Any], abilities: Abilities, limits: Limits) -> Session:
+    """`session` with a client's partial settings, in their GA names. Raises `ClientError` and `LimitExceeded`."""
+    try:
+        changed = session.updated(dict(patch))
+    except msgspec.ValidationError as error:
+        raise _explain(error, "session.update", Session, "session.") from None
+    _check_tools(changed.tools, "session.tools", abilities, limits)
+    size = len(msgspec.json.encode(changed))
+    limits.check("max_settings_bytes", size, f"settings of {size:,} bytes as JSON")
+    if abilities.languages is not None and (transcription := changed.audio.input.transcription):
+        for language in set(languages(transcription)) - abilities.languages:
+            raise ClientError(
+                "invalid_value",
+                f"session.update: the node's recogniser lacks the language {language[:16]!r}; "
+                f"takes {', '.join(map(repr, sorted(abilities.languages)))}",
+                "session.audio.input.transcription.language",
+            )
+    return changed
+
+
+def _check_tools(tools: Sequence[Tool], param: str, abilities: Abilities, limits: Limits) -> None:
+    limits.check("max_tools", len(tools), f"{len(tools):,} tools")
+    for index, tool in enumerate(tools):
+        if isinstance(tool, McpTool):
+            raise ClientError("mcp_not_supported", _MCP_REFUSED, f"{param}[{index}]")
+    if tools and not abilities.calls_functions:
+        raise ClientError("tools_not_supported", _TOOLS_REFUSED, param)
 
 
 def _session_event(name: str, encoded: bytes) -> Reply:

@@ -18,6 +18,9 @@ from server.dialects.openai.languages import language_code
 from server.llm.interface import ReasoningEffort
 from server.llm.interface import Tool as LlmTool
 
+DEFAULT_MODEL = "voicefleet"
+"""What a session shows that names none."""
+
 Temperature = Annotated[float, Meta(ge=0.0, le=2.0)]
 TokenLimit = Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"]
 _Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
