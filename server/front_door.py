@@ -74,7 +74,7 @@ def is_http(line: bytes) -> bool:
     Every other GET goes to the WebSocket side, which refuses it if it is no handshake.
     """
     method, _, rest = line.decode("latin-1").partition(" ")
-    path = rest.partition(" ")[0].partition("?")[0].rstrip("/")
     if method == "GET":
+        path = rest.partition(" ")[0].partition("?")[0].rstrip("/")
         return path.startswith(_HTTP_PREFIXES) and path not in CALL_PATHS
-    return method.isalpha() and method.isupper() and path.startswith("/")
+    return method.isalpha() and method.isupper() and rest.startswith("/")
