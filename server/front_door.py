@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
+from websockets.asyncio.server import ServerConnection
+
 from server.waiting_room import WaitingRoom
 
 CALL_PATHS = ("/v1/realtime", "/openai/v1/realtime")
@@ -40,9 +42,11 @@ class FrontDoor:
 class Visitor(asyncio.Protocol):
     """One connection until its first line is there. `websocket` is the protocol that takes it if it is no HTTP."""
 
-    def __init__(self, door: FrontDoor, websocket: asyncio.Protocol) -> None:
+    def __init__(self, door: FrontDoor, websocket: ServerConnection) -> None:
         self._door = door
         self._websocket = websocket
+        self.protocol = websocket.protocol
+        """That of the handshake: `websockets` takes this for the connection that it will be."""
         self._read = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -58,7 +62,7 @@ class Visitor(asyncio.Protocol):
         self._read += data
         line, end, _ = self._read.partition(b"\n")
         if self._door.http and (end or len(line) >= _LONGEST_LINE) and self._door.waiting.leave(self):
-            protocol = self._door.http() if is_http(bytes(line)) else self._websocket
+            protocol: asyncio.Protocol = self._door.http() if is_http(bytes(line)) else self._websocket
             self._transport.set_protocol(protocol)
             protocol.connection_made(self._transport)
             protocol.data_received(bytes(self._read))

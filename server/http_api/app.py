@@ -5,6 +5,7 @@ says and what it is answered reaches no log.
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -29,6 +30,8 @@ from server.pipeline import Parts
 from server.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
+_NO_LOGGER = logging.getLogger(f"{__name__}.malformed")
+_NO_LOGGER.disabled = True
 
 _IDLE_SECONDS = 30.0  # between two requests of a connection; for the headers of one
 _MOST_REQUESTS, _MOST_CONNECTIONS = 512, 1024
@@ -69,6 +72,7 @@ class HttpApi:
             self._app,
             access_log=None,
             auto_decompress=False,  # a small body stays a small one
+            logger=_NO_LOGGER,  # it tells of requests that are malformed, and of nothing else
             handler_cancellation=True,  # a client that leaves frees recogniser and voice
             keepalive_timeout=_IDLE_SECONDS,
             shutdown_timeout=_STOP_SECONDS,
@@ -150,7 +154,11 @@ class HttpApi:
             response.headers["Vary"] = "Origin"
 
 
+def _refusal(error: ApiError) -> web.Response:
+    return web.Response(status=error.status, body=error.body(), content_type="application/json", headers=error.headers)
+
+
 async def _no_call(_: web.Request) -> web.StreamResponse:
-    raise ApiError(
-        426, "call_on_used_connection", "a call takes a connection of its own", headers={"Connection": "close"}
-    )
+    response = _refusal(ApiError(426, "call_on_used_connection", "a call takes a connection of its own"))
+    response.force_close()
+    return response

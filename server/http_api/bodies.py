@@ -9,13 +9,13 @@ from typing import TypeVar
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 
+from server.dialects.openai.accepted import accepted_values
 from server.http_api.errors import ApiError
 from server.observability import metrics
 
 _BODY_SECONDS = 60.0
 _MOST_PARTS = 64
 _MOST_FIELD_BYTES = 65_536
-_PIECE_BYTES = 65_536
 _MOST_HELD_BYTES = 536_870_912  # of recordings, on the whole node
 
 _T = TypeVar("_T")
@@ -28,7 +28,7 @@ async def read_json(request: web.Request, type: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body or b"{}", type=type)
     except msgspec.ValidationError as error:
-        raise _explained(error) from None
+        raise _explained(error, type) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise ApiError(400, "invalid_json", "the body is not JSON") from None
 
@@ -38,7 +38,7 @@ def read_fields(fields: Mapping[str, str], type: type[_T]) -> _T:
     try:
         return msgspec.convert(fields, type, strict=False)
     except msgspec.ValidationError as error:
-        raise _explained(error) from None
+        raise _explained(error, type) from None
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Uploads:
             raise ApiError(400, "invalid_form", "a part of the form has no name, or parts of its own; takes neither")
         most = self._most_bytes if part.filename is not None else _MOST_FIELD_BYTES
         content = bytearray()
-        while piece := await part.read_chunk(_PIECE_BYTES):
+        while piece := await part.read_chunk():
             content += piece
             form.size += len(piece)
             self._hold(len(piece))
@@ -107,8 +107,11 @@ class Uploads:
             raise ApiError(503, "full", "too many recordings are being transcribed", headers={"Retry-After": "5"})
 
 
-def _explained(error: msgspec.ValidationError) -> ApiError:
-    """msgspec says what it expected and where, and never what it got."""
+def _explained(error: msgspec.ValidationError, asked: type) -> ApiError:
+    """msgspec says what it expected and where, and never more than a word of what it got."""
     message, _, path = str(error).partition(" - at ")
-    param = path.strip("`").removeprefix("$").removeprefix(".")
-    return ApiError(400, "invalid_value", f"{param}: {message}" if param else message, param or None)
+    path = path.strip("`")
+    param = path.removeprefix("$").removeprefix(".")
+    choices = accepted_values(asked, path)
+    takes = f"; takes {' or '.join(choices)}" if param and choices else ""
+    return ApiError(400, "invalid_value", f"{param}: {message}{takes}" if param else message, param or None)

@@ -94,7 +94,7 @@ class Transcriber:
             async for utterance in utterances:
                 transcript = await stt.transcribe(utterance.pcm, language, prompt)
                 if transcript.text:
-                    yield _Segment(utterance.start, min(utterance.end, recording.seconds), transcript.text)
+                    yield _Segment(utterance.start, min(utterance.end, round(recording.seconds, 3)), transcript.text)
 
 
 async def _streamed(
