@@ -1,4 +1,4 @@
-"""`@openai/agents-realtime` in a real browser: its page has a client secret of its back end, calls and hears an answer."""
+"""`@openai/agents-realtime` in a real browser: its page has a client secret, calls and hears an answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
