@@ -22,6 +22,8 @@ MOST_CHARACTERS = 7000
 class SessionTooLarge(VoicefleetError):
     """The session's settings do not fit into a client secret."""
 
+    code = "session_too_large"
+
     def __init__(self, characters: int) -> None:
         super().__init__(
             f"session: its settings make a client secret of {characters:,} characters; takes settings for at most "

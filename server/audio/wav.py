@@ -63,7 +63,7 @@ _DECODERS: dict[tuple[int, int], Callable[[bytes], Samples]] = {  # by format ta
 class Wav:
     """A WAV file's audio, decoded where it is asked for. `rate` is in Hz, `frames` its length in samples."""
 
-    def __init__(self, content: bytes, name: str) -> None:
+    def __init__(self, content: bytes | bytearray, name: str) -> None:
         """`name` is what an error calls the file. Raises `WavError`."""
         if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
             raise WavError(name, "is not a WAV file")

@@ -37,11 +37,6 @@ class ApiError(VoicefleetError):
         return msgspec.json.encode({"error": error})
 
 
-def invalid(message: str, param: str | None = None) -> ApiError:
-    """A request with a wrong value."""
-    return ApiError(400, "invalid_value", message, param)
-
-
 def as_api_error(error: Exception) -> ApiError | None:
     """What a client is told of an error; None: it is none that was foreseen."""
     match error:
@@ -55,7 +50,7 @@ def as_api_error(error: Exception) -> ApiError | None:
         case ClientError():
             return ApiError(400, error.code, str(error), error.param)
         case LimitExceeded() | SessionTooLarge():
-            return ApiError(400, getattr(error, "code", "session_too_large"), str(error), "session")
+            return ApiError(400, error.code, str(error), "session")
         case WavError():
             return ApiError(400, "invalid_audio", str(error), "file")
         case SttError(failure="invalid_audio"):
@@ -74,7 +69,8 @@ def _of_http(error: web.HTTPException) -> ApiError:
     status = HTTPStatus(error.status)
     headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
     allowed = f"; takes {headers['Allow']}" if headers else ""
-    return ApiError(error.status, status.name.lower(), f"{status.phrase.lower()}{allowed}", headers=headers)
+    code = "request_too_large" if error.status == 413 else status.name.lower()
+    return ApiError(error.status, code, f"{status.phrase.lower()}{allowed}", headers=headers)
 
 
 def _error_type(status: int) -> str:

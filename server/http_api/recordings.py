@@ -26,7 +26,7 @@ _FRAME_BYTES = 2 * FRAME_SAMPLES
 class Recording:
     """Audio at any usual rate."""
 
-    def __init__(self, content: bytearray, filename: str) -> None:
+    def __init__(self, content: bytes | bytearray, filename: str) -> None:
         """A WAV file, or raw 16-bit mono PCM at 24 kHz if the file's name says so. Raises `ApiError`, `WavError`."""
         if filename.lower().endswith(_RAW_SUFFIXES):
             content = wav_header(_RAW_RATE, len(content)) + content

@@ -60,25 +60,20 @@ class Transcriber:
                         return await _streamed(request, segments, recording)
                     found = [segment async for segment in segments]
         text = " ".join(segment.text for segment in found)
-        match asked.response_format:
-            case "text":
-                return web.Response(text=text + "\n")
-            case "json":
-                return json_response({"text": text, "usage": _usage(recording)})
-            case "verbose_json":
-                return json_response(
-                    {
-                        "task": "transcribe",
-                        "language": language or self._language,
-                        "duration": round(recording.seconds, 3),
-                        "text": text,
-                        "segments": [
-                            {"id": number, "start": segment.start, "end": segment.end, "text": segment.text}
-                            for number, segment in enumerate(found)
-                        ],
-                        "usage": _usage(recording),
-                    }
-                )
+        if asked.response_format == "text":
+            return web.Response(text=text + "\n")
+        answer: dict[str, Any] = {"text": text, "usage": _usage(recording)}
+        if asked.response_format == "verbose_json":
+            answer |= {
+                "task": "transcribe",
+                "language": language or self._language,
+                "duration": round(recording.seconds, 3),
+                "segments": [
+                    {"id": number, "start": segment.start, "end": segment.end, "text": segment.text}
+                    for number, segment in enumerate(found)
+                ],
+            }
+        return json_response(answer)
 
     def _languages(self, form: Form, asked: _Asked) -> str:
         code = language_code(asked.language)

@@ -42,7 +42,7 @@ sessions_active = Gauge(
 sessions_capacity = Gauge("voice_sessions_capacity", "Calls this node accepts at most now.", registry=REGISTRY)
 sessions_utilization = Gauge(
     "voice_sessions_utilization_ratio",
-    "Calls and requests being served, as voice_sessions_active counts them, over capacity, 0 to 1: what the fleet scales on.",
+    "What voice_sessions_active counts over capacity, 0 to 1: what the fleet scales on.",
     registry=REGISTRY,
 )
 agent_talk_ratio = Gauge(
