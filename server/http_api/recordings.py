@@ -19,7 +19,7 @@ _RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000,
 _RAW_RATE = 24_000  # of what calls itself PCM, as in the rest of the API
 _RAW_SUFFIXES = (".pcm", ".raw")
 _LONGEST_SECONDS = 7200.0
-_STEP_SECONDS = 0.25  # decoded in one go on the event loop: under a millisecond
+_STEP_SECONDS = 1.0  # decoded in one go on the event loop: a millisecond or two
 _FRAME_BYTES = 2 * FRAME_SAMPLES
 
 

@@ -169,6 +169,14 @@ def test_what_can_not_be_spoken_is_named(
     assert refusal(refused) == expected
 
 
+def test_nothing_that_is_said_or_kept_secret_reaches_the_log(client: OpenAI, node: NodeProcess) -> None:
+    client.audio.speech.create(model="tts-1", voice="alloy", input="The password is swordfish.")
+    client.audio.transcriptions.create(file=QUESTION, model="whisper-1", prompt="swordfish")
+    secret = client.realtime.client_secrets.create(session={"type": "realtime", "instructions": "swordfish"}).value
+    log = "".join(node.log)
+    assert not [word for word in ("swordfish", "capital city", secret[3:20]) if word in log]
+
+
 # --- client secrets
 
 
