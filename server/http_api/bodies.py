@@ -43,7 +43,10 @@ def read_fields(fields: Mapping[str, str], type: type[_T]) -> _T:
 
 @dataclass(slots=True)
 class Form:
-    """A form's fields by their names, and the file in it; of several with a name the last one counts."""
+    """A form's fields by their names, and the file in it.
+
+    The values of a list, whose fields are named `NAME[]`, are joined by commas as `NAME`.
+    """
 
     fields: dict[str, str] = field(default_factory=dict)
     file: bytearray | None = None
@@ -96,7 +99,9 @@ class Uploads:
                     413, "request_too_large", f"{part.name[:64]}: takes at most {most:,} bytes", part.name[:64]
                 )
         if part.filename is None:
-            form.fields[part.name] = content.decode("utf-8", "replace")
+            name, value = part.name.removesuffix("[]"), content.decode("utf-8", "replace")
+            before = form.fields.get(name) if name != part.name else None
+            form.fields[name] = f"{before}, {value}" if before else value
         else:
             form.file, form.filename = content, part.filename
 

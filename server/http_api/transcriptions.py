@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from server.access.admission import Admission
 from server.dialects.openai.languages import language_code
-from server.http_api.bodies import Form, Uploads, read_fields
+from server.http_api.bodies import Uploads, read_fields
 from server.http_api.callers import CALLER
 from server.http_api.errors import ApiError
 from server.http_api.models import json_response
@@ -24,7 +24,9 @@ class _Asked(Struct):
     """The fields that have a meaning here; clients send more of them (a model's name, a temperature)."""
 
     language: str = ""
+    languages: str = ""
     prompt: str = ""
+    keywords: str = ""
     response_format: Literal["json", "text", "verbose_json"] = "json"
     stream: bool = False
 
@@ -54,8 +56,9 @@ class Transcriber:
                 asked = read_fields(form.fields, _Asked)
                 if form.file is None:
                     raise ApiError(400, "invalid_value", "file: got none; takes a recording, as a file", "file")
-                recording, language = Recording(form.file, form.filename), self._languages(form, asked)
-                async with aclosing(self._segments(recording, language, asked.prompt)) as segments:
+                recording, language = Recording(form.file, form.filename), self._languages(asked)
+                vocabulary = ", ".join(filter(None, [asked.prompt, asked.keywords]))
+                async with aclosing(self._segments(recording, language, vocabulary)) as segments:
                     if asked.stream:
                         return await _streamed(request, segments, recording)
                     found = [segment async for segment in segments]
@@ -75,13 +78,16 @@ class Transcriber:
             }
         return json_response(answer)
 
-    def _languages(self, form: Form, asked: _Asked) -> str:
-        code = language_code(asked.language)
+    def _languages(self, asked: _Asked) -> str:
+        """The codes of the languages that may be spoken, comma-separated; none: as the node is set."""
+        named = [asked.language, *asked.languages.split(",")]
+        codes = list(dict.fromkeys(filter(None, map(language_code, named))))
         understood = self._parts.stt.languages
-        if code and understood is not None and code not in understood:
-            takes = ", ".join(map(repr, sorted(understood)))
-            raise ApiError(400, "invalid_value", f"language: got {code[:16]!r}; takes {takes}", "language")
-        return code
+        for code in codes:
+            if understood is not None and code not in understood:
+                takes = ", ".join(map(repr, sorted(understood)))
+                raise ApiError(400, "invalid_value", f"language: got {code[:16]!r}; takes {takes}", "language")
+        return ",".join(codes)
 
     async def _segments(self, recording: Recording, language: str, prompt: str) -> AsyncGenerator[_Segment, None]:
         stt = self._parts.stt.session()

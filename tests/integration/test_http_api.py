@@ -48,7 +48,7 @@ def test_the_models_of_the_node_are_listed(client: OpenAI) -> None:
 def test_a_recording_is_transcribed(client: OpenAI, node: NodeProcess) -> None:
     answered = node.metric("voice_http_requests_total", path="/v1/audio/transcriptions", status="200")
     transcription = client.audio.transcriptions.create(
-        file=QUESTION, model="whisper-1", prompt="France", language="en-US"
+        file=QUESTION, model="gpt-transcribe", prompt="France", languages=["en-US", "en"], keywords=["capital", "city"]
     )
     assert words(transcription.text) == WORDS
     assert transcription.usage
