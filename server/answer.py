@@ -18,6 +18,7 @@ from server.conversation.commands import GoesOn
 from server.conversation.conversation import Conversation
 from server.conversation.response import Failure, Response
 from server.dialects.dialect import DialectOutput, TurnTimings
+from server.llm.clauses import pause_after
 from server.llm.interface import (
     Finished,
     LlmError,
@@ -33,12 +34,6 @@ from server.thinking import Clause, Thinking
 from server.tts_processor import TtsError
 
 log = structlog.get_logger(__name__)
-
-# What the voice leaves out at a clause's edges, set again: a breath between sentences, less inside one.
-_SENTENCE_PAUSE_SECONDS = 0.2
-_CLAUSE_PAUSE_SECONDS = 0.08
-_SENTENCE_ENDS = tuple(".!?…。！？")  # noqa: RUF001  # of every script
-
 
 Silence = Literal["empty", "hidden", "unspeakable", "length", "content_filter"]
 """Why an answer holds nothing for the caller."""
@@ -235,8 +230,7 @@ class _Speaker:
 
     async def _begin(self, clause: str) -> None:
         if self._said:
-            pause = _SENTENCE_PAUSE_SECONDS if self._said.endswith(_SENTENCE_ENDS) else _CLAUSE_PAUSE_SECONDS
-            await self._send(self._encoder.encode(bytes(2 * round(pause * self._sample_rate))))
+            await self._send(self._encoder.encode(bytes(2 * round(pause_after(self._said) * self._sample_rate))))
         self._said = clause
         self._clauses[-1].start = self._seconds
         self._perform(self._conversation.begin_clause(self._response.id, clause))

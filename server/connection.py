@@ -20,6 +20,7 @@ from server.access.auth import Principal
 from server.access.rate_limit import TokenBucket
 from server.access.tickets import Ticket
 from server.dialects.dialect import ClientAtFault
+from server.dialects.openai.session import Session
 from server.limits import Limits, Rate
 from server.observability import metrics
 
@@ -41,6 +42,8 @@ class Connection(ServerConnection):
         super().__init__(*args, **kwargs)
         self.lease: Lease | None = None
         self.principal: Principal | None = None
+        self.session: Session | None = None
+        """What the call begins with, where its client secret says."""
         self.ticket: Ticket | None = None
         """Of the call that goes on here, where the handshake named one."""
         self.ping_timed_out = False

@@ -38,6 +38,7 @@ from server.conversation.conversation import Conversation
 from server.conversation.events import ResponseDone, Transcribed
 from server.conversation.resuming import Played
 from server.dialects.dialect import (
+    Abilities,
     AudioReceived,
     Dialect,
     DialectOutput,
@@ -91,6 +92,14 @@ class Parts:
     stt: SttProcessor
     llm: LlmProcessor
     tts: TtsProcessor
+
+    def abilities(self, settings: Settings) -> Abilities:
+        """What a dialect has to know of them."""
+        return Abilities(
+            calls_functions=settings.llm != ("local",),  # a model of that size fills them with nonsense
+            takes_images=settings.llm_images,
+            languages=self.stt.languages,
+        )
 
 
 class Session:

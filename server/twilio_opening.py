@@ -13,8 +13,8 @@ import structlog
 from websockets.protocol import State
 
 from server.access.admission import Admission, AdmissionRefused
-from server.access.auth import Authenticator, InvalidCredentials, Principal
-from server.access.twilio_signature import TwilioSignatures
+from server.access.auth import InvalidCredentials, Principal
+from server.access.entrance import Entrance
 from server.connection import Connection
 from server.dialects.dialect import Abilities, ClientAtFault
 from server.dialects.twilio.messages import StreamDetails
@@ -37,19 +37,17 @@ class Stream:
 
 
 class TwilioEntrance:
-    """Lets streams in by `signatures`, or by tokens of `authenticator`; with neither, everyone."""
+    """Lets streams in by Twilio's signature, or by a token; where the node knows neither, everyone."""
 
-    def __init__(
-        self, admission: Admission, signatures: TwilioSignatures | None, authenticator: Authenticator | None
-    ) -> None:
+    def __init__(self, admission: Admission, entrance: Entrance) -> None:
         self._admission = admission
-        self._signatures = signatures
-        self._authenticator = authenticator
+        self._entrance = entrance
 
     def signed_by(self, headers: Mapping[str, str], path: str) -> Principal | None:
         """Who signed a handshake; None where that is still to be shown, or need not be. Raises `InvalidCredentials`."""
-        signer = self._signatures.authenticate(headers, path) if self._signatures else None
-        if self._signatures and not (signer or self._authenticator):
+        signatures = self._entrance.signatures
+        signer = signatures.authenticate(headers, path) if signatures else None
+        if signatures and not (signer or self._entrance.authenticator):
             raise InvalidCredentials("not_twilio")
         return signer
 
@@ -77,12 +75,13 @@ class TwilioEntrance:
 
     def _caller(self, signer: Principal | None, token: str) -> Principal | None:
         """Who the token names, if there is one, else who signed the handshake. Raises `ClientAtFault`."""
-        if self._authenticator is None or (signer and not token):
+        authenticator = self._entrance.authenticator
+        if authenticator is None or (signer and not token):
             return signer
         if not token:
             raise ClientAtFault("credentials", 1008, "takes a handshake that Twilio has signed, or a parameter token")
         try:
-            return self._authenticator.authenticate(token)
+            return authenticator.authenticate(token)
         except InvalidCredentials as error:
             raise ClientAtFault("credentials", 1008, f"parameter token: {error}") from None
 

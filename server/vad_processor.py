@@ -7,7 +7,7 @@ session, in turn. So a session's burst waits behind its own frames and nobody el
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ class VadStream:
         self._rest = b""
         self.reset_model()
 
-    async def __aiter__(self) -> AsyncIterator[VoiceActivity]:
+    async def __aiter__(self) -> AsyncGenerator[VoiceActivity, None]:
         while True:
             activity = await self._activity.get()
             self._room.release()

@@ -34,8 +34,8 @@ class TalkShare:
         self._speech_seconds = _FIRST_SECONDS * _FIRST_RATIO
         self._seen: tuple[float, float] | None = None
 
-    def observe(self, now: float, calls: int, speech_seconds: float) -> None:
-        """There were so many calls since the last time; `speech_seconds` were made since the start, in all."""
+    def observe(self, now: float, calls: float, speech_seconds: float) -> None:
+        """So many places were taken since the last time; `speech_seconds` were made since the start, in all."""
         if self._seen:
             then, before = self._seen
             seconds = calls * (now - then)

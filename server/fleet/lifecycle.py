@@ -90,7 +90,7 @@ class Lifecycle:
         self._started = now
         self._missing = {"node": now}  # the parts that do not serve, and since when; at first there is nothing
         self._spoken = False
-        self._calls = 0
+        self._calls = 0.0
         self._target = ""
         self._spot = False
         self._terminated_at: float | None = None
@@ -122,7 +122,7 @@ class Lifecycle:
         """A first synthesis has really run."""
         self._spoken = True
 
-    def calls(self, active: int) -> None:
+    def calls(self, active: float) -> None:
         """So many calls are being served."""
         self._calls = active
 

@@ -19,6 +19,11 @@ _PIECE = 512  # characters of a delta that are taken in one go: no step handles 
 _LINK_TEXT, _LINK_ADDRESS = 200, 300  # characters for which the end of a link's text and of its address is waited for
 _ADDRESS_END = 8  # characters that are kept of the end of a long web address: it may be a link's end, or a sentence's
 
+# What a voice leaves out at a clause's edges: a breath between sentences, less inside one.
+_SENTENCE_PAUSE_SECONDS = 0.2
+_CLAUSE_PAUSE_SECONDS = 0.08
+_SENTENCE_ENDS = tuple(".!?…。！？")  # noqa: RUF001  # of every script
+
 _OPENERS = "\"'“‘«([{*_`~<¡¿"  # noqa: RUF001  # quotes and markers that stand before a sentence
 _CLOSERS = "\"'”’»)]}*_`~>」』）】"  # noqa: RUF001  # and those that stand after its full stop
 _ENDS = ".!?…؟۔।"  # noqa: RUF001  # of Latin, Arabic, Urdu and Hindi
@@ -181,6 +186,11 @@ class ClauseCutter:
         if self._words > _FIRST_WORDS_AT_JOINT and word.lower() in _JOINTS:
             return joint
         return here if may_part and self._words >= _FIRST_WORDS else None
+
+
+def pause_after(clause: str) -> float:
+    """Seconds of silence between a clause that is spoken and the next one."""
+    return _SENTENCE_PAUSE_SECONDS if clause.endswith(_SENTENCE_ENDS) else _CLAUSE_PAUSE_SECONDS
 
 
 def _ends_sentence(word: str, following: str) -> bool:

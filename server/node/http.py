@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from server import __version__
 from server.access.admission import Admission
 from server.observability.metrics import REGISTRY, event_loop_tasks
+from server.waiting_room import WaitingRoom
 
 _Handler = Callable[[], Awaitable[web.Response]]
 _NOTHING_CACHED = {"Cache-Control": "no-store"}
@@ -101,32 +102,15 @@ class _BoundedServer(web.Server):
             max_headers=_MOST_HEADERS,
         )
         self._patience_seconds = patience_seconds
-        self._most = most
-        self._open: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}  # oldest first
+        self._open = WaitingRoom(most)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if len(self._open) >= self._most:
-            self._drop(next(iter(self._open)))
-        self._open[handler] = (
-            transport,
-            asyncio.get_running_loop().call_later(self._patience_seconds, self._drop, handler),
-        )
+        self._open.enter(handler, transport, self._patience_seconds)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        self._forget(handler)
+        self._open.leave(handler)
         super().connection_lost(handler, exc)
-
-    def _drop(self, handler: web.RequestHandler) -> None:
-        if transport := self._forget(handler):
-            transport.abort()
-
-    def _forget(self, handler: web.RequestHandler) -> asyncio.Transport | None:
-        """Its transport, if it is a connection still."""
-        transport, timer = self._open.pop(handler, (None, None))
-        if timer:
-            timer.cancel()
-        return transport
 
 
 def _answering(node: NodeState) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:

@@ -17,8 +17,11 @@ import structlog
 
 from server.access.admission import Admission
 from server.access.call_capacity import TalkShare, calls_for
+from server.access.entrance import Entrance
 from server.access.key_secret import follow_keys
 from server.errors import VoicefleetError, first_of
+from server.front_door import CALL_PATHS
+from server.http_api.app import HttpApi
 from server.llm.interface import LlmError
 from server.llm_processor import LlmProcessor
 from server.models.store import ModelStore
@@ -32,7 +35,7 @@ from server.spoken_lines import SpokenLines
 from server.stt_processor import SttProcessor
 from server.tts_processor import TtsError, TtsProcessor
 from server.vad_processor import VadProcessor
-from server.websocket_handler import REALTIME_PATHS, Gateway, tls_context
+from server.websocket_handler import Gateway, tls_context
 from server.workers.client import Credentials, watch_health
 from server.workers.commands import speech_workers
 from server.workers.supervisor import Supervisor
@@ -123,14 +126,16 @@ class Node:
         background.append(tasks.create_task(self._follow_capacity(tts)))
 
         _mind_the_time()
-        gateway = Gateway(settings, Parts(vad, smart_turn, stt, self._llm, tts), self.admission, tls)
+        parts, entrance = Parts(vad, smart_turn, stt, self._llm, tts), Entrance(settings)
+        http = HttpApi(settings, parts, self.admission, entrance)
+        gateway = Gateway(settings, parts, self.admission, entrance, http, tls)
         with _listening("VOICE_PORT", settings.port):
             port = await self._calls.enter_async_context(gateway.serve())
         stack.push_async_exit(self._calls)
         if settings.keys_secret:
             background.append(tasks.create_task(follow_keys(settings, gateway.take_keys, self._llm.take_keys)))
         scheme = "wss" if tls else "ws"
-        self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
+        self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{CALL_PATHS[0]}"
         self._parts["gateway"] = PartState(True, f"port {port}")  # ready only now: before, callers would be refused
         log.info("node_serving", websocket=self.websocket, http=self.http)
         background.append(tasks.create_task(self._record_lines(tts, stt.languages)))

@@ -31,13 +31,18 @@ def _counter(name: str, meaning: str, label: str, values: tuple[str, ...]) -> Co
 # A turn's stages live between 10 ms and a few seconds; the human gap of about 200 ms and our goals lie inside.
 _TURN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _LAG_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+_REQUEST_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _CALL_SECONDS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
-sessions_active = Gauge("voice_sessions_active", "Calls being served now.", registry=REGISTRY)
+sessions_active = Gauge(
+    "voice_sessions_active",
+    "Calls being served now, and HTTP requests by what they cost of one: speech 1, a transcription 0.5.",
+    registry=REGISTRY,
+)
 sessions_capacity = Gauge("voice_sessions_capacity", "Calls this node accepts at most now.", registry=REGISTRY)
 sessions_utilization = Gauge(
     "voice_sessions_utilization_ratio",
-    "Active calls over capacity, 0 to 1: what the fleet scales on.",
+    "What voice_sessions_active counts over capacity, 0 to 1: what the fleet scales on.",
     registry=REGISTRY,
 )
 agent_talk_ratio = Gauge(
@@ -52,6 +57,31 @@ handshakes_refused = _counter(
     "Handshakes refused, by reason; caller_full: the key or token holds all the calls that it may.",
     "reason",
     ("full", "draining", "caller_full", "audio", "credentials", "origin", "path", "subprotocol", "ticket"),
+)
+http_requests = Counter(
+    "voice_http_requests",
+    "Requests to the HTTP API on the port of calls, by path and status (0: the client left before its answer began).",
+    ["path", "status"],
+    registry=REGISTRY,
+)
+http_request_seconds = Histogram(
+    "voice_http_request_seconds",
+    "How long requests to the HTTP API last, to the end of their answer, by path.",
+    ["path"],
+    buckets=_REQUEST_SECONDS,
+    registry=REGISTRY,
+)
+http_requests_in_progress = Gauge(
+    "voice_http_requests_in_progress", "Requests to the HTTP API that are being answered.", registry=REGISTRY
+)
+http_upload_bytes = Gauge(
+    "voice_http_upload_bytes", "Bytes of recordings that are held for transcription.", registry=REGISTRY
+)
+connections_dropped = _counter(
+    "voice_connections_dropped",
+    "Connections dropped before they made a request, by why: silent (in time), crowded (the oldest of too many).",
+    "reason",
+    ("silent", "crowded"),
 )
 draining = Gauge("voice_draining", "1 while the node takes no new calls and lets its own finish.", registry=REGISTRY)
 drain_cut_calls = Counter("voice_drain_cut_calls", "Calls closed because they outlasted the drain.", registry=REGISTRY)

@@ -42,11 +42,13 @@ class AccessSettings(BaseModel):
     host: str = Field(
         "127.0.0.1", description="Address to listen on. Any but loopback needs API keys or a token secret."
     )
-    port: int = Field(9000, ge=0, le=65535, description="WebSocket port; 0 takes a free one.")
+    port: int = Field(
+        9000, ge=0, le=65535, description="Port of calls (WebSocket) and of the HTTP API; 0 takes a free one."
+    )
     http_port: int = Field(
         9001, ge=0, le=65535, description="Port of /health, /ready and /metrics; 0 takes a free one."
     )
-    tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with it the WebSocket port speaks TLS.")
+    tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with it VOICE_PORT speaks TLS.")
     tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate.")
 
     # --- who may call
@@ -86,7 +88,17 @@ class AccessSettings(BaseModel):
 
     # --- admission
     max_sessions: int = Field(
-        16, ge=1, le=100_000, description="Calls at once; one more is refused with 503 and Retry-After."
+        16,
+        ge=1,
+        le=100_000,
+        description="Calls at once; one more is refused with 503 and Retry-After. An HTTP request for speech counts as "
+        "a call while it runs, one for a transcription as half of one.",
+    )
+    max_upload_bytes: int = Field(
+        26_214_400,
+        ge=65_536,
+        le=268_435_456,
+        description="Largest body of an HTTP request for a transcription; a larger one is refused with 413.",
     )
     sessions_per_key: int = Field(
         0,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import jwt
 import pytest
 import trustme
@@ -273,6 +274,14 @@ async def test_calls_over_tls(secure: NodeProcess, authority: trustme.CA) -> Non
     assert await serves(secure.websocket, ssl=trusting)
     with pytest.raises(ssl.SSLCertVerificationError):
         await serves(secure.websocket)
+
+
+async def test_http_requests_over_tls(secure: NodeProcess, authority: trustme.CA) -> None:
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    models = secure.base_url.replace("wss", "https") + "/models"
+    async with aiohttp.ClientSession() as session, session.get(models, ssl=trusting) as response:
+        assert response.status == 200
 
 
 @pytest.mark.parametrize("sent", [b"GET /v1/realtime HTTP/1.1\r\n\r\n", bytes.fromhex("1603010005") + bytes(5)])

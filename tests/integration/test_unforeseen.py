@@ -1,7 +1,8 @@
 """An error that nobody foresaw, in one call of a gateway in this process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,8 +12,17 @@ from websockets import ConnectionClosed
 from websockets.asyncio.client import connect
 
 from server.access.admission import Admission
+from server.access.entrance import Entrance
 from server.settings.loading import load_settings
 from server.websocket_handler import Gateway
+
+
+class _NoHttp:
+    """Nobody asks for anything but calls."""
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Callable[[], asyncio.Protocol]]:
+        yield asyncio.Protocol
 
 
 class _Session:
@@ -29,7 +39,8 @@ async def test_it_ends_its_call_with_1011_and_no_other(monkeypatch: pytest.Monke
     parts: Any = None
     logged = LogCapture()
     monkeypatch.setattr("server.websocket_handler.log", structlog.wrap_logger(None, processors=[logged]))
-    gateway = Gateway(load_settings(host="127.0.0.1", port=0), parts, Admission(2, 1))
+    settings = load_settings(host="127.0.0.1", port=0)
+    gateway = Gateway(settings, parts, Admission(2, 1), Entrance(settings), _NoHttp())
     monkeypatch.setattr(gateway, "_session", lambda *_: _Session())
     async with gateway.serve() as port:
         address = f"ws://127.0.0.1:{port}/v1/realtime"

@@ -147,3 +147,43 @@ def test_a_place_that_is_handed_over_is_given_back_once_by_its_new_holder() -> N
     assert admission.active == 1
     newer.release()
     assert admission.active == 0
+
+
+def test_a_request_counts_as_what_it_takes_of_a_call() -> None:
+    before = REGISTRY.get_sample_value("voice_sessions_total") or 0.0
+    admission = Admission(limit=2, retry_after=3)
+    first, second = admission.admit(use="transcription"), admission.admit(use="speech")
+    assert (admission.active, admission.utilization) == (1.5, 0.75)
+    assert REGISTRY.get_sample_value("voice_sessions_total") == before  # which counts calls
+    assert isinstance(admission.refusal, AtCapacity)  # of a call, for which there is not enough
+    with pytest.raises(AtCapacity):
+        admission.admit(use="speech")
+    admission.admit(use="transcription").release()
+    first.release()
+    assert admission.refusal is None
+    second.release()
+    assert admission.active == 0
+
+
+def test_a_callers_requests_count_with_its_calls() -> None:
+    admission = Admission(limit=8, retry_after=3, per_token=2)
+    user = Principal("user", "token")
+    admission.admit(user), admission.admit(user, "transcription")
+    with pytest.raises(CallerAtCapacity):
+        admission.admit(user)
+    last = admission.admit(user, "transcription")
+    with pytest.raises(CallerAtCapacity):
+        admission.admit(user, "transcription")
+    last.release()
+    admission.admit(user, "transcription")
+
+
+def test_a_draining_node_takes_no_request_and_waits_for_those_there_are() -> None:
+    admission = Admission(limit=5, retry_after=2)
+    lease = admission.admit(use="speech")
+    admission.start_draining()
+    with pytest.raises(Draining):
+        admission.admit(use="transcription")
+    assert admission.active == 1
+    lease.release()
+    assert admission.active == 0

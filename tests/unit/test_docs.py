@@ -17,6 +17,7 @@ DIMENSIONLESS = {
     "voice_sessions_active",
     "voice_sessions_capacity",
     "voice_draining",
+    "voice_http_requests_in_progress",
     "voice_llm_breaker_state",
     "voice_reported_unhealthy",
     "voice_queue_depth",
@@ -48,7 +49,11 @@ def test_every_metric_is_on_the_page_and_once() -> None:
 def test_a_metric_has_our_prefix_a_unit_and_one_sentence(metric: MetricWrapperBase) -> None:
     (family,) = metric.describe()
     assert family.name.startswith("voice_")
-    assert isinstance(metric, Counter) or family.name.endswith(("_seconds", "_ratio")) or family.name in DIMENSIONLESS
+    assert (
+        isinstance(metric, Counter)
+        or family.name.endswith(("_seconds", "_bytes", "_ratio"))
+        or family.name in DIMENSIONLESS
+    )
     assert re.fullmatch(r"[A-Z0-9].*[^.]\.", family.documentation)
     assert "\n" not in family.documentation
 

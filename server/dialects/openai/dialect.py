@@ -39,8 +39,8 @@ from server.dialects.openai.items import read_item
 from server.dialects.openai.response_params import response_config
 from server.dialects.openai.saved_call import SavedCall
 from server.dialects.openai.server_events import Error, ErrorDetails
-from server.dialects.openai.session import Session, audio_format, languages
-from server.dialects.openai.session_parts import McpTool, Tool
+from server.dialects.openai.session import Session, audio_format
+from server.dialects.openai.session_change import change_session, check_tools
 from server.dialects.openai.telling import write_events
 from server.errors import VoicefleetError
 from server.limits import LimitExceeded
@@ -50,12 +50,7 @@ _MAX_ITEM_SECONDS = 30.0  # some 15 ms of decoding
 _BINARY_REFUSED = "got a binary message; takes JSON text, and audio in binary messages on a call to ?audio=binary"
 _TYPE_SETTLED = "session.update: the type of a session is settled once something has been said in it"
 _NO_ANSWERS = "response.create: a transcription session gives no answers; takes a session of type 'realtime'"
-_MCP_REFUSED = "MCP tools are not supported; declare them as function tools, which your application runs"
 _IMAGES_REFUSED = "the node's language model is not known to take images; VOICE_LLM_IMAGES says that it does"
-_TOOLS_REFUSED = (
-    "the node's language model calls no functions, and would answer as if there were none; "
-    "VOICE_LLM takes a model that does"
-)
 
 
 class OpenAiDialect:
@@ -237,23 +232,9 @@ class OpenAiDialect:
 
     def _update_session(self, patch: Mapping[str, Any]) -> Sequence[DialectOutput]:
         patch = in_ga_names(patch, "session")
-        try:
-            session = self._session.updated(patch)
-        except msgspec.ValidationError as error:
-            raise explain(error, "session.update", Session, "session.") from None
+        session = change_session(self._session, patch, self._abilities, self._conversation.limits)
         if session.type != self._session.type and len(self._conversation.history):
             raise ClientError("invalid_value", _TYPE_SETTLED, "session.type")
-        self._check_tools(session.tools, "session.tools")
-        size = len(msgspec.json.encode(session))
-        self._conversation.limits.check("max_settings_bytes", size, f"settings of {size:,} bytes as JSON")
-        if self._abilities.languages is not None and (transcription := session.audio.input.transcription):
-            for language in set(languages(transcription)) - self._abilities.languages:
-                raise ClientError(
-                    "invalid_value",
-                    f"session.update: the node's recogniser lacks the language {language[:16]!r}; "
-                    f"takes {', '.join(map(repr, sorted(self._abilities.languages)))}",
-                    "session.audio.input.transcription.language",
-                )
         outputs = self._configure(session)
         wanted = [TicketWanted()] if self.can_resume else []
         told = _session_event("session.updated", self._shown())
@@ -276,7 +257,7 @@ class OpenAiDialect:
             params = msgspec.convert(given, c.ResponseParams)
         except msgspec.ValidationError as error:
             raise explain(error, "response.create", c.ResponseParams, "response.") from None
-        self._check_tools(params.tools or [], "response.tools")
+        check_tools(params.tools or [], "response.tools", self._abilities, self._conversation.limits)
         items = None
         if params.input is not None:
             count = len(params.input)
@@ -297,14 +278,6 @@ class OpenAiDialect:
                 if part.type == "input_image" and not self._abilities.takes_images:
                     raise ClientError("images_not_supported", _IMAGES_REFUSED, f"{param}.content[{index}]")
         return read_item(wire, self._new_id("item"), param)
-
-    def _check_tools(self, tools: Sequence[Tool], param: str) -> None:
-        self._conversation.limits.check("max_tools", len(tools), f"{len(tools):,} tools")
-        for index, tool in enumerate(tools):
-            if isinstance(tool, McpTool):
-                raise ClientError("mcp_not_supported", _MCP_REFUSED, f"{param}[{index}]")
-        if tools and not self._abilities.calls_functions:
-            raise ClientError("tools_not_supported", _TOOLS_REFUSED, param)
 
     def _input_item(self, wire: c.WireItem | c.ItemReference, index: int) -> Item:
         param = f"response.input[{index}]"

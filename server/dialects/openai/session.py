@@ -40,6 +40,9 @@ from server.dialects.openai.session_parts import (
 )
 from server.llm.interface import Tool as LlmTool
 
+DEFAULT_MODEL = "voicefleet"
+"""What a session shows that names none."""
+
 _PROBABILITIES = "item.input_audio_transcription.logprobs"
 
 
