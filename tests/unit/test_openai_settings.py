@@ -149,9 +149,9 @@ def limited() -> Call:
     """A call to a node that understands English alone and whose model calls no functions."""
     call = Call()
     wire = Session(id="sess_1", model="voicefleet", instructions="Be brief.")
-    call.conversation = Conversation(wire.config(), call.dialect._new_id)
+    call.conversation = Conversation(wire.config(), call._new_id)
     abilities = Abilities(calls_functions=False, languages=frozenset({"en"}))
-    call.dialect = OpenAiDialect(wire, call.conversation, call.dialect._new_id, abilities)
+    call.dialect = OpenAiDialect(wire, call.conversation, call._new_id, abilities)
     return call
 
 

@@ -1,6 +1,7 @@
 """Twilio's messages: each shape of its documentation, and how a call ends that has others."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -245,18 +246,20 @@ _JSON = st.recursive(
 def test_whatever_is_changed_in_a_message_is_taken_or_refused(message: dict[str, Any], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(message)))
     changed = json.dumps(message | {name: data.draw(_JSON)})
-    for receive in (TwilioCall().dialect.receive, lambda text, _: Opening().receive(text)):
-        with suppress(ClientAtFault):
-            receive(changed, 1000.0)
+    with suppress(ClientAtFault):
+        Opening().receive(changed)
+    with suppress(ClientAtFault):
+        TwilioCall().dialect.receive(changed, 1000.0)
 
 
 def test_a_stream_has_no_tickets() -> None:
     dialect = TwilioCall().dialect
     assert not dialect.can_resume
-    for ask in (
+    questions: list[Callable[[], object]] = [
         lambda: dialect.state(1000.0, 1 << 20),
         lambda: dialect.resume(b"", None, 1000.0),
         lambda: dialect.refuse(ClientAtFault("no_start", 1008, "")),
-    ):
+    ]
+    for ask in questions:
         with pytest.raises(AssertionError, match="can't be resumed"):
             ask()
