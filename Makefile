@@ -23,7 +23,7 @@ fleet: .venv/.base ## where you deploy from: add the CDK app's packages and the 
 	npm ci --no-fund --no-audit --prefix infra
 
 test: .venv/.torch .venv/.checkov ## run every test but the boots
-	tests/support/system-packages.sh libgomp1 openssh-server packer systemd nftables iproute2 faketime
+	tests/support/system-packages.sh libgomp1 openssh-server packer systemd nftables iproute2 faketime chromium
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest --cov $(PYTEST)
 

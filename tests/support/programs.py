@@ -20,6 +20,7 @@ PACKAGES = {
     "nft": "nftables",
     "ip": "iproute2",
     "faketime": "faketime",
+    "chromium": "chromium",
 }
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # sshd and others are in none but root's
 _ALLOW_NAMESPACES = "run as root, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
