@@ -61,7 +61,8 @@ class SessionConfig:
     """How a session listens (`turn_detection` None: the client commits by hand) and answers.
 
     `truncation` None: a conversation that outgrows the language model fails its answers. `language` is the ISO 639-1
-    code of the caller's, or several, comma-separated; empty: the node's own.
+    code of the caller's, or several, comma-separated; empty: the node's own. `speculation` is the most that may begin
+    before a turn is surely over; the node may allow less.
     """
 
     response: ResponseConfig = field(default_factory=ResponseConfig)
@@ -69,3 +70,4 @@ class SessionConfig:
     truncation: Truncation | None = field(default_factory=Truncation)
     language: str = ""
     vocabulary: str = ""
+    speculation: Speculation = "full"

@@ -97,11 +97,12 @@ class Utterances:
             return LikelyTurn(spoken.item_id, words, early=True) if likely else None
         return None
 
-    def configure(self, turn_detection: TurnDetection | None, language: str) -> None:
+    def configure(self, turn_detection: TurnDetection | None, language: str, listens_ahead: bool) -> None:
         """Take new settings. An utterance that is open under the old ones is open no more; its audio stays.
 
         `language` is the caller's, ISO 639-1, or several, comma-separated; empty: not known.
         """
+        self._listens_ahead = listens_ahead
         self._listener.configure(turn_detection)
         self._judge.eagerness = turn_detection.eagerness if turn_detection else None
         if self._judge.eagerness is None:

@@ -14,7 +14,7 @@ import msgspec
 from server.access.call_time import Expiring
 from server.access.rate_limit import AudioAllowance, AudioRateExceeded
 from server.audio.formats import AudioFormatError, Decoder
-from server.conversation.commands import ItemsLeftOut
+from server.conversation.commands import ItemsLeftOut, TurnEnded, VoiceJudged
 from server.conversation.config import ResponseConfig
 from server.conversation.conversation import Conversation
 from server.conversation.errors import ConversationError, ItemNotFound
@@ -161,6 +161,8 @@ class OpenAiDialect:
             ):
                 events = []
             case TurnTimings() if not self._session.x_turn_timings:
+                events = []
+            case TurnEnded() | VoiceJudged() if not self._session.x_turn_decisions:
                 events = []
             case Expiring() if not self._session.x_session_expiring:
                 events = []

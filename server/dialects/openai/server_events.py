@@ -9,10 +9,11 @@ from typing import Any
 
 from server.access.call_time import Expiring
 from server.conversation import events as e
+from server.conversation.commands import TurnEnded, VoiceJudged
 from server.conversation.config import Modality
 from server.conversation.history import PartKind
 from server.conversation.response import Response
-from server.dialects.dialect import Move, TicketIssued, TurnTimings
+from server.dialects.dialect import Move, TicketIssued, Told, TurnTimings
 from server.dialects.openai.items import write_item
 
 # What clients call the parts of an answer inside a response; in items they are output_text and output_audio.
@@ -199,6 +200,19 @@ _WRITERS: dict[type, Callable[[Any], list[dict[str, Any]]]] = {
     ],
     e.PlaybackCleared: lambda v: [{"type": "output_audio_buffer.cleared", "response_id": v.response_id}],
     TurnTimings: lambda v: [{"type": "x_turn.timings", "response_id": v.response_id, "stages_ms": v.stages_ms}],
+    TurnEnded: lambda v: [
+        {
+            "type": "x_turn.decided",
+            "decision": "turn_ended",
+            "reason": v.reason,
+            "silence_ms": round(v.silence * 1000),
+            "longest_pause_ms": round(v.longest_pause * 1000),
+            "sounds_finished": v.sounds_finished,
+        }
+    ],
+    VoiceJudged: lambda v: [
+        {"type": "x_turn.decided", "decision": v.judgement, "voiced_ms": round(v.voiced * 1000)},
+    ],
     Expiring: lambda v: [{"type": "x_session.expiring", "reason": v.reason, "seconds_left": round(v.seconds_left, 1)}],
     TicketIssued: lambda v: [
         {
@@ -217,6 +231,6 @@ _WRITERS: dict[type, Callable[[Any], list[dict[str, Any]]]] = {
 }
 
 
-def write_events(event: e.Event | TurnTimings | Expiring | TicketIssued | Move) -> list[dict[str, Any]]:
-    """The server events that tell `event`, without their ids."""
+def write_events(event: Told) -> list[dict[str, Any]]:
+    """The server events that tell `event`, without their ids. It is no `Reply`, which is one already."""
     return _WRITERS[type(event)](event)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from server.audio.formats import AudioFormat
-from server.conversation.config import Modality, ResponseConfig, SessionConfig, ToolFiller, Truncation
+from server.conversation.config import Modality, ResponseConfig, SessionConfig, Speculation, ToolFiller, Truncation
 from server.conversation.endpointing import TurnDetection
 from server.conversation.turn_policy import Eagerness
 from server.dialects.openai.languages import language_code
@@ -178,6 +178,8 @@ class Session(Struct, kw_only=True):
     x_temperature: Temperature | None = None
     x_tool_filler: WireToolFiller | None = None
     x_turn_timings: bool = False
+    x_turn_decisions: bool = False
+    x_speculation: Speculation = "full"
     x_session_expiring: bool = False
     x_resume: bool = False
 
@@ -220,6 +222,7 @@ class Session(Struct, kw_only=True):
             truncation=_truncation(self.truncation),
             language=",".join(languages(transcription)),
             vocabulary=", ".join(filter(None, [transcription.prompt, *(transcription.keywords or ())])),
+            speculation=self.x_speculation,
         )
 
 
