@@ -22,6 +22,7 @@ from websockets.protocol import State
 from server.access.admission import Admission, AdmissionRefused, CallerAtCapacity
 from server.access.auth import CLOCK_SKEW_SECONDS, Authenticator, InvalidCredentials, Principal, credential_from
 from server.access.call_time import CallTime
+from server.access.passes import Passes
 from server.access.ticket_errors import TicketRefused
 from server.access.tickets import TicketKeys
 from server.addresses import is_loopback
@@ -72,6 +73,7 @@ class Gateway:
         self._calls: dict[CallTime, Principal | None] = {}
         # Without a secret of the fleet's, nobody but this process opens its tickets.
         self._own_secret = secrets.token_hex(32)
+        self._passes = Passes()
         self._tickets = TicketOffice([self._own_secret], settings.resume_seconds, settings.max_message_bytes // 2)
         self.take_keys(settings)
 
@@ -113,13 +115,19 @@ class Gateway:
         ) as server:
             yield next(iter(server.sockets)).getsockname()[1]
 
+    def give_pass(self, credential: str | None) -> str | None:
+        """A pass for a call of whoever shows `credential`; None where nobody needs one. Raises `InvalidCredentials`."""
+        if self._authenticator is None:
+            return None
+        return self._passes.give(self._authenticator.authenticate(credential), time.monotonic())
+
     # --- the handshake
 
     def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0].rstrip("/")
         if path not in REALTIME_PATHS:
             return self._refuse(connection, HTTPStatus.NOT_FOUND, "path", f"no such path; takes {REALTIME_PATHS[0]}")
-        if not all(self._origin_allowed(origin) for origin in request.headers.get_all("Origin")):
+        if not all(self.takes_origin(origin) for origin in request.headers.get_all("Origin")):
             return self._refuse(
                 connection,
                 HTTPStatus.FORBIDDEN,
@@ -136,9 +144,9 @@ class Gateway:
             )
         if self._authenticator:
             try:
-                _ours(connection).principal = self._authenticator.authenticate(
-                    credential_from(request.headers, offered)
-                )
+                credential = credential_from(request.headers, offered)
+                with_pass = self._passes.take(credential, time.monotonic())
+                _ours(connection).principal = with_pass or self._authenticator.authenticate(credential)
             except InvalidCredentials as error:
                 response = self._refuse(connection, HTTPStatus.UNAUTHORIZED, "credentials", str(error))
                 response.headers["WWW-Authenticate"] = "Bearer"
@@ -182,8 +190,11 @@ class Gateway:
         log.info("handshake_refused", reason=reason, status=status.value)
         return connection.respond(status, text + "\n")
 
-    def _origin_allowed(self, origin: str) -> bool:
-        """Only browsers send an origin. Where anyone may call, any page could; so there only local pages may."""
+    def takes_origin(self, origin: str) -> bool:
+        """Whether pages of that origin may call; only browsers send one.
+
+        Where anyone may call, any page could; so there only local pages may.
+        """
         allowed = self._settings.allowed_origins
         return origin in allowed if allowed else self._authenticator is not None or _is_local_page(origin)
 

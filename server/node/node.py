@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import structlog
 
@@ -30,6 +30,8 @@ from server.settings.settings import Settings
 from server.smart_turn_processor import SmartTurnProcessor
 from server.spoken_lines import SpokenLines
 from server.stt_processor import SttProcessor
+from server.talk.page import PATH as TALK_PATH
+from server.talk.page import TalkPage
 from server.tts_processor import TtsError, TtsProcessor
 from server.vad_processor import VadProcessor
 from server.websocket_handler import REALTIME_PATHS, Gateway, tls_context
@@ -66,6 +68,7 @@ class Node:
         )
         self.websocket = ""
         self.http = ""
+        self.talk: TalkPage | None = None
 
     def parts(self) -> Mapping[str, PartState]:
         """Each part's state now. A language model that fails makes no node unready: the next request may succeed."""
@@ -129,10 +132,14 @@ class Node:
         stack.push_async_exit(self._calls)
         if settings.keys_secret:
             background.append(tasks.create_task(follow_keys(settings, gateway.take_keys, self._llm.take_keys)))
-        scheme = "wss" if tls else "ws"
-        self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
+        scheme: Literal["ws", "wss"] = "wss" if tls else "ws"
+        path = REALTIME_PATHS[0]
+        self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{path}"
+        self.talk = TalkPage(
+            gateway, scheme, port, path, lambda: tts.voices, settings.effective_speculation, settings.needs_auth
+        )
         self._parts["gateway"] = PartState(True, f"port {port}")  # ready only now: before, callers would be refused
-        log.info("node_serving", websocket=self.websocket, http=self.http)
+        log.info("node_serving", websocket=self.websocket, http=self.http, talk=f"{self.http}{TALK_PATH}")
         background.append(tasks.create_task(self._record_lines(tts, stt.languages)))
 
     async def drain(self) -> None:

@@ -10,7 +10,9 @@ def call_of(*, decisions: bool = True) -> Call:
 
 
 def decided(call: Call) -> list[dict[str, Any]]:
-    return [{key: told[key] for key in told if key not in ("type", "event_id")} for told in call.all_of("x_turn.decided")]
+    return [
+        {key: told[key] for key in told if key not in ("type", "event_id")} for told in call.all_of("x_turn.decided")
+    ]
 
 
 def test_the_end_of_a_turn_is_told_with_its_reason_and_what_it_rests_on() -> None:
