@@ -12,6 +12,7 @@ const $ = (id) => document.getElementById(id);
 const conversation = new Conversation($("conversation"), $("news"));
 let key = ""; // in memory only
 let call = null; // {sound, line} while there is one
+let connecting = false;
 
 // --- what the person may do
 
@@ -22,9 +23,9 @@ $("unlock").addEventListener("submit", async (event) => {
   if (await enter()) $("call").focus();
 });
 
-$("call").addEventListener("click", () => (call ? hangUp() : start()));
+$("call").addEventListener("click", () => (call ? call.line.hangUp() : start()));
 
-$("mute").addEventListener("click", () => mute($("mute").getAttribute("aria-pressed") !== "true"));
+$("mute").addEventListener("click", () => mute(!isMuted()));
 
 $("choices").addEventListener("change", () => call?.line?.choose(choices()));
 
@@ -67,8 +68,9 @@ function fill(select, options) {
 // --- the call
 
 async function start() {
+  if (connecting) return; // the button stays enabled, as one that is not would lose the focus
+  connecting = true;
   tellProblem("");
-  $("call").disabled = true;
   showState("Connecting");
   let sound = null;
   try {
@@ -87,7 +89,7 @@ async function start() {
     tellProblem(microphoneInWords(error));
   }
   const place = sound && (await askForPlace());
-  $("call").disabled = false;
+  connecting = false;
   if (!place) {
     sound?.close();
     if ($("unlock").hidden) showState("Ready");
@@ -98,7 +100,7 @@ async function start() {
   call = { sound, line };
   $("call").textContent = "Hang up";
   $("call").classList.add("on");
-  $("mute").disabled = false;
+  mute(isMuted());
   conversation.announce("The call has begun");
 }
 
@@ -141,17 +143,11 @@ async function fallSilent() {
   }
 }
 
-function hangUp() {
-  call.line.hangUp();
-}
-
 // The call is over, or was never let in; without a `reason` the node is asked whether it takes calls.
 async function over(line, reason) {
   if (call?.line !== line) return;
   call.sound.close();
   call = null;
-  mute(false);
-  $("mute").disabled = true;
   $("call").textContent = "Start talking";
   $("call").classList.remove("on");
   showLevel("in", 0);
@@ -166,6 +162,8 @@ async function over(line, reason) {
 }
 
 // --- what is shown
+
+const isMuted = () => $("mute").getAttribute("aria-pressed") === "true";
 
 function mute(muted) {
   if (call) call.sound.muted = muted;

@@ -152,6 +152,7 @@ async def test_a_key_gives_a_pass_for_one_call_which_is_the_keys(
         assert full.status_code == 429, "the pass's call is one of the key's"
     again = await refusal(guarded.websocket, subprotocols=offered)
     assert again.status_code == 401
+    await guarded.until(lambda: guarded.events("session_started"))
     assert guarded.events("session_started")[-1]["principal"] == "vf_visitor"
     assert given not in "".join(guarded.log)
 

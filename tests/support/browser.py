@@ -39,12 +39,16 @@ _FLAGS = (
 
 
 class Page:
-    """A tab. `errors` holds what its console said of errors, exceptions and refused resources so far."""
+    """A tab. `errors` holds what its console said of errors, exceptions and refused resources so far.
+
+    `sent` holds the JSON messages that it has sent over WebSockets.
+    """
 
     def __init__(self, browser: "Browser", session_id: str) -> None:
         self._browser = browser
         self.session_id = session_id
         self.errors: list[str] = []
+        self.sent: list[dict[str, Any]] = []
 
     async def send(self, method: str, **params: Any) -> Any:
         """A command of the DevTools protocol; gives its result. Raises `RuntimeError`."""
@@ -63,13 +67,19 @@ class Page:
         """Click the first element that `selector` finds."""
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
-    async def until(self, script: str, seconds: float = 20.0) -> Any:
-        """Wait until a JavaScript expression is true; gives its value. Raises `TimeoutError` with the page's text."""
+    async def press(self, key: str) -> None:
+        """Press a key that writes nothing but what `key` says, such as "Enter" or "Tab"."""
+        code = {"Enter": 13, "Tab": 9}[key]
+        for kind in ("keyDown", "keyUp"):
+            text = "\r" if kind == "keyDown" and key == "Enter" else ""
+            await self.send("Input.dispatchKeyEvent", type=kind, key=key, text=text, windowsVirtualKeyCode=code)
+
+    async def until(self, script: str, seconds: float = 30.0) -> None:
+        """Wait until a JavaScript expression is true. Raises `TimeoutError` with the page's text."""
         try:
             async with asyncio.timeout(seconds):
-                while not (value := await self.evaluate(script)):  # noqa: ASYNC110  # the page can wake nobody here
+                while not await self.evaluate(f"Boolean({script})"):  # noqa: ASYNC110  # the page can wake nobody here
                     await asyncio.sleep(0.05)
-                return value
         except TimeoutError:
             shown = await self.evaluate("document.body.innerText")
             raise TimeoutError(f"never true: {script}\nerrors: {self.errors}\nthe page:\n{shown}") from None
@@ -98,6 +108,8 @@ class Page:
                 self.errors.append(details.get("exception", {}).get("description") or details["text"])
             case "Runtime.consoleAPICalled" if params["type"] == "error":
                 self.errors.append(" ".join(str(part.get("value")) for part in params["args"]))
+            case "Network.webSocketFrameSent":
+                self.sent.append(json.loads(params["response"]["payloadData"]))
             case "Log.entryAdded" if params["entry"]["level"] == "error":
                 self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
 
@@ -116,7 +128,7 @@ class Browser:
         target = (await self.send("Target.createTarget", url="about:blank"))["targetId"]
         session_id = (await self.send("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
         page = self._pages[session_id] = Page(self, session_id)
-        for domain in ("Runtime", "Log", "Page"):
+        for domain in ("Runtime", "Log", "Page", "Network"):
             await page.send(f"{domain}.enable")
         await page.send("Page.navigate", url=url)
         await page.until("document.readyState === 'complete' && location.href !== 'about:blank'")
@@ -175,15 +187,15 @@ async def chromium(*flags: str, microphone: Path | None = None) -> AsyncIterator
                         break
                 else:
                     raise RuntimeError("Chromium did not start")
-            async with connect(address, max_size=None) as devtools, asyncio.TaskGroup() as tasks:
+            async with connect(address, max_size=None) as devtools:
                 browser = Browser(devtools)
-                listening = tasks.create_task(browser.listen())
-                draining = tasks.create_task(_drain(process.stderr))
+                # No task group: what the test raises would come out of one in a group.
+                tasks = [asyncio.create_task(work) for work in (browser.listen(), _drain(process.stderr))]
                 try:
                     yield browser
                 finally:
-                    listening.cancel()
-                    draining.cancel()
+                    for task in tasks:
+                        task.cancel()
         finally:
             process.terminate()
             with suppress(TimeoutError):
