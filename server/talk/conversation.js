@@ -104,7 +104,7 @@ export class Conversation {
 
   #timed(answer, stages) {
     const caption = document.createElement("figcaption");
-    caption.textContent = "From your last word";
+    caption.textContent = "How long after your last word";
     answer.figure.replaceChildren(caption, waterfall(stages));
     answer.figure.hidden = false;
     this.#reveal();

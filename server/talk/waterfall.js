@@ -22,13 +22,13 @@ export function waterfall(stages) {
     const middle = row * ROW + ROW / 2;
     picture.append(
       svg("text", { x: 0, y: middle, class: "stage" }, STAGES[stage] ?? stage),
-      svg("rect", { x: `${LEFT}%`, y: row * ROW + 5, width: `${WIDTH}%`, height: ROW - 10, rx: 3, class: "track" }),
+      svg("rect", { x: `${LEFT}%`, y: row * ROW + 5, width: `${WIDTH}%`, height: ROW - 10, rx: 2, class: "track" }),
       svg("rect", {
         x: `${LEFT + (WIDTH * before) / total}%`,
         y: row * ROW + 5,
         width: `${Math.max(0.8, (WIDTH * (at - before)) / total)}%`,
         height: ROW - 10,
-        rx: 3,
+        rx: 2,
         class: `bar ${stage}`,
       }),
       svg("text", { x: "100%", y: middle, class: "ms" }, `${Math.round(at)} ms`),

@@ -13,12 +13,12 @@ const ENDED = {
 };
 
 const JUDGED = {
-  interruption: "an interruption: the answer stops",
-  backchannel: "listening along, no turn: the answer goes on",
-  echo: "the answer's own echo: ignored",
-  noise: "noise: ignored",
+  interruption: "an interruption, so the answer stops",
+  backchannel: "listening along, so the answer goes on",
+  echo: "the answer's own echo, which is ignored",
+  noise: "noise, which is ignored",
   turn: "the next turn, as the answer was over",
-  false: "no interruption after all: the answer goes on",
+  false: "no interruption after all, so the answer goes on",
 };
 
 const FAILED = {
