@@ -56,7 +56,7 @@ async function enter() {
   fill($("speculation"), place.speculation.toReversed().map((level) => [level, AHEAD[level]]));
   fill($("voice"), [["", "the node's own"], ...place.voices.map((name) => [name, name])]);
   $("unlock").hidden = true;
-  $("choices").disabled = $("call").disabled = false;
+  $("choices").hidden = $("empty").hidden = $("call").disabled = false;
   showState("Ready");
   return true;
 }
