@@ -30,7 +30,7 @@ export class Line {
         type: "realtime",
         audio: {
           input: { format: AUDIO, transcription: {}, turn_detection: { type: "semantic_vad", eagerness } },
-          output: { format: AUDIO, ...(voice && { voice }) },
+          output: { format: AUDIO, voice: voice || null },
         },
         x_speculation: speculation,
         x_turn_timings: true,

@@ -4,7 +4,7 @@ const RATE = 24_000; // of what is played; every browser converts that to the de
 
 export class Sound {
   // Opens both; asks for leave to use the microphone. To be called from a click.
-  // `on` has frame(pcm, loudness), loudness(value) and silent().
+  // `on` has frame(pcm, loudness) of the microphone and lost(), and loudness(value) of what is played and silent().
   static async open(on) {
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
@@ -33,6 +33,7 @@ export class Sound {
       this.#ear.resume(),
       this.#mouth.resume(),
     ]);
+    for (const track of this.#stream.getAudioTracks()) track.onended = on.lost;
     const capture = new AudioWorkletNode(this.#ear, "capture", { channelCount: 1, channelCountMode: "explicit" });
     capture.port.onmessage = ({ data }) => on.frame(data.pcm, data.loudness);
     // It gives silence. Without a way to the loudspeaker some browsers never run it.

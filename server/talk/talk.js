@@ -40,11 +40,12 @@ async function askForPlace() {
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   const answer = await fetch("/talk/token", { method: "POST", headers }).catch(() => null);
   if (answer?.ok) return answer.json();
-  const unknown = answer?.status === 401;
-  $("unlock").hidden = !unknown;
-  if (unknown && !key) showState("Locked");
-  else tellProblem(answer ? (await answer.json()).error : "The node does not answer.");
-  key = "";
+  const told = await answer?.json().catch(() => null);
+  const locked = answer?.status === 401;
+  $("unlock").hidden = !locked;
+  if (locked) showState("Locked");
+  if (key || !locked) tellProblem(told?.error ?? "The node does not answer.");
+  if (locked) key = "";
   return null;
 }
 
@@ -76,10 +77,12 @@ async function start() {
   try {
     sound = await Sound.open({
       frame(pcm, loudness) {
+        if (!call) return;
         showLevel("in", loudness);
-        call?.line.hear(pcm);
+        call.line.hear(pcm);
       },
-      loudness: (loudness) => showLevel("out", loudness),
+      loudness: (loudness) => call && showLevel("out", loudness),
+      lost: () => tellProblem("The microphone is gone."),
       silent() {
         showState("Listening");
         conversation.heard();
