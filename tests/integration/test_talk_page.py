@@ -134,6 +134,23 @@ async def test_a_key_opens_the_page_is_kept_nowhere_and_calls(guarded: NodeProce
     assert guarded.events("session_started")[0]["principal"] == "vf_visitor"
 
 
+async def test_it_fits_a_telephone_and_does_as_its_owner_prefers(node: NodeProcess) -> None:
+    async with chromium() as browser:
+        page = await browser.open(f"{node.http}/talk")
+        await page.until("!document.querySelector('#choices').hidden")
+        colours = "getComputedStyle(document.body).backgroundColor"
+        await page.prefer(color_scheme="light")
+        light = await page.evaluate(colours)
+        await page.prefer(color_scheme="dark", reduced_motion="reduce")
+        assert await page.evaluate(colours) != light
+        assert await page.evaluate("getComputedStyle(document.querySelector('#in i')).transitionDuration") == "0s"
+        await page.on_a_phone(360, 640)
+        assert await page.evaluate("document.documentElement.scrollWidth") == 360
+        assert await page.evaluate("document.querySelector('#call').getBoundingClientRect().bottom <= innerHeight")
+        await page.click("#call")
+        await page.until("document.querySelector('#problem').textContent === 'Your browser finds no microphone.'")
+
+
 async def test_where_browsers_give_no_microphone_the_page_says_so_and_asks_for_no_key(guarded: NodeProcess) -> None:
     async with chromium("--host-resolver-rules=MAP node.example 127.0.0.1") as browser:
         page = await browser.open(guarded.http.replace("127.0.0.1", "node.example") + "/talk")

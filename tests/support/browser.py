@@ -9,7 +9,6 @@ Loopback is all that a page can reach here, so nothing is asked of Chromium's ow
 """
 
 import asyncio
-import base64
 import itertools
 import json
 import tempfile
@@ -84,20 +83,16 @@ class Page:
             shown = await self.evaluate("document.body.innerText")
             raise TimeoutError(f"never true: {script}\nerrors: {self.errors}\nthe page:\n{shown}") from None
 
-    async def resize(self, width: int, height: int, *, scale: float = 1.0, phone: bool = False) -> None:
-        """The size of the page in CSS pixels; `scale` is how many of the screen make one."""
+    async def on_a_phone(self, width: int, height: int) -> None:
+        """The page is on the screen of a telephone, of that many CSS pixels."""
         await self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=True
         )
 
     async def prefer(self, **features: str) -> None:
         """What the person prefers, such as `color_scheme="dark"`."""
         given = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
         await self.send("Emulation.setEmulatedMedia", features=given)
-
-    async def screenshot(self) -> bytes:
-        """What is seen now, as PNG."""
-        return base64.b64decode((await self.send("Page.captureScreenshot", format="png"))["data"])
 
     def note(self, event: dict[str, Any]) -> None:
         """An event of the tab's came."""
@@ -146,14 +141,18 @@ class Browser:
         return told["result"]
 
     async def listen(self) -> None:
-        """Take what the browser says until it ends."""
+        """Take what the browser says until it ends; then nothing that was asked is waited for."""
         with suppress(ConnectionClosed):
             async for message in self._devtools:
                 told = json.loads(message)
-                if "id" in told:
-                    self._asked.pop(told["id"]).set_result(told)
+                if answer := self._asked.pop(told.get("id"), None):
+                    if not answer.done():  # whoever asked may have waited long enough
+                        answer.set_result(told)
                 elif page := self._pages.get(told.get("sessionId", "")):
                     page.note(told)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(ConnectionError("the browser has ended"))
 
 
 @asynccontextmanager
