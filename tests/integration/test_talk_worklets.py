@@ -11,7 +11,7 @@ import pytest
 from server import talk
 from tests.support.node_js import newest_node
 
-FOLDER = Path(next(iter(talk.__path__)))
+FOLDER = Path(talk.__file__).parent
 # A worklet's world: a processor of the browser's, at a rate. What it posts is written as a line of JSON.
 WORLD = """
 globalThis.sampleRate = {rate};
