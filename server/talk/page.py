@@ -81,7 +81,9 @@ class TalkPage:
     def answer(self, request: web.BaseRequest) -> web.Response:
         """The answer to a request of the page's; `is_of_page` is true of its path."""
         host = _HOST.fullmatch(_host_of(request))
-        if host is None or not (self._needs_key or is_loopback(host["name"].strip("[]"))):
+        if host is None:
+            return _refusal(400, "the Host header is no host's name")
+        if not (self._needs_key or is_loopback(host["name"].strip("[]"))):
             return _refusal(421, "this node takes no keys, so its page is for localhost only; open it by that name")
         call = self._call_address(request, host["name"])
         if request.path == _TOKEN_PATH:
