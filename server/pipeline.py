@@ -244,12 +244,7 @@ class Session:
                     self._ahead.hold(output, self._begin(output.request, output.config, output.text_bytes))
                 case StopGenerating():
                     self._stop_answering(output)
-                case TurnEnded():
-                    now = time.monotonic()
-                    self._waterfall = Waterfall(now - output.silence)
-                    self._waterfall.mark("endpointing", now)
-                    _note_turn_end(output)
-                case PlayoutRanDry() | ItemsLeftOut() | VoiceJudged() | SaidInstead() | FieldsIgnored():
+                case PlayoutRanDry() | ItemsLeftOut() | SaidInstead() | FieldsIgnored():
                     _note(output)
                 case TicketWanted():
                     self._resumption.note(output)
@@ -260,6 +255,13 @@ class Session:
 
     def _tell(self, output: Told) -> None:
         match output:
+            case TurnEnded():
+                now = time.monotonic()
+                self._waterfall = Waterfall(now - output.silence)
+                self._waterfall.mark("endpointing", now)
+                _note_turn_end(output)
+            case VoiceJudged():
+                _note(output)
             case Transcribed(transcript=transcript) if self._waterfall:
                 self._waterfall.mark("stt", time.monotonic())
                 if not transcript:

@@ -19,6 +19,7 @@ from server.node.node import Node
 from server.observability import logs
 from server.settings.loading import SettingsError, load_settings
 from server.settings.settings import Settings
+from server.talk.page import PATH as TALK_PATH
 
 FAILED, MISUSED = 1, 2
 _BAR_WIDTH = 40
@@ -90,6 +91,7 @@ def show_addresses(console: Console, node: Node) -> None:
     """Where a running node can be reached."""
     console.print(
         f"  calls    {node.websocket}\n  health   {node.http}/health\n"
-        f"  ready    {node.http}/ready\n  metrics  {node.http}/metrics",
+        f"  ready    {node.http}/ready\n  metrics  {node.http}/metrics\n"
+        f"  talk     {node.http}{TALK_PATH}  in a browser, with a microphone",
         highlight=False,
     )

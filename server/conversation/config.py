@@ -65,7 +65,8 @@ class SessionConfig:
     `truncation` None: a conversation that outgrows the language model fails its answers. `language` is the ISO 639-1
     code of the caller's, or several, comma-separated; empty: the node's own. One that only `transcribes` gives no
     answers, of its own accord or otherwise, and tells words while the caller speaks, whatever ends their turns.
-    `token_probabilities`: transcripts come with their tokens.
+    `token_probabilities`: transcripts come with their tokens. `speculation` is the most that may begin before a turn is
+    surely over; the node may allow less.
     """
 
     response: ResponseConfig = field(default_factory=ResponseConfig)
@@ -75,3 +76,4 @@ class SessionConfig:
     vocabulary: str = ""
     transcribes: bool = False
     token_probabilities: bool = False
+    speculation: Speculation = "full"

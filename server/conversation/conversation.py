@@ -37,8 +37,9 @@ class Conversation:
     """One caller's conversation. `new_id` makes a unique id from a prefix ("item", "resp").
 
     `context_tokens` is how much the language model can read: instructions, tools and conversation. `limits` hold for
-    what the client puts in; what is said on the call is always taken. `speculation` is what begins before a turn is
-    surely over: nothing (off), words (stt), or the answer too (full). `lines` are said where no answer can be given.
+    what the client puts in; what is said on the call is always taken. `speculation` is the most that begins before a
+    turn is surely over: nothing (off), words (stt), or the answer too (full); a session may be set to less. `lines` are
+    said where no answer can be given.
     """
 
     def __init__(
@@ -53,9 +54,14 @@ class Conversation:
         self.limits = limits or Limits()
         self.history = History()
         self.playback = Playback()
+        self._speculation = speculation
         self._recognition = Recognition(self.history)
         self._utterances = Utterances(
-            config.turn_detection, self.history, self._recognition, new_id, speculation != "off"
+            config.turn_detection,
+            self.history,
+            self._recognition,
+            new_id,
+            self._listens_ahead(config),
         )
         self._candidates = Candidates(self._utterances, self._recognition, self.playback)
         self._turns = TurnTaking(
@@ -100,8 +106,14 @@ class Conversation:
     def configure(self, config: SessionConfig) -> list[Output]:
         """Take new settings; a response under way keeps the ones that it began with."""
         self._turns.config = config
-        self._utterances.configure(config.turn_detection, config.language, config.transcribes)
+        self._utterances.configure(
+            config.turn_detection, config.language, self._listens_ahead(config), config.transcribes
+        )
         return list(self._turns.go_on())
+
+    def _listens_ahead(self, config: SessionConfig) -> bool:
+        """Whether words are asked for before a turn is over."""
+        return "off" not in (self._speculation, config.speculation)
 
     def snapshot(self, now: float) -> Snapshot:
         """What another node has to know to go on with it."""

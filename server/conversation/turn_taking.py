@@ -133,7 +133,8 @@ class TurnTaking:
     def speculate(self) -> Iterator[Output]:
         """The turn is likely over, and the model can begin with what its answer will be to."""
         likely, turns = self._utterances.likely_turn, self.config.turn_detection
-        if not (self._speculates and likely and turns and turns.create_response):
+        speculates = self._speculates and self.config.speculation == "full"
+        if not (speculates and likely and turns and turns.create_response):
             return
         if self.answers.main or not self._recognition.all_heard or not self._gate.opens(likely):
             return

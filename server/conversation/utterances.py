@@ -104,13 +104,16 @@ class Utterances:
     def _hears_words_early(self) -> bool:
         return self._listens_ahead and (self._transcribes or self._judge.eagerness is not None)
 
-    def configure(self, turn_detection: TurnDetection | None, language: str, transcribes: bool = False) -> None:
+    def configure(
+        self, turn_detection: TurnDetection | None, language: str, listens_ahead: bool, transcribes: bool
+    ) -> None:
         """Take new settings. An utterance that is open under the old ones is open no more; its audio stays.
 
         `language` is the caller's, ISO 639-1, or several, comma-separated; empty: not known. `transcribes`: words are
         told while the caller speaks, whatever ends their turns.
         """
         self._transcribes = transcribes
+        self._listens_ahead = listens_ahead
         self._listener.configure(turn_detection)
         self._judge.eagerness = turn_detection.eagerness if turn_detection else None
         if self._judge.eagerness is None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from server.access.call_time import Expiring
 from server.audio.formats import AudioFormat
+from server.conversation.commands import TurnEnded, VoiceJudged
 from server.conversation.events import Event
 from server.conversation.outputs import Output
 from server.conversation.resuming import Played
@@ -105,7 +106,7 @@ class Move:
     seconds_left: float
 
 
-Told = Event | Reply | TurnTimings | Expiring | TicketIssued | Move
+Told = Event | Reply | TurnTimings | TurnEnded | VoiceJudged | Expiring | TicketIssued | Move
 DialectOutput = Output | AudioReceived | FieldsIgnored | TicketWanted | TicketShown | Told
 
 

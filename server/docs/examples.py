@@ -20,6 +20,11 @@ _VALUES: dict[str, Any] = {
     "SessionCreated.session": msgspec.to_builtins(_CREATED),
     "SessionUpdate.session": _SESSION,
     "SessionUpdated.session": msgspec.to_builtins(_CREATED.updated(_SESSION)),
+    "TurnDecided.decision": "turn_ended",
+    "TurnDecided.longest_pause_ms": 180,
+    "TurnDecided.reason": "finished",
+    "TurnDecided.silence_ms": 320,
+    "TurnDecided.sounds_finished": 0.97,
     "TurnTimings.stages_ms": {"endpointing": 512.4, "stt": 541.9, "llm_first_token": 653.0},
     "arguments": '{"city": "Paris"}',
     "audio": "AAD//wEA",
@@ -56,7 +61,17 @@ _VALUES: dict[str, Any] = {
     "valid_seconds": 180.0,
     "voice": "default",
 }
-_ALWAYS = {"event_id", "content_index", "object", "text", "CreateResponse.response"}
+_ALWAYS = {
+    "event_id",
+    "content_index",
+    "object",
+    "text",
+    "CreateResponse.response",
+    "TurnDecided.reason",
+    "TurnDecided.silence_ms",
+    "TurnDecided.longest_pause_ms",
+    "TurnDecided.sounds_finished",
+}
 
 
 def example(kind: type) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""The node's HTTP side, on a port of its own: /health (alive), /ready (wants calls) and /metrics (Prometheus).
+"""The node's HTTP side, on a port of its own: /health (alive), /ready (wants calls), /metrics (Prometheus) and /talk.
 
-It answers questions about the node and changes nothing. A connection has one question and little time for it, so that
-nobody who is slow or silent keeps a place. Readiness is not liveness: a full or draining node says 503 on
-/ready, keeps its calls and is healthy. A node is alive as long as its event loop answers at all.
+It answers questions about the node and changes nothing; what the talk page asks is answered in `server.talk`. A
+connection has one question and little time for it, so that nobody who is slow or silent keeps a place. Readiness is not
+liveness: a full or draining node says 503 on /ready, keeps its calls and is healthy. A node is alive as long as its
+event loop answers at all.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from server import __version__
 from server.access.admission import Admission
 from server.observability.metrics import REGISTRY, event_loop_tasks
+from server.talk.page import TalkPage, is_of_page
 from server.waiting_room import WaitingRoom
 
 _Handler = Callable[[], Awaitable[web.Response]]
@@ -61,6 +63,11 @@ class NodeState(Protocol):
 
     def parts(self) -> Mapping[str, PartState]:
         """Each part's state now, by its name. Must not block."""
+        ...
+
+    @property
+    def talk(self) -> TalkPage | None:
+        """The page to talk to the node with; None while no calls are taken."""
         ...
 
 
@@ -114,7 +121,7 @@ class _BoundedServer(web.Server):
 
 
 def _answering(node: NodeState) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
-    """Answers to requests for one of three addresses; any other is 404, any method but GET and HEAD 405, in JSON."""
+    """Answers to requests for these addresses; any other is 404, any method but GET and HEAD 405, in JSON."""
     started = time.monotonic()
 
     async def health() -> web.Response:
@@ -147,12 +154,15 @@ def _answering(node: NodeState) -> Callable[[web.BaseRequest], Awaitable[web.Res
     addresses: Mapping[str, _Handler] = {"/health": health, "/ready": ready, "/metrics": metrics}
 
     async def answer(request: web.BaseRequest) -> web.Response:
-        if request.method not in ("GET", "HEAD"):
+        if is_of_page(request.path):
+            page = node.talk
+            response = page.answer(request) if page else _json(503, {"error": "the node does not take calls yet"})
+        elif request.method not in ("GET", "HEAD"):
             response = _json(405, {"error": "this address takes GET and HEAD"}, {"Allow": "GET, HEAD"})
         elif handler := addresses.get(request.path):
             response = await handler()
         else:
-            response = _json(404, {"error": "no such address; there are /health, /ready and /metrics"})
+            response = _json(404, {"error": "no such address; there are /health, /ready, /metrics and /talk"})
         response.force_close()
         return response
 

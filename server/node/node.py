@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import structlog
 
@@ -33,6 +33,8 @@ from server.settings.settings import Settings
 from server.smart_turn_processor import SmartTurnProcessor
 from server.spoken_lines import SpokenLines
 from server.stt_processor import SttProcessor
+from server.talk.page import PATH as TALK_PATH
+from server.talk.page import TalkPage
 from server.tts_processor import TtsError, TtsProcessor
 from server.vad_processor import VadProcessor
 from server.websocket_handler import Gateway, tls_context
@@ -69,6 +71,7 @@ class Node:
         )
         self.websocket = ""
         self.http = ""
+        self.talk: TalkPage | None = None
 
     def parts(self) -> Mapping[str, PartState]:
         """Each part's state now. A language model that fails makes no node unready: the next request may succeed."""
@@ -134,10 +137,14 @@ class Node:
         stack.push_async_exit(self._calls)
         if settings.keys_secret:
             background.append(tasks.create_task(follow_keys(settings, gateway.take_keys, self._llm.take_keys)))
-        scheme = "wss" if tls else "ws"
-        self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{CALL_PATHS[0]}"
+        scheme: Literal["ws", "wss"] = "wss" if tls else "ws"
+        path = CALL_PATHS[0]
+        self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{path}"
+        self.talk = TalkPage(
+            entrance, scheme, port, path, lambda: tts.voices, settings.effective_speculation, settings.needs_auth
+        )
         self._parts["gateway"] = PartState(True, f"port {port}")  # ready only now: before, callers would be refused
-        log.info("node_serving", websocket=self.websocket, http=self.http)
+        log.info("node_serving", websocket=self.websocket, http=self.http, talk=f"{self.http}{TALK_PATH}")
         background.append(tasks.create_task(self._record_lines(tts, stt.languages)))
 
     async def drain(self) -> None:

@@ -19,12 +19,14 @@ from typer.testing import CliRunner, Result
 
 from server.audio.wav import read_wav
 from server.cli.call import save_answers
-from server.cli.console import errors_shown, show_change, show_turn
+from server.cli.console import errors_shown, show_addresses, show_change, show_turn
 from server.cli.demo import succeeded
 from server.client.caller import Turn
 from server.client.line import Lost, WentOn
 from server.client.playout import is_audible
 from server.main import cli
+from server.models.store import ModelStore
+from server.node.node import Node
 from server.settings.loading import SettingsError
 from server.settings.settings import Settings
 from server.websocket_handler import tls_context
@@ -232,6 +234,14 @@ def test_the_demo_fails_where_the_node_hears_something_else(tmp_path: Path, quic
     assert done.returncode == 1
     assert "heard     What are your opening hours?" in done.stdout
     assert "node_serving" in [json.loads(line)["event"] for line in done.stderr.splitlines()]
+
+
+def test_the_demo_ends_by_naming_the_page_to_talk_to_the_node_with(tmp_path: Path) -> None:
+    node = Node(Settings(), ModelStore(tmp_path))
+    node.http = "http://127.0.0.1:9001"
+    shown = StringIO()
+    show_addresses(Console(file=shown, width=200), node)
+    assert shown.getvalue().splitlines()[-1].startswith("  talk     http://127.0.0.1:9001/talk ")
 
 
 def test_the_demo_fails_without_an_audible_answer() -> None:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server import __version__
 from server.access.admission import Admission
 from server.node.http import PartState, serve_http
+from server.talk.page import TalkPage
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Node:
     admission: Admission = field(default_factory=lambda: Admission(limit=2, retry_after=3))
     states: dict[str, PartState] = field(default_factory=dict)
     url: str = ""
+    talk: TalkPage | None = None
 
     def parts(self) -> dict[str, PartState]:
         return self.states
@@ -108,6 +110,12 @@ async def test_metrics_are_what_prometheus_reads(client: aiohttp.ClientSession) 
         families = {family.name: family for family in text_string_to_metric_families(await response.text())}
     assert families["voice_sessions_capacity"].samples[0].value == 2
     assert "process_resident_memory_bytes" in families
+
+
+async def test_there_is_no_page_to_talk_with_before_calls_are_taken(client: aiohttp.ClientSession) -> None:
+    async with client.get("/talk") as response:
+        assert response.status == 503
+        assert await response.json() == {"error": "the node does not take calls yet"}
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/health/", "/v1/realtime", "/%2e%2e/etc/passwd"])

@@ -177,6 +177,18 @@ def test_only_where_it_is_set_is_the_model_asked_ahead(speculation: Speculation)
     assert call.asked == [UserText("what is the capital of France")]
 
 
+@pytest.mark.parametrize("session", ["off", "stt", "full"])
+@pytest.mark.parametrize("node", ["off", "stt", "full"])
+def test_a_session_may_have_less_begin_ahead_than_the_node_and_not_more(node: Speculation, session: str) -> None:
+    call = Call(speculation=node, audio={"input": {"turn_detection": {"type": "semantic_vad"}}}, x_speculation=session)
+    call.caller_says("what is the capital")
+    call.caller_says("", 0.1, sound="far")  # a moment of quiet, in which a first guess is made
+    call.caller_says("of France")
+    call.silence(1.0)
+    assert bool(call.commands(c.Glimpse)) == ("off" not in (node, session))
+    assert bool(call.commands(c.Speculate)) == (node == session == "full")
+
+
 def test_the_answer_to_an_interruption_is_thought_ahead_too() -> None:
     call = speculating()
     call.silence(1.0)

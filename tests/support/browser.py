@@ -9,7 +9,6 @@ Loopback is all that a page can reach here, so nothing is asked of Chromium's ow
 """
 
 import asyncio
-import base64
 import itertools
 import json
 import tempfile
@@ -39,12 +38,16 @@ _FLAGS = (
 
 
 class Page:
-    """A tab. `errors` holds what its console said of errors, exceptions and refused resources so far."""
+    """A tab. `errors` holds what its console said of errors, exceptions and refused resources so far.
+
+    `sent` holds the JSON messages that it has sent over WebSockets.
+    """
 
     def __init__(self, browser: "Browser", session_id: str) -> None:
         self._browser = browser
         self.session_id = session_id
         self.errors: list[str] = []
+        self.sent: list[dict[str, Any]] = []
 
     async def send(self, method: str, **params: Any) -> Any:
         """A command of the DevTools protocol; gives its result. Raises `RuntimeError`."""
@@ -63,31 +66,33 @@ class Page:
         """Click the first element that `selector` finds."""
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
-    async def until(self, script: str, seconds: float = 20.0) -> Any:
-        """Wait until a JavaScript expression is true; gives its value. Raises `TimeoutError` with the page's text."""
+    async def press(self, key: str) -> None:
+        """Press a key that writes nothing but what `key` says, such as "Enter" or "Tab"."""
+        code = {"Enter": 13, "Tab": 9}[key]
+        for kind in ("keyDown", "keyUp"):
+            text = "\r" if kind == "keyDown" and key == "Enter" else ""
+            await self.send("Input.dispatchKeyEvent", type=kind, key=key, text=text, windowsVirtualKeyCode=code)
+
+    async def until(self, script: str, seconds: float = 30.0) -> None:
+        """Wait until a JavaScript expression is true. Raises `TimeoutError` with the page's text."""
         try:
             async with asyncio.timeout(seconds):
-                while not (value := await self.evaluate(script)):  # noqa: ASYNC110  # the page can wake nobody here
+                while not await self.evaluate(f"Boolean({script})"):  # noqa: ASYNC110  # the page can wake nobody here
                     await asyncio.sleep(0.05)
-                return value
         except TimeoutError:
             shown = await self.evaluate("document.body.innerText")
             raise TimeoutError(f"never true: {script}\nerrors: {self.errors}\nthe page:\n{shown}") from None
 
-    async def resize(self, width: int, height: int, *, scale: float = 1.0, phone: bool = False) -> None:
-        """The size of the page in CSS pixels; `scale` is how many of the screen make one."""
+    async def on_a_phone(self, width: int, height: int) -> None:
+        """The page is on the screen of a telephone, of that many CSS pixels."""
         await self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=True
         )
 
     async def prefer(self, **features: str) -> None:
         """What the person prefers, such as `color_scheme="dark"`."""
         given = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
         await self.send("Emulation.setEmulatedMedia", features=given)
-
-    async def screenshot(self) -> bytes:
-        """What is seen now, as PNG."""
-        return base64.b64decode((await self.send("Page.captureScreenshot", format="png"))["data"])
 
     def note(self, event: dict[str, Any]) -> None:
         """An event of the tab's came."""
@@ -98,6 +103,8 @@ class Page:
                 self.errors.append(details.get("exception", {}).get("description") or details["text"])
             case "Runtime.consoleAPICalled" if params["type"] == "error":
                 self.errors.append(" ".join(str(part.get("value")) for part in params["args"]))
+            case "Network.webSocketFrameSent":
+                self.sent.append(json.loads(params["response"]["payloadData"]))
             case "Log.entryAdded" if params["entry"]["level"] == "error":
                 self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
 
@@ -116,7 +123,7 @@ class Browser:
         target = (await self.send("Target.createTarget", url="about:blank"))["targetId"]
         session_id = (await self.send("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
         page = self._pages[session_id] = Page(self, session_id)
-        for domain in ("Runtime", "Log", "Page"):
+        for domain in ("Runtime", "Log", "Page", "Network"):
             await page.send(f"{domain}.enable")
         await page.send("Page.navigate", url=url)
         await page.until("document.readyState === 'complete' && location.href !== 'about:blank'")
@@ -134,14 +141,18 @@ class Browser:
         return told["result"]
 
     async def listen(self) -> None:
-        """Take what the browser says until it ends."""
+        """Take what the browser says until it ends; then nothing that was asked is waited for."""
         with suppress(ConnectionClosed):
             async for message in self._devtools:
                 told = json.loads(message)
-                if "id" in told:
-                    self._asked.pop(told["id"]).set_result(told)
+                if answer := self._asked.pop(told.get("id"), None):
+                    if not answer.done():  # whoever asked may have waited long enough
+                        answer.set_result(told)
                 elif page := self._pages.get(told.get("sessionId", "")):
                     page.note(told)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(ConnectionError("the browser has ended"))
 
 
 @asynccontextmanager
@@ -175,15 +186,15 @@ async def chromium(*flags: str, microphone: Path | None = None) -> AsyncIterator
                         break
                 else:
                     raise RuntimeError("Chromium did not start")
-            async with connect(address, max_size=None) as devtools, asyncio.TaskGroup() as tasks:
+            async with connect(address, max_size=None) as devtools:
                 browser = Browser(devtools)
-                listening = tasks.create_task(browser.listen())
-                draining = tasks.create_task(_drain(process.stderr))
+                # No task group: what the test raises would come out of one in a group.
+                tasks = [asyncio.create_task(work) for work in (browser.listen(), _drain(process.stderr))]
                 try:
                     yield browser
                 finally:
-                    listening.cancel()
-                    draining.cancel()
+                    for task in tasks:
+                        task.cancel()
         finally:
             process.terminate()
             with suppress(TimeoutError):

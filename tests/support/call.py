@@ -49,7 +49,6 @@ def server_vad(**settings: Any) -> dict[str, Any]:
 _UNSEEN = (
     c.StopGenerating,
     c.SaidInstead,
-    c.TurnEnded,
     c.PlayoutRanDry,
     c.ItemsLeftOut,
     FieldsIgnored,
@@ -350,6 +349,7 @@ class Call:
                         self._perform(self.conversation.turn_judged(item_id, attempt, self.sounds_finished))
                 case c.VoiceJudged(judgement):
                     self.judged.append(judgement)
+                    self._tell(output)
                 case _ if not isinstance(output, _UNSEEN):
                     self._tell(output)
         if len(self.client.received) > before:

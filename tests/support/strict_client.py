@@ -23,7 +23,7 @@ _MODELS: dict[str, type[BaseModel]] = {
 _OURS = {str(event.__struct_config__.tag): Decoder(event, strict=True) for event in SERVER_EVENTS}
 # The protocol's PCM has one rate; a session that was asked for another shows it.
 _OUR_RATES = re.compile(rb'"rate":(8000|16000|48000)')
-_OPEN_ENDED = ("error", "rate_limits.updated", "output_audio_buffer.cleared", "x_turn.timings")
+_OPEN_ENDED = ("error", "rate_limits.updated", "output_audio_buffer.cleared", "x_turn.timings", "x_turn.decided")
 
 
 @dataclass

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from server.access.call_time import CallTime, Expiring
 from server.access.rate_limit import AudioAllowance, AudioRateExceeded
 from server.audio.formats import AudioFormatError, Decoder
-from server.conversation.commands import ItemsLeftOut
+from server.conversation.commands import ItemsLeftOut, TurnEnded, VoiceJudged
 from server.conversation.conversation import Conversation
 from server.conversation.errors import ConversationError, ItemNotFound
 from server.conversation.events import AudioDelta, Transcribed, TranscriptionFailed, WordsHeard
@@ -142,6 +142,8 @@ class OpenAiDialect:
             case WordsHeard() | Transcribed() | TranscriptionFailed() if not self._session.tells_words:
                 return []
             case TurnTimings() if not self._session.x_turn_timings:
+                return []
+            case TurnEnded() | VoiceJudged() if not self._session.x_turn_decisions:
                 return []
             case Expiring() if not self._session.x_session_expiring:
                 return []

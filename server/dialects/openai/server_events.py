@@ -1,4 +1,4 @@
-"""The server events of the OpenAI Realtime API (GA) that this server sends, and four of our own, as types.
+"""The server events of the OpenAI Realtime API (GA) that this server sends, and five of our own, as types.
 
 Pure. Bytes are base64 on the wire, times milliseconds. Source of the shapes: PyPI `openai`, `openai/types/realtime`.
 """
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from server.access.call_time import EndReason
+from server.conversation.commands import EndOfTurn, Judgement
 from server.dialects.openai.server_objects import Item, LogProbability, Part, Response
 from server.dialects.openai.session import Session, TranscriptionSession
 
@@ -289,6 +290,22 @@ class TurnTimings(ServerEvent, tag="x_turn.timings"):
 
     response_id: str
     stages_ms: dict[str, float]
+
+
+class TurnDecided(ServerEvent, tag="x_turn.decided"):
+    """What turn-taking thought of what it heard, and why (`x_turn_decisions`).
+
+    `decision` is "turn_ended", with the rule that ended it as `reason`, the silence since the last speech, the longest
+    pause within the turn and how finished it sounded (0 to 1; null: not asked). Or it is what a voice was that was heard
+    while the assistant spoke, with so much voice in it.
+    """
+
+    decision: Literal["turn_ended"] | Judgement
+    reason: EndOfTurn | UnsetType = UNSET
+    silence_ms: int | UnsetType = UNSET
+    longest_pause_ms: int | UnsetType = UNSET
+    sounds_finished: float | UnsetType | None = UNSET
+    voiced_ms: int | UnsetType = UNSET
 
 
 class SessionExpiring(ServerEvent, tag="x_session.expiring"):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from server.audio.formats import AudioFormat
-from server.conversation.config import Modality, ResponseConfig, SessionConfig, ToolFiller, Truncation
+from server.conversation.config import Modality, ResponseConfig, SessionConfig, Speculation, ToolFiller, Truncation
 from server.conversation.endpointing import TurnDetection
 from server.conversation.turn_policy import Eagerness
 from server.dialects.languages import language_code
@@ -92,6 +92,8 @@ class Session(Struct, kw_only=True):
     x_temperature: Temperature | None = None
     x_tool_filler: WireToolFiller | None = None
     x_turn_timings: bool = False
+    x_turn_decisions: bool = False
+    x_speculation: Speculation = "full"
     x_session_expiring: bool = False
     x_resume: bool = False
 
@@ -167,6 +169,7 @@ class Session(Struct, kw_only=True):
             vocabulary=", ".join(filter(None, [transcription.prompt, *(transcription.keywords or ())])),
             transcribes=self.transcribes,
             token_probabilities=self.tells_probabilities,
+            speculation=self.x_speculation,
         )
 
 

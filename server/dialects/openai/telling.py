@@ -10,10 +10,11 @@ from msgspec import UNSET
 
 from server.access.call_time import Expiring
 from server.conversation import events as e
+from server.conversation.commands import TurnEnded, VoiceJudged
 from server.conversation.config import Modality
 from server.conversation.history import PartKind
 from server.conversation.response import Response
-from server.dialects.dialect import Move, TicketIssued, TurnTimings
+from server.dialects.dialect import Move, TicketIssued, Told, TurnTimings
 from server.dialects.openai import server_events as s
 from server.dialects.openai import server_objects as o
 from server.dialects.openai.items import write_item
@@ -153,12 +154,22 @@ _WRITERS: dict[type, Callable[[Any], list[s.ServerEvent]]] = {
     ],
     e.PlaybackCleared: lambda v: [s.PlaybackCleared(response_id=v.response_id)],
     TurnTimings: lambda v: [s.TurnTimings(response_id=v.response_id, stages_ms=v.stages_ms)],
+    TurnEnded: lambda v: [
+        s.TurnDecided(
+            decision="turn_ended",
+            reason=v.reason,
+            silence_ms=round(v.silence * 1000),
+            longest_pause_ms=round(v.longest_pause * 1000),
+            sounds_finished=v.sounds_finished,
+        )
+    ],
+    VoiceJudged: lambda v: [s.TurnDecided(decision=v.judgement, voiced_ms=round(v.voiced * 1000))],
     Expiring: lambda v: [s.SessionExpiring(reason=v.reason, seconds_left=round(v.seconds_left, 1))],
     TicketIssued: lambda v: [_ticket(v)],
     Move: lambda v: [s.SessionMove(ticket=v.ticket, seconds_left=round(v.seconds_left, 1))],
 }
 
 
-def write_events(event: e.Event | TurnTimings | Expiring | TicketIssued | Move) -> list[s.ServerEvent]:
-    """The server events that tell `event`, without their ids."""
+def write_events(event: Told) -> list[s.ServerEvent]:
+    """The server events that tell `event`, without their ids. It is no `Reply`, which is one already."""
     return _WRITERS[type(event)](event)
