@@ -11,6 +11,7 @@ import yaml
 from server.dialects.openai.client_events import ClientEvent, ResponseParams
 from server.dialects.openai.server_events import SERVER_EVENTS
 from server.dialects.openai.session import Session, TranscriptionSession
+from server.dialects.twilio.messages import ServerMessage, TwilioMessage
 from server.docs.examples import example
 
 Direction = Literal["client", "server"]
@@ -43,6 +44,7 @@ DIALECTS = (
         SERVER_EVENTS,
         (Session, TranscriptionSession, ResponseParams),
     ),
+    Dialect("twilio", "/twilio", "Twilio Media Streams", get_args(TwilioMessage), get_args(ServerMessage)),
 )
 
 

@@ -45,7 +45,7 @@ def _fields(schema: Mapping[str, Any]) -> str:
     rows = [
         (f"`{name}`", _type(field), "yes" if name in required else "", _default(field))
         for name, field in schema.get("properties", {}).items()
-        if name != "type" or "enum" not in field or len(field["enum"]) > 1
+        if len(field.get("enum", ("any", "value"))) > 1
     ]
     return table(("Field", "Type", "Required", "Default"), rows) + "\n" if rows else ""
 

@@ -13,6 +13,19 @@ _TEXT = "Good morning."
 
 # By type and field, else by field alone. A string that is in neither has no example, which is an error.
 _VALUES: dict[str, Any] = {
+    "Connected.protocol": "Call",
+    "Connected.version": "1.0.0",
+    "Key.digit": "4",
+    "MarkName.name": "item_21aa:0",
+    "MediaFormat.channels": 1,
+    "MediaFormat.encoding": "audio/x-mulaw",
+    "MediaFormat.sampleRate": 8000,
+    "StreamDetails.customParameters": {"greeting": "Good morning."},
+    "StreamDetails.tracks": ["inbound"],
+    "accountSid": "AC5f0c",
+    "callSid": "CA91d2",
+    "payload": "/37+",
+    "streamSid": "MZ18ad",
     "ArgumentsDelta.delta": '{"city": ',
     "CreateResponse.response": {"instructions": "Answer in one sentence."},
     "InputTokens.text_tokens": 212,
@@ -67,6 +80,7 @@ _ALWAYS = {
     "object",
     "text",
     "CreateResponse.response",
+    "StreamDetails.customParameters",
     "TurnDecided.reason",
     "TurnDecided.silence_ms",
     "TurnDecided.longest_pause_ms",
