@@ -3,16 +3,17 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.dialects.dialect import AudioReceived, ClientAtFault, FieldsIgnored
+from server.dialects.dialect import AudioReceived, ClientAtFault, Fault, FieldsIgnored
 from server.dialects.twilio import messages as m
 from server.dialects.twilio.faults import read
 from server.dialects.twilio.opening import Opening
+from server.observability import metrics
 from tests.support.twilio_call import TwilioCall
 from tests.support.twilio_messages import (
     ACCOUNT,
@@ -149,6 +150,11 @@ def test_a_message_that_twilio_may_add_some_day_is_passed_over() -> None:
     assert opening.receive(json.dumps(START))
     call = TwilioCall()
     assert call.dialect.receive('{"event": "weather"}', call.now) == [FieldsIgnored(("event",))]
+
+
+def test_every_fault_is_counted_from_the_start() -> None:
+    [family] = metrics.client_faults.collect()
+    assert {sample.labels["fault"] for sample in family.samples} == set(get_args(Fault))
 
 
 # --- the order
