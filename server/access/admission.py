@@ -21,7 +21,8 @@ Use = Literal["call", "transcription", "speech"]
 COSTS: Mapping[Use, float] = {"call": 1.0, "transcription": 0.5, "speech": 1.0}
 """Places that each takes. A place is what its call may ask of the workers at most: the recogniser is asked for two of a
 call's utterances at a time, and for one of a transcription; one voice speaks to a call, and all the time in a speech
-request. Both workers give each of those who ask the same share, so that so much is also what the other calls feel."""
+request. The recogniser gives each of those who ask the same share, and the voice goes by when audio is needed, so that
+so much is also what the other calls feel. Derived, not measured."""
 
 
 class AdmissionRefused(VoicefleetError):

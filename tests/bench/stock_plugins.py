@@ -6,16 +6,16 @@ than the node. Each recogniser hears the demonstration's question, and each voic
 
 import argparse
 import asyncio
-import io
 import sys
 import wave
 from pathlib import Path
 
 from livekit import rtc
 from livekit.plugins import openai as livekit
-from pipecat.frames.frames import TranscriptionFrame, TTSAudioRawFrame
+from pipecat.frames.frames import TranscriptionFrame, TTSAudioRawFrame, TTSSpeakFrame
 from pipecat.services.openai.stt import OpenAISTTService
 from pipecat.services.openai.tts import OpenAITTSService
+from pipecat.tests.utils import run_test
 
 QUESTION = Path(__file__).parents[2] / "server" / "demo" / "question.wav"
 TEXT = "What is the capital city of France?"
@@ -40,11 +40,9 @@ async def main(base_url: str) -> int:
         return await heard(*[chunk.frame async for chunk in livekit.TTS(**at, **options).synthesize(TEXT)])
 
     async def pipecat_said() -> str:
-        said = io.BytesIO()
-        async for frame in OpenAITTSService(**at, sample_rate=24_000).run_tts(TEXT, "context"):
-            assert isinstance(frame, TTSAudioRawFrame), frame
-            said.write(frame.audio)
-        pcm = said.getvalue()
+        voice = OpenAITTSService(**at, sample_rate=24_000)
+        frames, _ = await run_test(voice, frames_to_send=[TTSSpeakFrame(TEXT)], start_timeout=10.0)
+        pcm = b"".join(frame.audio for frame in frames if isinstance(frame, TTSAudioRawFrame))
         return await heard(rtc.AudioFrame(pcm, 24_000, 1, len(pcm) // 2))
 
     wrong = 0
