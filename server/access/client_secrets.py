@@ -37,7 +37,7 @@ class ClientSecret(msgspec.Struct, frozen=True, array_like=True):
     The principal is taken apart as the credential that it showed has it; without a `kind` nobody had to show one.
     """
 
-    kind: Literal["key", "token", ""]
+    kind: Literal["key", "token", "twilio", ""]
     id: str
     credential_expires_at: float | None
     sessions: int
@@ -61,7 +61,9 @@ class ClientSecrets:
 
     def make(self, principal: Principal | None, session: bytes, expires_at: int) -> str:
         """A secret for calls of `principal` that begin before `expires_at`. Raises `SessionTooLarge`."""
-        kind: Literal["key", "token", ""] = "" if principal is None or principal.kind == "local" else principal.kind
+        kind: Literal["key", "token", "twilio", ""] = (
+            "" if principal is None or principal.kind == "local" else principal.kind
+        )
         whose = principal or Principal("", "local")
         content = ClientSecret(
             kind, whose.id, whose.expires_at, whose.sessions, whose.hash, expires_at, msgspec.Raw(session)

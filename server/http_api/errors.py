@@ -10,7 +10,7 @@ from server.access.admission import AdmissionRefused, CallerAtCapacity
 from server.access.auth import InvalidCredentials
 from server.access.client_secrets import SessionTooLarge
 from server.audio.wav import WavError
-from server.dialects.openai.dialect import ClientError
+from server.dialects.openai.client_errors import ClientError
 from server.errors import VoicefleetError
 from server.limits import LimitExceeded
 from server.stt_processor import SttError

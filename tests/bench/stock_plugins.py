@@ -30,7 +30,7 @@ async def main(base_url: str) -> int:
 
     async def heard(*frames: rtc.AudioFrame) -> str:
         event = await ears.recognize(list(frames))
-        return event.alternatives[0].text
+        return str(event.alternatives[0].text)
 
     async def pipecat_heard() -> str:
         found = [frame async for frame in OpenAISTTService(**at).run_stt(QUESTION.read_bytes())]

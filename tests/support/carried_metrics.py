@@ -76,6 +76,7 @@ class _Node:
     """A node with nothing running, as its HTTP side asks for it."""
 
     admission = Admission(1, 1)
+    talk = None
 
     def parts(self) -> Mapping[str, PartState]:
         return {}

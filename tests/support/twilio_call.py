@@ -66,7 +66,7 @@ class Twilio:
 class TwilioCall(Call):
     """One call. `parameters` are those of the TwiML."""
 
-    def __init__(self, down: float = 0.0, up: float = 0.0, **parameters: str) -> None:
+    def __init__(self, down: float = 0.0, up: float = 0.0, **parameters: Any) -> None:
         self.twilio = Twilio(down, up)
         self.echoes = True
         """Whether marks come back by themselves."""

@@ -1,5 +1,7 @@
 """Client secrets: what opens them, whose they are, and for how long."""
 
+from typing import Any
+
 import pytest
 
 from server.access.auth import InvalidCredentials, Principal, mint_token
@@ -19,7 +21,7 @@ APP = Principal("vf_app", "key", hash=hash_api_key(KEY))
 USER = Principal("web", "token", expires_at=NOW + 60, sessions=2, hash=hash_api_key(SECRET))
 
 
-def settings(**changed: object) -> Settings:
+def settings(**changed: Any) -> Settings:
     return load_settings(**{"api_keys": KEY, "token_secret": SECRET} | changed)
 
 

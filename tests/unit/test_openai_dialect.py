@@ -6,6 +6,7 @@ from typing import Any
 
 from server.audio.formats import AudioFormatError
 from server.dialects.dialect import AudioReceived, Reply, TurnTimings
+from server.dialects.openai.dialect import OpenAiDialect
 from server.limits import Limits
 from tests.support.call import Call
 
@@ -38,8 +39,9 @@ def test_fields_that_nobody_knows_are_passed_over() -> None:
 
 
 def test_an_error_that_the_session_found_is_told_in_the_clients_words() -> None:
-    call = Call()
-    [encoded] = call.dialect.encode(call.dialect.refuse(AudioFormatError("odd bytes"), "mine"))
+    dialect = Call().dialect
+    assert isinstance(dialect, OpenAiDialect)
+    [encoded] = dialect.encode(dialect.refuse(AudioFormatError("odd bytes"), "mine"))
     error = json.loads(encoded.data)["error"]
     assert error == {
         "type": "invalid_request_error",

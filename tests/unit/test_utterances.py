@@ -50,7 +50,9 @@ def test_speech_without_a_pause_is_cut_where_it_is_least_likely_speech() -> None
 
 @given(st.lists(st.tuples(st.floats(0.1, 40.0), st.sampled_from([0.0, 0.3, 0.6, 1.0])), max_size=8))
 def test_no_speech_is_lost_said_twice_or_longer_than_the_recogniser_takes(parts: list[tuple[float, float]]) -> None:
-    covered, speech, at = set(), set(), 0
+    covered: set[int] = set()
+    speech: set[int] = set()
+    at = 0
     for seconds, probability in parts:
         frames = round(seconds / FRAME_SECONDS)
         speech |= set(range(at, at + frames)) if probability >= 0.5 else set()
