@@ -61,10 +61,8 @@ class ClientSecrets:
 
     def make(self, principal: Principal | None, session: bytes, expires_at: int) -> str:
         """A secret for calls of `principal` that begin before `expires_at`. Raises `SessionTooLarge`."""
-        kind: Literal["key", "token", "twilio", ""] = (
-            "" if principal is None or principal.kind == "local" else principal.kind
-        )
         whose = principal or Principal("", "local")
+        kind = "" if whose.kind == "local" else whose.kind
         content = ClientSecret(
             kind, whose.id, whose.expires_at, whose.sessions, whose.hash, expires_at, msgspec.Raw(session)
         )

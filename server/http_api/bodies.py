@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 
-from server.dialects.openai.accepted import accepted_values
+from server.dialects.accepted import accepted_values
 from server.http_api.errors import ApiError
 from server.observability import metrics
 

@@ -27,7 +27,8 @@ class Stream:
         """Begin the answer to `request`; from then on its errors are told by `break_off`."""
         response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-store"})
         await response.prepare(request)
-        stream = request[STREAM] = cls(response)
+        stream = cls(response)
+        request[STREAM] = stream
         return stream
 
     async def send(self, data: bytes) -> None:
@@ -55,4 +56,4 @@ class Stream:
         return await self.end()
 
 
-STREAM = web.RequestKey("stream", Stream)
+STREAM: web.RequestKey[Stream] = web.RequestKey("stream", Stream)

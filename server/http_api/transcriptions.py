@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from server.access.admission import Admission
-from server.dialects.openai.languages import language_code
+from server.dialects.languages import language_code
 from server.http_api.bodies import Uploads, read_fields
 from server.http_api.callers import CALLER
 from server.http_api.errors import ApiError

@@ -103,7 +103,7 @@ async def begin(call: LiveCall, **parameters: str) -> None:
 
 async def is_served(call: LiveCall) -> bool:
     """Whether the caller is spoken to."""
-    return (await call.event())["event"] == "media"
+    return bool((await call.event())["event"] == "media")
 
 
 async def test_a_stream_that_twilio_signed_for_the_public_address_is_served(guarded: NodeProcess) -> None:
@@ -150,7 +150,7 @@ async def test_a_stream_that_does_not_start_holds_no_place_and_is_ended_soon(gua
         await begin(call)
         assert await is_served(call)
         assert guarded.metric("voice_sessions_active") == 1
-        assert await asyncio.gather(silent.closed(), connected.closed()) == [1008, 1008]
+        assert [*await asyncio.gather(silent.closed(), connected.closed())] == [1008, 1008]
     assert guarded.metric("voice_client_faults_total", fault="no_start") == 2
 
 
