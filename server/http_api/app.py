@@ -23,7 +23,7 @@ from server.http_api.client_secrets import ClientSecretMaker
 from server.http_api.errors import ApiError, as_api_error
 from server.http_api.models import Models
 from server.http_api.speech import SpeechMaker
-from server.http_api.streams import STREAM
+from server.http_api.streams import STREAM, Stream
 from server.http_api.transcriptions import Transcriber
 from server.observability import metrics
 from server.pipeline import Parts
@@ -123,7 +123,8 @@ class HttpApi:
             if told is None:
                 log.exception("request_failed")
                 told = ApiError(500, "internal_error", "an error of the node's, which is in its log")
-            if stream := request.get(STREAM):
+            stream: Stream | None = request.get(STREAM)
+            if stream:
                 return await stream.break_off(told)
             return web.Response(
                 status=told.status, body=told.body(), content_type="application/json", headers=told.headers

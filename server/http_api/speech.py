@@ -16,7 +16,7 @@ from server.dialects.openai.session import voice_name
 from server.http_api.bodies import read_json
 from server.http_api.callers import CALLER
 from server.http_api.errors import ApiError
-from server.http_api.streams import EVENT_STREAM, Stream
+from server.http_api.streams import EVENT_STREAM, begin
 from server.llm.clauses import ClauseCutter, pause_after
 from server.tts_processor import TtsProcessor
 
@@ -60,7 +60,7 @@ class SpeechMaker:
                     raise ApiError(400, "invalid_value", "input: holds nothing that the voice can say", "input")
                 if asked.in_events:
                     return await _in_events(request, first, audio)
-                stream = await Stream.begin(request, "audio/pcm" if asked.is_raw else "audio/wav")
+                stream = await begin(request, "audio/pcm" if asked.is_raw else "audio/wav")
                 await stream.send(first)
                 async for chunk in audio:
                     await stream.send(chunk)
@@ -98,7 +98,7 @@ class SpeechMaker:
 
 
 async def _in_events(request: web.Request, first: bytes, audio: AsyncGenerator[bytes, None]) -> web.StreamResponse:
-    stream = await Stream.begin(request, EVENT_STREAM)
+    stream = await begin(request, EVENT_STREAM)
     await stream.event(_delta(first))
     async for chunk in audio:
         await stream.event(_delta(chunk))

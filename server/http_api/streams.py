@@ -1,7 +1,6 @@
 """Answers that are sent while they are being made: bytes, or server-sent events."""
 
 import asyncio
-from typing import Self
 
 import msgspec
 from aiohttp import web
@@ -21,15 +20,6 @@ class Stream:
 
     def __init__(self, response: web.StreamResponse) -> None:
         self._response = response
-
-    @classmethod
-    async def begin(cls, request: web.Request, content_type: str) -> Self:
-        """Begin the answer to `request`; from then on its errors are told by `break_off`."""
-        response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-store"})
-        await response.prepare(request)
-        stream = cls(response)
-        request[STREAM] = stream
-        return stream
 
     async def send(self, data: bytes) -> None:
         """More of it. Raises `ConnectionError` where the client is gone or does not read."""
@@ -56,4 +46,13 @@ class Stream:
         return await self.end()
 
 
-STREAM: web.RequestKey[Stream] = web.RequestKey("stream", Stream)
+STREAM = web.RequestKey("stream", Stream)
+
+
+async def begin(request: web.Request, content_type: str) -> Stream:
+    """Begin the answer to `request`; from then on its errors are told by `break_off`."""
+    response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+    await response.prepare(request)
+    stream = Stream(response)
+    request[STREAM] = stream
+    return stream

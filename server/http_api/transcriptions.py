@@ -15,7 +15,7 @@ from server.http_api.callers import CALLER
 from server.http_api.errors import ApiError
 from server.http_api.models import json_response
 from server.http_api.recordings import Recording
-from server.http_api.streams import EVENT_STREAM, Stream
+from server.http_api.streams import EVENT_STREAM, begin
 from server.pipeline import Parts
 from server.settings.settings import Settings
 
@@ -101,7 +101,7 @@ class Transcriber:
 async def _streamed(
     request: web.Request, segments: AsyncGenerator[_Segment, None], recording: Recording
 ) -> web.StreamResponse:
-    stream = await Stream.begin(request, EVENT_STREAM)
+    stream = await begin(request, EVENT_STREAM)
     text = ""
     async for segment in segments:
         delta = f" {segment.text}" if text else segment.text
