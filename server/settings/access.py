@@ -36,7 +36,7 @@ class AccessSettings(BaseModel):
     )
     port: int = Field(9000, ge=0, le=65535, description="WebSocket port; 0 takes a free one.")
     http_port: int = Field(
-        9001, ge=0, le=65535, description="Port of /health, /ready and /metrics; 0 takes a free one."
+        9001, ge=0, le=65535, description="Port of /health, /ready, /in-service and /metrics; 0 takes a free one."
     )
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with it the WebSocket port speaks TLS.")
     tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate.")
