@@ -111,6 +111,6 @@ class Publisher:
 
     def _datum(self, metric: Any, value: dict[str, Any], labels: Labels = ()) -> dict[str, Any]:
         (family,) = metric.describe()
-        name = f"{family.name}_total" if family.type == "counter" else family.name  # as Prometheus and the agent do
+        exported = f"{family.name}_total" if family.type == "counter" else family.name  # as on the page of metrics
         further = [{"Name": name, "Value": label} for name, label in labels]
-        return {"MetricName": name, "Dimensions": [self._group, *further], "StorageResolution": 1} | value
+        return {"MetricName": exported, "Dimensions": [self._group, *further], "StorageResolution": 1} | value

@@ -1,7 +1,6 @@
 """What a node asks of AWS as a member of its group, and when again: one at a time, after failures ever less often.
 
-Pure: `now` is monotonic seconds. It sends nothing; `server.fleet.autoscaling` and
-`server.fleet.cloudwatch` do.
+Pure: `now` is monotonic seconds. It sends nothing; `server.fleet.autoscaling` and `server.fleet.cloudwatch` do.
 """
 
 from dataclasses import dataclass, field

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -138,7 +138,7 @@ class Node:
         self.websocket = f"{scheme}://{_in_url(settings.host)}:{port}{REALTIME_PATHS[0]}"
         self._parts["gateway"] = PartState(True, f"port {port}")  # ready only now: before, callers would be refused
         log.info("node_serving", websocket=self.websocket, http=self.http)
-        background.append(tasks.create_task(self._warm_again(self._llm)))
+        background.append(tasks.create_task(self._llm.warm_up_again(_WARM_AGAIN_SECONDS)))
         background.append(tasks.create_task(self._record_lines(tts, stt.languages)))
 
     async def drain(self) -> None:
@@ -153,7 +153,7 @@ class Node:
     def start_draining(self, reason: str) -> None:
         """Take no more calls."""
         log.info("node_draining", reason=reason, sessions=self.admission.active)
-        self.deregistered = reason == "terminating"
+        self.deregistered = reason == "terminating"  # the group tells its load balancer itself
         seconds = self._settings.drain_seconds
         if reason == "spot_interruption":
             seconds = min(seconds, _SPOT_SECONDS)
@@ -201,13 +201,6 @@ class Node:
                 raise
             log.warning("llm_not_warm", failure=error.failure, error=str(error))
         return llm
-
-    async def _warm_again(self, llm: LlmProcessor) -> None:
-        """Until a model answers. Each try that fails counts as an error of it, so an alarm needs no caller."""
-        while llm.state != "ok":
-            await asyncio.sleep(_WARM_AGAIN_SECONDS)
-            with suppress(LlmError):
-                await llm.warm_up()
 
     async def _record_lines(self, tts: TtsProcessor, languages: Collection[str] | None) -> None:
         """Have all lines spoken that callers hear where model or voice fail, before either does.
