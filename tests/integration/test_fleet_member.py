@@ -250,25 +250,13 @@ async def test_a_model_that_is_refused_to_the_fleet_costs_answers_and_no_instanc
             await node.until(lambda: json.loads(node.get("/health")[1])["parts"]["llm"]["serving"])
 
 
-@pytest.mark.parametrize(
-    ("refused", "hint"),
-    [
-        (ServiceError(403, "AccessDeniedException"), "lacks bedrock:InvokeModelWithResponseStream"),
-        (ServiceError(400, "ValidationException"), "inference profiles such as us"),
-        (ServiceError(404, "ResourceNotFoundException"), "this region has no such model"),
-    ],
-)
-def test_who_starts_a_node_by_hand_is_told_why_the_model_is_refused(
-    account: Account, quick: dict[str, str], refused: ServiceError, hint: str
-) -> None:
-    with in_thread(BedrockStandin(answer=lambda _: refused)) as bedrock:
+def test_who_starts_a_node_by_hand_is_told_that_the_model_is_refused(account: Account, quick: dict[str, str]) -> None:
+    with in_thread(BedrockStandin(answer=lambda _: ServiceError(403, "AccessDeniedException"))) as bedrock:
         variables = {"VOICE_LLM": "bedrock:us.amazon.nova-lite-v1:0", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock.url}
         ports = ("--port", "0", "--http-port", "0")
         with starting("serve", *ports, **account.variables, **quick | variables) as node:
             assert node.process.wait(SECONDS) != 0
-    told = " ".join("".join(node.lines).split())
-    assert refused.code in told
-    assert hint in told
+    assert "lacks bedrock:InvokeModelWithResponseStream" in " ".join("".join(node.lines).split())
 
 
 async def test_a_node_serves_while_aws_gives_no_answer(instance: Instance, quick: dict[str, str]) -> None:
