@@ -10,12 +10,14 @@ from websockets import InvalidStatus
 
 from tests.support.balanced_fleet import TARGETS, BalancedFleet
 from tests.support.cloud.account import Account
+from tests.support.cloud.target_health import State
 from tests.support.fleet import running_account
 from tests.support.live_call import LiveCall, live_call, refusal
 from tests.support.ports import free_ports
 from tests.support.starting import starting
 
 SPEED = 200.0  # minutes of AWS's in a second or two
+GONE: State = "unused"
 SECONDS = 20.0  # for what takes a few: two cores are shared with everything else that runs
 
 
@@ -66,7 +68,7 @@ async def test_a_rollout_cuts_no_call_and_who_comes_to_a_full_node_or_one_that_l
         late, refused = await place(fleet, stack, 12)
         assert refused, "the balancer goes on sending to those that leave"
         assert newer.node.metric("voice_sessions_active") == 12
-        await fleet.balancer.until(**{full.name: "unused", other.name: "unused"})
+        await fleet.balancer.until(**dict.fromkeys((full.name, other.name), GONE))
         await all_go_on([*calls, *late])
         assert [full.instance.state, other.instance.state] == ["Terminating:Wait"] * 2
 
