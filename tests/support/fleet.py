@@ -1,5 +1,6 @@
 """An instance of an Auto Scaling group on loopback, as AWS sees it, and an account in which it can be launched."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Instance:
 def running_account() -> Iterator[Account]:
     """An account with nothing in it, whose Auto Scaling has hooks."""
     autoscaling_life.install()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # each request would be a line
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
