@@ -153,6 +153,12 @@ source "amazon-ebs" "node" {
     source-image      = "{{ .SourceAMI }}"
     source-image-name = "{{ .SourceAMIName }}"
   }
+  # Of what image/retire.py removes once it is old.
+  snapshot_tags = {
+    Name             = "voicefleet-${var.environment}"
+    "voicefleet:env" = var.environment
+    git-commit       = var.git_commit
+  }
   run_tags        = { Name = "voicefleet-${var.environment}-image-build" }
   run_volume_tags = { Name = "voicefleet-${var.environment}-image-build" }
 }
@@ -234,7 +240,10 @@ build {
       }
     }
     post-processor "shell-local" {
-      inline = ["'${var.python}' '${path.root}/image/publish.py' '${local.built}/manifest.json' ${local.parameter}"]
+      inline = [
+        "'${var.python}' '${path.root}/image/publish.py' '${local.built}/manifest.json' ${local.parameter}",
+        "'${var.python}' '${path.root}/image/retire.py' ${var.region} ${var.environment}",
+      ]
     }
   }
 }

@@ -87,6 +87,13 @@ class LlmProcessor:
                 raise error
         self._state = "ok"
 
+    async def warm_up_again(self, every: float) -> None:
+        """Until a model is well, each `every` seconds. What fails counts as an error: an alarm needs no caller."""
+        while self._state != "ok":
+            await asyncio.sleep(every)
+            with contextlib.suppress(LlmError):
+                await self.warm_up()
+
     def take_keys(self, settings: Settings) -> None:
         """From the next request on the models are asked with the keys of these settings, those that take one."""
         for name, model in zip(settings.llm, self._models, strict=True):

@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 
 from server.aws import make_client, what_failed
-from server.fleet.group_requests import Answer, CompleteHook, Heartbeat, Protect, ReportUnhealthy, Request
+from server.fleet.group_requests import Answer, CompleteHook, GroupRequest, Heartbeat, Protect, ReportUnhealthy
 from server.observability import metrics
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ class InstanceInGroup:
         self._client: Any = None
         self._failing: set[str] = set()
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: GroupRequest) -> Answer:
         """What became of the request; to be called from one thread at a time."""
         name = type(request).__name__
         try:
@@ -44,7 +44,7 @@ class InstanceInGroup:
             log.info("autoscaling_asked", request=repr(request))
         return Answer.DONE
 
-    def _call(self, request: Request) -> None:
+    def _call(self, request: GroupRequest) -> None:
         client, group, instance_id = self._client, self._group, self._instance_id
         match request:
             case CompleteHook(hook):

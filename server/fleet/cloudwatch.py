@@ -1,7 +1,8 @@
-"""What a node itself tells CloudWatch every ten seconds: its utilisation, and how long answers took, as distributions.
+"""What a node itself tells CloudWatch: every ten seconds its utilisation, and how long answers took, as distributions;
+and when it leaves, how many calls it has cut.
 
-The CloudWatch agent's scrape is too slow for the first and drops histograms; everything else on /metrics is its task.
-What can't be delivered is dropped: a late measurement would be counted as a present one.
+The CloudWatch agent's scrape is too slow for the first and the last, and drops histograms; everything else on /metrics
+is its task. A measurement that can't be delivered is dropped: a late one would be counted as a present one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ import structlog
 from prometheus_client import Histogram
 
 from server.aws import make_client, what_failed
+from server.fleet.group_requests import Answer
 from server.observability import metrics
 
 log = structlog.get_logger(__name__)
@@ -79,8 +81,14 @@ class Publisher:
         data = [*self._distributions()]
         if utilization is not None:
             data.append(self._datum(metrics.sessions_utilization, {"Value": utilization, "Unit": "None"}))
-        if not data:
-            return
+        if data:
+            self._put(data)
+
+    def publish_cut(self, calls: int) -> Answer:
+        """Publish that so many calls were cut; what became of it."""
+        return self._put([self._datum(metrics.drain_cut_calls, {"Value": calls, "Unit": "Count"})])
+
+    def _put(self, data: list[dict[str, Any]]) -> Answer:
         try:
             self._client = self._client or make_client("cloudwatch", self._region)
             self._client.put_metric_data(Namespace=NAMESPACE, MetricData=data)
@@ -89,10 +97,11 @@ class Publisher:
             if not self._failing:
                 log.warning("cloudwatch_failed", error=what_failed(error))
             self._failing = True
-        else:
-            if self._failing:
-                log.info("cloudwatch_back")
-            self._failing = False
+            return Answer.FAILED
+        if self._failing:
+            log.info("cloudwatch_back")
+        self._failing = False
+        return Answer.DONE
 
     def _distributions(self) -> Iterator[dict[str, Any]]:
         for histogram, deltas in self._deltas.items():
@@ -102,5 +111,6 @@ class Publisher:
 
     def _datum(self, metric: Any, value: dict[str, Any], labels: Labels = ()) -> dict[str, Any]:
         (family,) = metric.describe()
+        exported = f"{family.name}_total" if family.type == "counter" else family.name  # as on the page of metrics
         further = [{"Name": name, "Value": label} for name, label in labels]
-        return {"MetricName": family.name, "Dimensions": [self._group, *further], "StorageResolution": 1} | value
+        return {"MetricName": exported, "Dimensions": [self._group, *further], "StorageResolution": 1} | value

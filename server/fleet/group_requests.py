@@ -1,6 +1,6 @@
-"""What a node asks of its Auto Scaling group, and when it asks again: one at a time, after failures ever less often.
+"""What a node asks of AWS as a member of its group, and when again: one at a time, after failures ever less often.
 
-Pure: `now` is monotonic seconds. It sends nothing; `server.fleet.autoscaling` does.
+Pure: `now` is monotonic seconds. It sends nothing; `server.fleet.autoscaling` and `server.fleet.cloudwatch` do.
 """
 
 from dataclasses import dataclass, field
@@ -42,7 +42,17 @@ class ReportUnhealthy:
     missing: tuple[str, ...]
 
 
-Request = CompleteHook | Heartbeat | Protect | ReportUnhealthy
+@dataclass(frozen=True, slots=True)
+class PublishCutCalls:
+    """Tell CloudWatch how many calls the drain has cut (PutMetricData)."""
+
+    calls: int
+
+
+GroupRequest = CompleteHook | Heartbeat | Protect | ReportUnhealthy
+"""What goes to Auto Scaling."""
+
+Request = GroupRequest | PublishCutCalls
 
 
 class Answer(Enum):

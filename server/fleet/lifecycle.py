@@ -17,6 +17,7 @@ from server.fleet.group_requests import (
     Errand,
     Heartbeat,
     Protect,
+    PublishCutCalls,
     ReportUnhealthy,
     Request,
 )
@@ -44,6 +45,10 @@ UNHEALTHY_AGAIN_SECONDS = 60.0
 
 SETTLE_SECONDS = 5.0
 """How long a drained process that was told to end may still take for what it owes to the group."""
+
+LAST_WORD_SECONDS = 10.0
+"""How long a node that has cut calls tries to publish that before it lets its instance go: the CloudWatch agent looks
+once a minute, and the instance is gone seconds after its hook."""
 
 _IN_SERVICE_TARGETS = ("", "InService")
 _LEAVING_TARGETS = ("Terminated", "Warmed:Terminated")
@@ -98,6 +103,8 @@ class Lifecycle:
         self._joined = False
         self._draining_since: float | None = None
         self._drained_at: float | None = None
+        self._cut = 0
+        self._cut_published = False
         self._exited = False
 
         self._launch = Completion(LAUNCH_HOOK)
@@ -111,6 +118,7 @@ class Lifecycle:
         self._protected_at = now
         self._wished = False
         self._report = Errand()
+        self._publication = Errand()
 
     # --- facts
 
@@ -159,6 +167,9 @@ class Lifecycle:
                 self._protected, self._protected_at = (on if answer is Answer.DONE else None), now
             case ReportUnhealthy():
                 self._report.ended(answer, now, UNHEALTHY_AGAIN_SECONDS)
+            case PublishCutCalls():
+                self._publication.ended(answer, now)
+                self._cut_published = answer is Answer.DONE
 
     # --- what follows
 
@@ -186,6 +197,7 @@ class Lifecycle:
         commands = (
             self._start_draining(now),
             self._end_draining(now),
+            self._publish_cut(now),
             self._join(now),
             self._prolong_launch(now),
             self._prolong_termination(now),
@@ -221,8 +233,15 @@ class Lifecycle:
             return None
         if self._calls and now - self._draining_since < self._drain_seconds:
             return None
-        self._drained_at = now
+        self._drained_at, self._cut = now, self._calls
         return CutCalls() if self._calls else None
+
+    def _publish_cut(self, now: float) -> Request | None:
+        return PublishCutCalls(self._cut) if self._owes_cut(now) and self._publication.begin(now) else None
+
+    def _owes_cut(self, now: float) -> bool:
+        is_late = self._drained_at is None or now - self._drained_at >= LAST_WORD_SECONDS
+        return self._cut > 0 and not self._cut_published and not is_late
 
     def _join(self, now: float) -> Request | None:
         may_join = self._draining_since is None and self._target in _JOINING_TARGETS
@@ -254,14 +273,17 @@ class Lifecycle:
         return ReportUnhealthy(tuple(self._missing)) if self.unhealthy(now) and self._report.begin(now) else None
 
     def _complete_termination(self, now: float) -> Request | None:
-        return self._termination.ask(now) if self._leaving and self._drained_at is not None else None
+        may_go = self._leaving and self._drained_at is not None and not self._owes_cut(now)
+        return self._termination.ask(now) if may_go else None
 
     def _exit(self, now: float) -> Exit | None:
         if self._terminated_at is None or self._drained_at is None or self._exited:
             return None
         owes_completion = self._leaving and not self._termination.settled
         owes_protection = not self._leaving and self._joined and self._protected is not False
-        if (owes_completion or owes_protection) and now - max(self._terminated_at, self._drained_at) < SETTLE_SECONDS:
+        is_owing = owes_completion or owes_protection or self._owes_cut(now)
+        patience = SETTLE_SECONDS + (LAST_WORD_SECONDS if self._cut else 0.0)
+        if is_owing and now - max(self._terminated_at, self._drained_at) < patience:
             return None
         self._exited = True
         return Exit()

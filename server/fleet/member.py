@@ -16,7 +16,7 @@ from server.access.admission import Admission
 from server.errors import VoicefleetError, first_of
 from server.fleet.autoscaling import InstanceInGroup
 from server.fleet.cloudwatch import PERIOD_SECONDS, Publisher
-from server.fleet.group_requests import Request
+from server.fleet.group_requests import Answer, PublishCutCalls, Request
 from server.fleet.imds import Imds, ImdsUnavailable, open_imds
 from server.fleet.lifecycle import CutCalls, Drain, DrainReason, Exit, Lifecycle
 from server.node.http import PartState, missing_parts
@@ -69,6 +69,7 @@ class FleetMember:
         self._may_exit = asyncio.Event()
         self._drain_reason: DrainReason | None = None
         self._to_send: asyncio.Queue[Request] = asyncio.Queue()  # holds one of each kind at most
+        self._publishing = asyncio.Lock()
 
     def serves(self, node: FleetNode) -> None:
         """The instance's node is this one; it runs."""
@@ -113,8 +114,13 @@ class FleetMember:
     async def _send(self) -> None:
         while True:
             request = await self._to_send.get()
-            answer = await asyncio.to_thread(self._instance.send, request)
-            self._life.answered(request, answer, time.monotonic())
+            self._life.answered(request, await self._answer(request), time.monotonic())
+
+    async def _answer(self, request: Request) -> Answer:
+        if not isinstance(request, PublishCutCalls):
+            return await asyncio.to_thread(self._instance.send, request)
+        async with self._publishing:
+            return await asyncio.to_thread(self._publisher.publish_cut, request.calls)
 
     async def _watch_imds(self) -> None:
         has_failed, told = False, set[str]()
@@ -143,7 +149,8 @@ class FleetMember:
         while True:
             takes_calls = self._node is not None and self._life.takes_calls
             utilization = self._node.admission.utilization if self._node and takes_calls else None
-            await asyncio.to_thread(self._publisher.publish, utilization)
+            async with self._publishing:
+                await asyncio.to_thread(self._publisher.publish, utilization)
             next_beat = max(next_beat + PERIOD_SECONDS, time.monotonic())
             await asyncio.sleep(next_beat - time.monotonic())
 

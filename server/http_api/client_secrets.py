@@ -53,6 +53,6 @@ class ClientSecretMaker:
         encoded = msgspec.json.encode(session)
         expires_at = int(time.time()) + asked.expires_after.seconds
         value = self._entrance.client_secrets.make(caller.principal, encoded, expires_at)
-        response = json_response({"value": value, "expires_at": expires_at, "session": msgspec.Raw(encoded)})
+        response = json_response({"value": value, "expires_at": expires_at, "session": session.shown()})
         response.headers["Cache-Control"] = "no-store"
         return response

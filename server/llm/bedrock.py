@@ -75,6 +75,14 @@ _STALE_KEYS = frozenset(
         "UnrecognizedClientException",
     }
 )
+# What an operator has to look at, for codes that may mean that no request will ever succeed.
+_PROFILES = "inference profiles such as us.* and eu.* are for the regions of their name"
+_HINTS = {
+    "AccessDeniedException": ": the role or key lacks bedrock:InvokeModelWithResponseStream on it, or the account has "
+    "no access to the model in this region",
+    "ResourceNotFoundException": f": this region has no such model; {_PROFILES}",
+    "ValidationException": f": the request does not fit the model, or this region has no such model; {_PROFILES}",
+}
 _BROKEN = (BotoCoreError, HTTPError, ParserError, OSError)
 
 
@@ -112,7 +120,7 @@ class BedrockProvider:
 
     async def warm_up(self) -> None:
         """Make the client (0.8 s), wake the model with a one-token request, then keep it warm. Raises `LlmError`."""
-        if self._keep_warm_seconds:
+        if self._keep_warm_seconds and self._keeping_warm is None:
             self._keeping_warm = asyncio.create_task(self._keep_warm())
         await self._wake()
 
@@ -248,7 +256,8 @@ class BedrockProvider:
             if code in _STALE_KEYS:
                 failure = "unavailable" if self._client_has_answered else failure
                 self._forget_client()
-            return LlmError(failure, f"Bedrock answered {code} for the model {model}")
+            hint = _HINTS.get(code, "")
+            return LlmError(failure, f"Bedrock answered {code} for the model {model}{hint}")
         if isinstance(error, _SETUP_ERRORS):
             if not isinstance(error, ParamValidationError):
                 self._forget_client()  # whatever gives the credentials may have recovered by the next request

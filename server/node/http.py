@@ -1,9 +1,14 @@
-"""The node's HTTP side, on a port of its own: /health (alive), /ready (wants calls), /metrics (Prometheus) and /talk.
+"""The node's HTTP side, on a port of its own: /health (alive), /ready (wants calls), /in-service (keeps its place at
+the load balancer), /metrics (Prometheus) and /talk.
 
 It answers questions about the node and changes nothing; what the talk page asks is answered in `server.talk`. A
 connection has one question and little time for it, so that nobody who is slow or silent keeps a place. Readiness is not
 liveness: a full or draining node says 503 on /ready, keeps its calls and is healthy. A node is alive as long as its
 event loop answers at all.
+
+/in-service is for a load balancer that may end the connections of a target whose checks fail, as AWS's does of one that
+is deregistered while it is unhealthy. So a full node passes: who comes is refused at the handshake, and tries again.
+And so does one that the balancer is letting go of: it sends no new calls, and is to keep those that there are.
 """
 
 import asyncio
@@ -18,7 +23,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from server import __version__
-from server.access.admission import Admission
+from server.access.admission import Admission, Draining
 from server.observability.metrics import REGISTRY, event_loop_tasks
 from server.talk.page import TalkPage, is_of_page
 from server.waiting_room import WaitingRoom
@@ -59,6 +64,11 @@ class NodeState(Protocol):
     @property
     def admission(self) -> Admission:
         """The owner of the session count."""
+        ...
+
+    @property
+    def deregistered(self) -> bool:
+        """Whether the load balancer has been told to send no more calls here."""
         ...
 
     def parts(self) -> Mapping[str, PartState]:
@@ -138,20 +148,36 @@ def _answering(node: NodeState) -> Callable[[web.BaseRequest], Awaitable[web.Res
             },
         )
 
+    def not_serving() -> list[str]:
+        return [f"{name} not serving" for name in missing_parts(node.parts())]
+
     async def ready() -> web.Response:
-        reasons = [f"{name} not serving" for name in missing_parts(node.parts())]
+        reasons = not_serving()
         headers = {}
         if refusal := node.admission.refusal:
             reasons.insert(0, refusal.reason)
             headers["Retry-After"] = str(refusal.retry_after)
         return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons}, headers)
 
+    async def in_service() -> web.Response:
+        reasons = not_serving()
+        if node.admission.draining:
+            reasons.insert(0, Draining.reason)
+        if node.deregistered:
+            reasons = []
+        return _json(503 if reasons else 200, {"in_service": not reasons, "reasons": reasons})
+
     async def metrics() -> web.Response:
         event_loop_tasks.set(len(asyncio.all_tasks()))
         body = await asyncio.to_thread(generate_latest, REGISTRY)  # reads /proc and formats: not the loop's work
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST} | _NOTHING_CACHED)
 
-    addresses: Mapping[str, _Handler] = {"/health": health, "/ready": ready, "/metrics": metrics}
+    addresses: Mapping[str, _Handler] = {
+        "/health": health,
+        "/ready": ready,
+        "/in-service": in_service,
+        "/metrics": metrics,
+    }
 
     async def answer(request: web.BaseRequest) -> web.Response:
         if is_of_page(request.path):
@@ -162,7 +188,8 @@ def _answering(node: NodeState) -> Callable[[web.BaseRequest], Awaitable[web.Res
         elif handler := addresses.get(request.path):
             response = await handler()
         else:
-            response = _json(404, {"error": "no such address; there are /health, /ready, /metrics and /talk"})
+            known = "/health, /ready, /in-service, /metrics and /talk"
+            response = _json(404, {"error": f"no such address; there are {known}"})
         response.force_close()
         return response
 

@@ -45,6 +45,7 @@ from server.workers.supervisor import Supervisor
 log = structlog.get_logger(__name__)
 
 _RECORD_AGAIN_SECONDS = 10.0
+_WARM_AGAIN_SECONDS = 30.0
 _VAD_MODEL = ("silero-vad", "silero_vad.onnx")
 _SMART_TURN_MODEL = ("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx")
 
@@ -56,7 +57,10 @@ class CannotListen(VoicefleetError):
 
 
 class Node:
-    """One node of the fleet. `websocket` and `http` are its addresses while it runs."""
+    """One node of the fleet. `websocket` and `http` are its addresses while it runs.
+
+    `deregistered` tells whether its group has taken it from the load balancer.
+    """
 
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
@@ -72,6 +76,7 @@ class Node:
         self.websocket = ""
         self.http = ""
         self.talk: TalkPage | None = None
+        self.deregistered = False
 
     def parts(self) -> Mapping[str, PartState]:
         """Each part's state now. A language model that fails makes no node unready: the next request may succeed."""
@@ -145,6 +150,7 @@ class Node:
         )
         self._parts["gateway"] = PartState(True, f"port {port}")  # ready only now: before, callers would be refused
         log.info("node_serving", websocket=self.websocket, http=self.http, talk=f"{self.http}{TALK_PATH}")
+        background.append(tasks.create_task(self._llm.warm_up_again(_WARM_AGAIN_SECONDS)))
         background.append(tasks.create_task(self._record_lines(tts, stt.languages)))
 
     async def drain(self) -> None:
@@ -159,6 +165,7 @@ class Node:
     def start_draining(self, reason: str) -> None:
         """Take no more calls."""
         log.info("node_draining", reason=reason, sessions=self.admission.active)
+        self.deregistered = reason == "terminating"  # the group tells its load balancer itself
         seconds = self._settings.drain_seconds
         if reason == "spot_interruption":
             seconds = min(seconds, _SPOT_SECONDS)
@@ -200,9 +207,11 @@ class Node:
         try:
             await llm.warm_up()
         except LlmError as error:
-            if not error.retryable:  # a wrong model or key will not mend by itself
+            # A wrong model or key does not mend by itself, and whoever starts a node by hand is told at once. A group
+            # would replace a node that ends by the next one that ends, for ever; and rights may be given meanwhile.
+            if not error.retryable and not self._settings.fleet_group:
                 raise
-            log.warning("llm_not_warm", failure=error.failure)
+            log.warning("llm_not_warm", failure=error.failure, error=str(error))
         return llm
 
     async def _record_lines(self, tts: TtsProcessor, languages: Collection[str] | None) -> None:

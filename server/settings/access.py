@@ -46,7 +46,10 @@ class AccessSettings(BaseModel):
         9000, ge=0, le=65535, description="Port of calls (WebSocket) and of the HTTP API; 0 takes a free one."
     )
     http_port: int = Field(
-        9001, ge=0, le=65535, description="Port of /health, /ready, /metrics and the talk page; 0 takes a free one."
+        9001,
+        ge=0,
+        le=65535,
+        description="Port of /health, /ready, /in-service, /metrics and /talk; 0 takes a free one.",
     )
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM); with it VOICE_PORT speaks TLS.")
     tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate.")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -16,6 +17,7 @@ _GROUP = TargetGroup(
     unhealthy_termination=False,
     unhealthy_draining_interval=100.0,
     registration=120.0,
+    late_connections=30.0,
 )
 
 
@@ -58,7 +60,8 @@ def test_connections_of_an_unhealthy_target_live_for_the_draining_interval() -> 
         target.checked(False, now)
     assert target.state(259.0) == "unhealthy.draining"
     assert target.keeps(259.0)
-    assert not target.offered(259.0)
+    assert target.offered(199.0), "not all of the balancer knows yet"
+    assert not target.offered(200.0)
     assert target.state(260.0) == "unhealthy"
     assert not target.keeps(260.0)
 
@@ -71,9 +74,7 @@ def test_a_target_that_recovers_gets_connections_again() -> None:
 
 
 def test_by_default_connections_end_with_health() -> None:
-    target = _healthy(TargetGroup(healthy_threshold=2))
-    for now in (190.0, 200.0):
-        target.checked(True, now)
+    target = _healthy(TargetGroup(healthy_threshold=2, registration=0.0))
     for now in (210.0, 220.0):
         target.checked(False, now)
     assert target.state(220.0) == "unhealthy"
@@ -92,6 +93,7 @@ def test_a_target_that_leaves_gets_late_connections_and_keeps_what_it_has() -> N
     target = _healthy()
     target.deregister(200.0)
     target.checked(False, 205.0)
+    target.checked(True, 208.0)
     assert target.state(210.0) == "draining"
     assert target.offered(229.0)
     assert not target.offered(230.0)
@@ -106,22 +108,37 @@ def test_connections_end_with_deregistration_where_that_is_asked_for() -> None:
     assert not target.keeps(500.0)
 
 
-def test_a_target_that_leaves_while_unhealthy_loses_its_connections() -> None:
+@pytest.mark.parametrize("left_at", [145.0, 170.0], ids=["and turns unhealthy", "while it is unhealthy"])
+def test_a_target_that_leaves_and_is_unhealthy_loses_its_connections(left_at: float) -> None:
     target = _healthy()
+    if left_at < 150.0:
+        target.deregister(left_at)
+        assert target.keeps(150.0)
     for now in (150.0, 160.0):
         target.checked(False, now)
-    target.deregister(170.0)
+    if left_at > 150.0:
+        assert target.keeps(165.0)
+        target.deregister(left_at)
     assert target.state(170.0) == "draining"
     assert not target.keeps(170.0)
-    assert not target.offered(170.0)
+    for now in (180.0, 190.0):
+        target.checked(True, now)
+    assert not target.keeps(190.0)
+
+
+def test_a_target_that_never_was_healthy_gets_no_late_connections() -> None:
+    target = Target(_GROUP, 0.0)
+    for now in (130.0, 140.0):
+        target.checked(False, now)
+    assert not target.offered(141.0)
 
 
 class _Service:
-    """Echoes lines, and says whether it is ready."""
+    """Echoes lines, and says whether it is in service."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ready = True
+        self.in_service = True
 
     async def echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -129,18 +146,18 @@ class _Service:
         writer.close()
 
     async def check(self, request: web.Request) -> web.Response:
-        return web.Response(status=200 if self.ready else 503)
+        return web.Response(status=200 if self.in_service else 503)
 
 
 @asynccontextmanager
 async def _balanced(group: TargetGroup, *names: str) -> AsyncIterator[tuple[NetworkLoadBalancer, dict[str, _Service]]]:
     services = {name: _Service(name) for name in names}
-    async with NetworkLoadBalancer(group) as balancer:
+    async with NetworkLoadBalancer(group, _SPEED) as balancer:
         runners = []
         for name, service in services.items():
             server = await asyncio.start_server(service.echo, "127.0.0.1", 0)
             app = web.Application()
-            app.router.add_get("/ready", service.check)
+            app.router.add_get("/in-service", service.check)
             runner = web.AppRunner(app)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -156,13 +173,15 @@ async def _balanced(group: TargetGroup, *names: str) -> AsyncIterator[tuple[Netw
 
 
 _QUICK = TargetGroup(
-    check_interval=0.02,
+    check_interval=2.0,
     healthy_threshold=2,
     unhealthy_termination=False,
-    unhealthy_draining_interval=60.0,
+    unhealthy_draining_interval=6000.0,
     registration=0.0,
     late_connections=0.0,
+    late_connections_unhealthy=0.0,
 )
+_SPEED = 100.0
 
 
 async def _connect(balancer: NetworkLoadBalancer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -181,7 +200,7 @@ async def test_connections_spread_over_healthy_targets_and_stay_where_they_are()
         flows = [await _connect(balancer) for _ in range(40)]
         before = [await _said(*flow) for flow in flows]
         assert set(before) == {"a hello", "b hello"}
-        services["a"].ready = False
+        services["a"].in_service = False
         await balancer.until(a="unhealthy.draining")
         assert [await _said(*flow) for flow in flows] == before
         assert {await _said(*await _connect(balancer)) for _ in range(10)} == {"b hello"}
@@ -189,7 +208,7 @@ async def test_connections_spread_over_healthy_targets_and_stay_where_they_are()
 
 async def test_where_no_target_is_healthy_any_is_taken() -> None:
     async with _balanced(_QUICK, "a") as (balancer, services), asyncio.timeout(10):
-        services["a"].ready = False
+        services["a"].in_service = False
         await balancer.until(a="unhealthy.draining")
         assert await _said(*await _connect(balancer)) == "a hello"
 
@@ -221,11 +240,13 @@ async def test_a_reset_is_one_to_the_caller() -> None:
             await reader.read()
 
 
-async def test_an_idle_connection_is_cut() -> None:
-    group = TargetGroup(check_interval=0.02, healthy_threshold=2, registration=0.0, idle_timeout=0.2)
-    async with _balanced(group, "a") as (balancer, _), asyncio.timeout(10):
+async def test_an_idle_connection_is_forgotten_and_who_uses_it_hears_so() -> None:
+    async with _balanced(replace(_QUICK, idle_timeout=0.2), "a") as (balancer, _), asyncio.timeout(10):
         await balancer.until(a="healthy")
         reader, writer = await _connect(balancer)
         await _said(reader, writer)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await reader.read()
         with pytest.raises(ConnectionResetError):
-            await reader.read()
+            await _said(reader, writer)

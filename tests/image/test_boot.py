@@ -6,6 +6,7 @@ minutes (`make boot`).
 
 import hashlib
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,10 +22,13 @@ from tests.support.boot.fleet import ANSWER, MODELS, Fleet, deployed_fleet
 from tests.support.boot.machine import blank_disk
 from tests.support.boot.node import BOOT_SECONDS, BootedNode, booted, spoken_question
 from tests.support.boot.root_disk import RootDisk, root_disk
+from tests.support.documents import REPOSITORY, blocks
 
 pytestmark = pytest.mark.boot
 
-UNITS = ("cache", "stt", "tts", "logs")
+UNITS = ("cache", "stt", "tts", "logs", "gpu-logs")
+SERVING = ("voicefleet.service", "voicefleet-stt.service", "voicefleet-tts.service")
+RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +186,41 @@ def test_how_long_each_stage_took_is_served_to_the_agent_and_the_log_has_it(two_
     log = two_disks.machine.run("cat /var/log/voicefleet/node.log")
     assert "voice_boot_ready_seconds" in log
     assert '"event": "node_serving"' in log
+
+
+def test_what_the_gpus_driver_tells_the_kernel_is_in_the_file_that_the_agent_sends(two_disks: BootedNode) -> None:
+    xid = "NVRM: Xid (PCI:0000:00:1e): 79, pid=1234, name=python, GPU has fallen off the bus."
+    # Of what is written here the journal takes a first word with a colon for the writer's name; of the kernel's, never.
+    for line in ("usb 1-1: something else", xid):
+        two_disks.machine.run(f"echo 'kernel: {line}' >/dev/kmsg")
+    two_disks.until("grep --quiet NVRM /var/log/voicefleet/gpu.log")
+    (line,) = two_disks.machine.run("cat /var/log/voicefleet/gpu.log").splitlines()
+    assert line.endswith(xid)
+
+
+def test_an_upgrade_of_a_library_that_all_use_restarts_nothing_that_calls_need(two_disks: BootedNode) -> None:
+    """As unattended upgrades leave a node; Ubuntu's hook, and who asks for it, then restart what uses the old one."""
+    library = "/usr/lib/x86_64-linux-gnu/libssl.so.3"
+    two_disks.machine.run(f"cp {library} {library}.new && mv {library}.new {library}")
+    running = f"systemctl show --value --property=InvocationID {' '.join(SERVING)}"
+    before = two_disks.machine.run(running)
+    for mode in ("", "-r a"):
+        told = two_disks.machine.run(f"needrestart -l {mode} 2>&1")
+        assert set(SERVING) <= set(told.split()), "it has seen that they use the old one"
+    assert two_disks.machine.run(running) == before
+
+
+def test_the_runbooks_commands_for_a_node_are_those_of_an_ordinary_user_with_sudo(two_disks: BootedNode) -> None:
+    """Which is who SSM's session gives."""
+    two_disks.machine.run("useradd ssm-user && echo 'ssm-user ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/ssm-agent-users")
+    for_a_node = [block for block in blocks() if block.page == RUNBOOK and "for a node" in block.note]
+    assert len(for_a_node) > 2
+    for block in for_a_node:
+        told = two_disks.machine.run(f"runuser -u ssm-user -- bash -c {shlex.quote(block.text)} 2>&1 || true")
+        refused = re.findall(
+            r".*(?:denied|permission|not permitted|must be root|authentication).*", told, re.IGNORECASE
+        )
+        assert refused == [], block.name
 
 
 def test_a_worker_that_is_killed_comes_back_and_the_node_with_it(two_disks: BootedNode) -> None:

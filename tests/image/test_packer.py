@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Path:
     """A checkout with what the file reads, and a folder of package sources beside it."""
     folder = tmp_path / "project"
     (folder / "image").mkdir(parents=True)
-    for name in ("versions.env", "publish.py", "require_imdsv2.py"):
+    for name in ("versions.env", "publish.py", "require_imdsv2.py", "retire.py"):
         (folder / "image" / name).write_bytes((tool.ROOT / "image" / name).read_bytes())
     (folder / "packer.pkr.hcl").write_text(tool.body(), encoding="utf-8")
     (folder / "sources").mkdir()
@@ -214,6 +214,10 @@ def test_a_build_makes_an_image_and_tells_the_fleet(build: Build) -> None:
     assert (tags["cuda"], tags["driver"]) == ("12.8", "580-server")
     assert (tags["source-image"], tags["source-image-name"]) == ("ami-00000000000000002", NEWEST)
 
+    assert tags["voicefleet:env"] == "dev"
+    (snapshot,) = ec2.describe_snapshots(Filters=[{"Name": "tag:voicefleet:env", "Values": ["dev"]}])["Snapshots"]
+    assert snapshot["SnapshotId"] == image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+
     (built,) = json.loads((build.dist / "manifest.json").read_text())["builds"]
     assert built["artifact_id"] == f"{REGION}:{image['ImageId']}"
     assert built["custom_data"] == {"environment": "dev", "git_commit": build.commit}
@@ -235,6 +239,7 @@ def test_a_build_makes_an_image_and_tells_the_fleet(build: Build) -> None:
     assert sorted(path.name for path in (build.seen / "voicefleet" / "image").iterdir()) == [
         "publish.py",
         "require_imdsv2.py",
+        "retire.py",
         "versions.env",
     ]
     assert (build.seen / "package-sources" / "gpu.sources").exists()

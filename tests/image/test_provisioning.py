@@ -161,6 +161,15 @@ def test_what_can_not_be_compiled_costs_the_cache_and_not_the_image(fresh: Syste
     assert "voicefleet models compile" in fresh.provision(), "tried again by the next build"
 
 
+def test_the_gpus_counters_are_looked_for_once_the_exporter_runs_and_only_where_there_is_a_gpu(fresh: System) -> None:
+    asked = fresh.provision()
+    (look,) = [line for line in asked if "gpu_counters.py" in line]
+    assert look.endswith("gpu_counters.py /etc/dcgm-exporter/counters.csv http://127.0.0.1:9400/metrics")
+    around = asked[asked.index(look) - 1], asked[asked.index(look) + 1]
+    assert around == ("systemctl start dcgm-exporter.service", "systemctl stop dcgm-exporter.service")
+    assert not [line for line in fresh.provision(WITH_GPU="0") if "gpu_counters" in line]
+
+
 def test_a_changed_lock_makes_the_application_anew(fresh: System) -> None:
     fresh.provision()
     with (fresh.root / "voicefleet/requirements/base.txt").open("a") as lock:

@@ -1,5 +1,6 @@
 """The units of the image as systemd itself reads them: whole, in order, and shut in."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from tests.support.units import IMAGE, UNITS, read, words
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 OURS = [*SERVICES, "voicefleet.target", "mnt-nvme.mount"]
 SERVING = ["voicefleet.service", "voicefleet-stt.service", "voicefleet-tts.service"]
+LOGS = ["voicefleet-logs.service", "voicefleet-gpu-logs.service"]
 PACKAGES = ["amazon-cloudwatch-agent.service", "prometheus-node-exporter.service"]
 MOST_EXPOSURE = 3.0
 SINCE_254 = re.compile(r".*Unknown key '(RestartSteps|RestartMaxDelaySec)' in section \[Service\], ignoring\.")
@@ -224,7 +226,7 @@ def test_when_memory_runs_out_what_costs_callers_least_ends_first() -> None:
     at = [killed_at(unit) for unit in speech]
     assert at == sorted(at, reverse=True)
     assert at[-1] < 0 < at[-2]
-    beside_calls = ["voicefleet-models.service", "voicefleet-voices.service", "voicefleet-logs.service"]
+    beside_calls = ["voicefleet-models.service", "voicefleet-voices.service", *LOGS]
     for unit in [*beside_calls, "dcgm-exporter.service", *PACKAGES]:
         assert killed_at(unit) > at[0], unit
     for worker in speech[:2]:
@@ -250,11 +252,14 @@ def test_node_exporter_is_started_as_our_metrics_ask() -> None:
     assert set(asked[1].split()) <= set(command.replace("\\\\", "\\").split())
 
 
-def test_the_log_file_is_the_one_that_the_agent_reads() -> None:
-    agent = (IMAGE / "files/cloudwatch-agent/amazon-cloudwatch-agent.json").read_text()
-    service = read("voicefleet-logs.service")["Service"]
-    assert service["StandardOutput"] == ["append:/var/log/voicefleet/node.log"]
-    assert '"/var/log/voicefleet/*.log"' in agent
+def test_the_log_files_are_those_that_the_agent_reads_each_as_a_stream_of_its_own() -> None:
+    agent = json.loads((IMAGE / "files/cloudwatch-agent/amazon-cloudwatch-agent.json").read_text())
+    collected = agent["logs"]["logs_collected"]["files"]["collect_list"]
+    written = [read(unit)["Service"]["StandardOutput"][0].removeprefix("append:") for unit in LOGS]
+    assert [entry["file_path"] for entry in collected] == written
+    assert len({entry["log_stream_name"] for entry in collected}) == len(written)
+    assert {entry["log_group_name"] for entry in collected} == {"${LOG_GROUP}"}
+    assert {str(Path(file).parent / "*.log") for file in written} == {"/var/log/voicefleet/*.log"}
     assert "/var/log/voicefleet/*.log" in (UNITS / "voicefleet.logrotate").read_text()
 
 

@@ -9,10 +9,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from server.fleet.autoscaling import InstanceInGroup
 from server.fleet.cloudwatch import Publisher
@@ -21,12 +19,12 @@ from server.fleet.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
 from server.observability import metrics
 from server.observability.metrics import REGISTRY
 from server.observability.waterfall import STAGES
+from tests.support.bedrock_standin import BedrockStandin, ServiceError
 from tests.support.clips import BUNDLED, read_wav
-from tests.support.cloud import autoscaling_life
 from tests.support.cloud.account import REGION, Account
-from tests.support.fleet import Instance
-from tests.support.imds import fake_imds
-from tests.support.live_call import live_call, refusal, serves
+from tests.support.fleet import Instance, launched, running_account
+from tests.support.in_thread import in_thread
+from tests.support.live_call import answer_text, live_call, refusal, serves
 from tests.support.node import NodeProcess, running_node
 from tests.support.speech import resample
 from tests.support.starting import starting
@@ -34,7 +32,6 @@ from tests.support.starting import starting
 SECONDS = 20.0  # for what takes a few: two cores are shared with everything else that runs
 SIGNALLED_SECONDS = 10.0
 NO_VOICE = {"VOICE_TTS_ADDRESS": "127.0.0.1:9", "VOICE_LLM": "openai:model@http://127.0.0.1:9"}
-_NUMBERS = count()
 
 
 @contextmanager
@@ -64,37 +61,15 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Account]:
-    autoscaling_life.install()
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    yield Account(f"http://localhost:{server.get_host_and_port()[1]}")
-    server.stop()
+    with running_account() as running:
+        yield running
 
 
 @pytest.fixture
 def instance(account: Account) -> Iterator[Instance]:
     """An instance that waits for its launch hook."""
-    group = f"voicefleet-test-{next(_NUMBERS)}"
-    account.client("ec2").create_launch_template(
-        LaunchTemplateName=group, LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "g5.xlarge"}
-    )
-    autoscaling = account.client("autoscaling")
-    autoscaling.create_auto_scaling_group(
-        AutoScalingGroupName=group,
-        MinSize=0,
-        MaxSize=1,
-        DesiredCapacity=1,
-        AvailabilityZones=[f"{REGION}a"],
-        LaunchTemplate={"LaunchTemplateName": group},
-        LifecycleHookSpecificationList=[
-            {"LifecycleHookName": LAUNCH_HOOK, "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"},
-            {"LifecycleHookName": TERMINATE_HOOK, "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"},
-        ],
-    )
-    described = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"][0]
-    instance_id = described["Instances"][0]["InstanceId"]
-    with fake_imds(instance_id=instance_id, region=REGION) as imds:
-        yield Instance(account, group, instance_id, imds)
+    with launched(account) as launching:
+        yield launching
 
 
 @pytest.fixture
@@ -134,6 +109,7 @@ async def test_a_node_joins_measures_itself_is_protected_during_a_call_and_drain
 
             instance.terminate()
             await node.until(lambda: node.get("/ready")[0] == 503, SECONDS)
+            assert node.get("/in-service")[0] == 200, "a balancer might cut the calls of one that fails while it leaves"
             assert (await refusal(node.websocket)).status_code == 503
             await node.until(lambda: instance.heartbeats(TERMINATE_HOOK), SECONDS)
             assert await call.ask("ping") == "You said: ping"
@@ -147,13 +123,16 @@ async def test_a_node_joins_measures_itself_is_protected_during_a_call_and_drain
     assert [line for line in node.lines if line["level"] not in ("info", "debug")] == []
 
 
-async def test_what_outlasts_the_drain_is_cut_and_counted(instance: Instance, quick: dict[str, str]) -> None:
+async def test_what_outlasts_the_drain_is_cut_and_has_been_published_by_the_time_the_instance_goes(
+    instance: Instance, quick: dict[str, str]
+) -> None:
     with member(instance, quick, VOICE_DRAIN_SECONDS="0.5") as node:
         await node.until(lambda: instance.state == "InService", SECONDS)
         async with live_call(node.websocket) as call:
             instance.terminate()
             assert await call.closed() == 1001
         await node.until(lambda: instance.state == "gone", SECONDS)
+        assert instance.measured("voice_drain_cut_calls_total") == {"Sum": 1.0, "SampleCount": 1.0}
         assert node.metric("voice_drain_cut_calls_total") == 1
         assert node.get("/ready")[0] == 503
 
@@ -249,6 +228,35 @@ async def test_outages_of_imds_are_survived_and_told_once(instance: Instance, qu
         assert len(node.events("imds_failed")) == 1
         instance.terminate()
         await node.until(lambda: instance.state == "gone", SECONDS)
+
+
+async def test_a_model_that_is_refused_to_the_fleet_costs_answers_and_no_instance(
+    instance: Instance, quick: dict[str, str]
+) -> None:
+    """The group would launch one instance after the other; and the right may be given at any time."""
+    refused = ServiceError(403, "AccessDeniedException", "You don't have access to the model")
+    with in_thread(BedrockStandin(answer=lambda _: refused)) as bedrock:
+        variables = {"VOICE_LLM": "bedrock:us.amazon.nova-lite-v1:0", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock.url}
+        with member(instance, quick, **variables) as node:
+            await node.until(lambda: instance.state == "InService", SECONDS)
+            assert "AccessDeniedException" in node.events("llm_not_warm")[0]["error"]
+            assert json.loads(node.get("/health")[1])["parts"]["llm"]["serving"] is False
+            assert node.metric("voice_llm_errors_total", failure="invalid_request") == 1
+            async with live_call(node.websocket) as call:
+                response = await call.turn("ping")
+                assert answer_text(response), "a line is spoken in the answer's place"
+                bedrock.answer = lambda _: "Hello again."
+                assert await call.ask("ping") == "Hello again."
+            await node.until(lambda: json.loads(node.get("/health")[1])["parts"]["llm"]["serving"])
+
+
+def test_who_starts_a_node_by_hand_is_told_that_the_model_is_refused(account: Account, quick: dict[str, str]) -> None:
+    with in_thread(BedrockStandin(answer=lambda _: ServiceError(403, "AccessDeniedException"))) as bedrock:
+        variables = {"VOICE_LLM": "bedrock:us.amazon.nova-lite-v1:0", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock.url}
+        ports = ("--port", "0", "--http-port", "0")
+        with starting("serve", *ports, **account.variables, **quick | variables) as node:
+            assert node.process.wait(SECONDS) != 0
+    assert "lacks bedrock:InvokeModelWithResponseStream" in " ".join("".join(node.lines).split())
 
 
 async def test_a_node_serves_while_aws_gives_no_answer(instance: Instance, quick: dict[str, str]) -> None:

@@ -25,6 +25,7 @@ class Node:
     states: dict[str, PartState] = field(default_factory=dict)
     url: str = ""
     talk: TalkPage | None = None
+    deregistered: bool = False
 
     def parts(self) -> dict[str, PartState]:
         return self.states
@@ -103,6 +104,35 @@ async def test_a_missing_language_model_alone_keeps_no_call_away(node: Node, cli
         assert response.status == 200
 
 
+async def test_a_full_node_keeps_its_place_at_the_load_balancer(node: Node, client: aiohttp.ClientSession) -> None:
+    with node.admission.admit(), node.admission.admit():
+        async with client.get("/in-service") as response:
+            assert response.status == 200
+            assert await response.json() == {"in_service": True, "reasons": []}
+
+
+async def test_a_node_that_drains_or_lacks_a_part_is_to_get_no_calls(node: Node, client: aiohttp.ClientSession) -> None:
+    node.states |= {"tts": PartState(False, "starting"), "llm": PartState(False, required=False)}
+    async with client.get("/in-service") as response:
+        assert response.status == 503
+        assert await response.json() == {"in_service": False, "reasons": ["tts not serving"]}
+    node.admission.start_draining()
+    async with client.get("/in-service") as response:
+        assert (await response.json())["reasons"] == ["draining", "tts not serving"]
+
+
+async def test_a_node_that_the_balancer_lets_go_of_passes_to_the_end_as_a_balancer_may_cut_one_that_does_not(
+    node: Node, client: aiohttp.ClientSession
+) -> None:
+    node.deregistered = True
+    node.admission.start_draining()
+    node.states["tts"] = PartState(False, "starting")
+    async with client.get("/in-service") as response:
+        assert response.status == 200
+    async with client.get("/ready") as response:
+        assert response.status == 503
+
+
 async def test_metrics_are_what_prometheus_reads(client: aiohttp.ClientSession) -> None:
     async with client.get("/metrics") as response:
         assert response.status == 200
@@ -134,7 +164,7 @@ async def test_any_other_method_is_not_taken(client: aiohttp.ClientSession, meth
         assert await response.json()
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+@pytest.mark.parametrize("path", ["/health", "/ready", "/in-service", "/metrics"])
 async def test_a_head_request_has_the_status_and_no_body(client: aiohttp.ClientSession, path: str) -> None:
     async with client.head(path) as response:
         assert response.status == 200

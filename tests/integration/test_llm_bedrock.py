@@ -215,6 +215,23 @@ async def test_a_server_that_is_not_there_is_unavailable(connect: Connect) -> No
     assert caught.value.failure == "unavailable"
 
 
+@pytest.mark.parametrize(
+    ("refused", "hint"),
+    [
+        (ServiceError(403, "AccessDeniedException"), "lacks bedrock:InvokeModelWithResponseStream"),
+        (ServiceError(400, "ValidationException"), "inference profiles such as us"),
+        (ServiceError(404, "ResourceNotFoundException"), "this region has no such model"),
+    ],
+)
+async def test_who_starts_a_node_hears_where_to_look_when_the_model_is_refused(
+    connect: Connect, refused: ServiceError, hint: str
+) -> None:
+    async with BedrockStandin(answer=lambda _: refused) as standin, connect(standin) as provider:
+        with pytest.raises(LlmError, match=f"{refused.code} for the model .*{hint}") as caught:
+            await provider.warm_up()
+    assert not caught.value.retryable
+
+
 async def test_missing_credentials_are_told_at_the_start(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")

@@ -1,5 +1,6 @@
 """The language model as the pipeline sees it: deadline, second try, metrics, the provider that the settings name."""
 
+import asyncio
 import itertools
 import json
 from base64 import b64encode
@@ -239,6 +240,22 @@ async def test_the_state_tells_how_it_goes(standin: OpenAiStandin, llm: LlmProce
     await llm.warm_up()
     states.append(llm.state)
     assert states == ["starting", "failing", "ok"]
+
+
+async def test_a_model_that_was_not_well_at_the_start_is_tried_again_and_each_failure_counts(
+    standin: OpenAiStandin, llm: LlmProcessor
+) -> None:
+    def errors() -> float:
+        return REGISTRY.get_sample_value("voice_llm_errors_total", {"failure": "unavailable"}) or 0.0
+
+    before, standin.models_status = errors(), 503
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(llm.warm_up_again(0.01))
+        while errors() < before + 3:  # noqa: ASYNC110  # a counter has no event
+            await asyncio.sleep(0.01)
+        states: list[str] = [llm.state]
+        standin.models_status = 200
+    assert [*states, llm.state] == ["failing", "ok"]
 
 
 async def test_no_log_line_holds_what_was_said(standin: OpenAiStandin, llm: LlmProcessor) -> None:

@@ -6,6 +6,7 @@ import signal
 import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,8 +22,9 @@ from server.client.line import Change, Lost, WentOn
 from server.client.playout import is_audible
 from server.client.wire import BASE64, Wire
 from tests.support import node_js
+from tests.support.balanced_fleet import TARGETS
 from tests.support.cloud.network_load_balancer import NetworkLoadBalancer
-from tests.support.cloud.target_health import State, TargetGroup
+from tests.support.cloud.target_health import State
 from tests.support.live_call import live_call
 from tests.support.node import NodeProcess, running_node
 from tests.support.openai_llm_standin import OpenAiStandin, Request
@@ -73,15 +75,8 @@ class Balanced:
 
 @pytest.fixture
 async def balanced(nodes: list[NodeProcess]) -> AsyncIterator[Balanced]:
-    """A balancer that looks often and keeps the connections of a node that drains, as the fleet's does."""
-    group = TargetGroup(
-        check_interval=0.1,
-        healthy_threshold=1,
-        unhealthy_termination=False,
-        unhealthy_draining_interval=3600.0,
-        registration=0.0,
-    )
-    async with NetworkLoadBalancer(group) as balancer:
+    """The fleet's own, in a hurry."""
+    async with NetworkLoadBalancer(replace(TARGETS, registration=0.0), speed=100.0) as balancer:
         behind = Balanced(balancer, nodes)
         await behind.joined(0)
         yield behind

@@ -56,6 +56,7 @@ AWS_METRICS: Mapping[str, tuple[set[frozenset[str]], set[str]]] = {
 # What the node publishes itself, by the labels that it gives as dimensions.
 _PUBLISHED: Mapping[str, set[str]] = {
     exported_name(metrics.sessions_utilization): set(),
+    exported_name(metrics.drain_cut_calls): set(),
     **{exported_name(histogram): set(histogram._labelnames) for histogram in PUBLISHED_HISTOGRAMS},
 }
 
@@ -77,6 +78,7 @@ class _Node:
 
     admission = Admission(1, 1)
     talk = None
+    deregistered = False
 
     def parts(self) -> Mapping[str, PartState]:
         return {}

@@ -1,16 +1,24 @@
-"""An instance of an Auto Scaling group on loopback, as AWS sees it."""
+"""An instance of an Auto Scaling group on loopback, as AWS sees it, and an account in which it can be launched."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from moto.autoscaling.models import autoscaling_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.server import ThreadedMotoServer
 
 from server.fleet.cloudwatch import GROUP_DIMENSION, NAMESPACE
+from server.fleet.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
 from tests.support.cloud import autoscaling_life
 from tests.support.cloud.account import REGION, Account
-from tests.support.imds import FakeImds
+from tests.support.imds import FakeImds, fake_imds
+
+_NUMBERS = count()
 
 
 @dataclass
@@ -65,3 +73,42 @@ class Instance:
             Statistics=["Sum", "SampleCount"],
         )["Datapoints"]
         return {name: sum(point[name] for point in points) for name in ("Sum", "SampleCount")}
+
+
+@contextmanager
+def running_account() -> Iterator[Account]:
+    """An account with nothing in it, whose Auto Scaling has hooks."""
+    autoscaling_life.install()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # each request would be a line
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        yield Account(f"http://localhost:{server.get_host_and_port()[1]}")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def launched(account: Account) -> Iterator[Instance]:
+    """An instance that waits for its launch hook, in a group of its own."""
+    group = f"voicefleet-test-{next(_NUMBERS)}"
+    account.client("ec2").create_launch_template(
+        LaunchTemplateName=group, LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "g5.xlarge"}
+    )
+    autoscaling = account.client("autoscaling")
+    autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName=group,
+        MinSize=0,
+        MaxSize=1,
+        DesiredCapacity=1,
+        AvailabilityZones=[f"{REGION}a"],
+        LaunchTemplate={"LaunchTemplateName": group},
+        LifecycleHookSpecificationList=[
+            {"LifecycleHookName": LAUNCH_HOOK, "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"},
+            {"LifecycleHookName": TERMINATE_HOOK, "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"},
+        ],
+    )
+    described = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"][0]
+    instance_id = described["Instances"][0]["InstanceId"]
+    with fake_imds(instance_id=instance_id, region=REGION) as imds:
+        yield Instance(account, group, instance_id, imds)

@@ -2,14 +2,7 @@
 
 from collections.abc import Callable
 
-from server.fleet.group_requests import (
-    Answer,
-    CompleteHook,
-    Heartbeat,
-    Protect,
-    ReportUnhealthy,
-    Request,
-)
+from server.fleet.group_requests import Answer, CompleteHook, Heartbeat, Request
 from server.fleet.lifecycle import (
     LAUNCH_HOOK,
     TERMINATE_HOOK,
@@ -39,9 +32,14 @@ def not_outstanding(request: Request) -> Answer:
 class Fleet:
     """A life, a clock, and a group that answers at the next tick; `commands` holds what was decided, and when."""
 
-    def __init__(self, answer: Callable[[Request], Answer] | None = done, target: str = "InService") -> None:
+    def __init__(
+        self,
+        answer: Callable[[Request], Answer] | None = done,
+        target: str = "InService",
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
         self.now = 1000.0
-        self.life = Lifecycle(DRAIN_SECONDS, self.now)
+        self.life = Lifecycle(drain_seconds, self.now)
         self.life.target_state(target)
         self.missing: list[str] | None = None  # not known yet
         self.answer = answer
@@ -56,9 +54,7 @@ class Fleet:
             self.life.parts(self.missing, self.now)
         commands = self.life.decide(self.now)
         self.commands += [(self.now, command) for command in commands]
-        self.unanswered += [
-            command for command in commands if isinstance(command, CompleteHook | Heartbeat | Protect | ReportUnhealthy)
-        ]
+        self.unanswered += [command for command in commands if isinstance(command, Request)]
         self.now += TICK
         if self.answer:
             for request in self.unanswered:

@@ -13,6 +13,7 @@ NAMESPACES = "user namespaces"
 """What lets anyone mount and chroot, as `unshare --user` does; some containers and systems forbid it."""
 
 PACKAGES = {
+    "apt-get": "apt",
     "packer": "packer",
     "systemd-analyze": "systemd",
     "systemd-sysusers": "systemd",

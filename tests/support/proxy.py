@@ -2,38 +2,24 @@
 
 import asyncio
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
+from tests.support.tcp_server import TcpServer
 
-class Proxy:
+
+class Proxy(TcpServer):
     """The proxy. `asked` holds the host and port of each request that came."""
 
     def __init__(self, host: str, port: int) -> None:
         """`host` and `port` are those of the server that answers for every host."""
+        super().__init__()
         self._behind = (host, port)
         self.asked: list[str] = []
-        self.url = ""
-        self._serving: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for serving in self._serving:
-            serving.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving = asyncio.create_task(self._serve(reader, writer))
-        self._serving.add(serving)
-        serving.add_done_callback(self._serving.discard)
+    @property
+    def url(self) -> str:
+        """Its address, as a proxy's is written."""
+        return f"http://{self.address}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

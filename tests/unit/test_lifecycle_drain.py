@@ -1,13 +1,19 @@
 """How a node leaves its group: drained for whatever reason, no call cut before the limit."""
 
+from itertools import pairwise
+
 import pytest
 
 from server.fleet.group_requests import (
     LONGEST_PAUSE_SECONDS,
+    Answer,
     Heartbeat,
     Protect,
+    PublishCutCalls,
+    Request,
 )
 from server.fleet.lifecycle import (
+    LAST_WORD_SECONDS,
     SETTLE_SECONDS,
     TERMINATE_HOOK,
     CutCalls,
@@ -123,4 +129,99 @@ def test_a_hook_that_holds_the_instance_only_when_the_load_balancer_has_let_go_o
     fleet.life.target_state("Terminated")
     fleet.run(3600)
     fleet.answer = done
+    assert fleet.run(LONGEST_PAUSE_SECONDS) == [LEAVE]
+
+
+def outlasted(calls: int = 2) -> Fleet:
+    """A fleet whose calls have just been cut, as they outlasted the drain."""
+    fleet = Fleet().in_service()
+    fleet.life.calls(calls)
+    fleet.life.target_state("Terminated")
+    fleet.run(DRAIN_SECONDS)
+    return fleet
+
+
+def test_what_a_drain_has_cut_is_published_before_the_instance_is_let_go() -> None:
+    fleet = outlasted(calls=2)
+    fleet.answer = None
+    assert fleet.tick() == [CutCalls(), PublishCutCalls(2)]
+    fleet.life.calls(0)
+    assert fleet.run(5) == []
+    fleet.answer = done
+    assert fleet.run(60) == [LEAVE]
+
+
+def test_a_drain_that_cuts_nothing_has_nothing_to_publish() -> None:
+    fleet = Fleet().in_service()
+    fleet.life.target_state("Terminated")
+    assert PublishCutCalls(0) not in fleet.run(60)
+
+
+def test_the_instance_is_let_go_where_nothing_can_be_published() -> None:
+    def no_cloudwatch(request: Request) -> Answer:
+        return Answer.FAILED if isinstance(request, PublishCutCalls) else Answer.DONE
+
+    fleet = outlasted(calls=1)
+    fleet.answer = no_cloudwatch
+    fleet.run(60)
+    tried = fleet.times(PublishCutCalls(1))
+    (let_go,) = fleet.times(LEAVE)
+    assert len(tried) > 1
+    assert let_go == tried[0] + LAST_WORD_SECONDS
+
+
+def test_a_cloudwatch_that_does_not_answer_holds_the_instance_for_seconds() -> None:
+    fleet = outlasted()
+    fleet.answer = None
+    fleet.run(LAST_WORD_SECONDS)
+    assert fleet.tick() == [LEAVE]
+
+
+def test_a_process_that_is_told_to_end_publishes_what_it_has_cut() -> None:
+    fleet = Fleet().in_service()
+    fleet.life.calls(3)
+    fleet.life.terminate(fleet.now)
+    fleet.run(DRAIN_SECONDS)
+    assert fleet.tick() == [CutCalls(), PublishCutCalls(3)]
+    fleet.life.calls(0)
+    assert fleet.run(60)[-1] == Exit()
+
+
+def test_no_exit_waits_for_cloudwatch_for_long() -> None:
+    fleet = outlasted()
+    fleet.life.terminate(fleet.now)
+    fleet.answer = failed
+    fleet.run(60)
+    (cut,) = fleet.times(CutCalls())
+    (ended,) = fleet.times(Exit())
+    assert fleet.times(LEAVE)[0] < ended <= cut + SETTLE_SECONDS + LAST_WORD_SECONDS
+
+
+HOOK_SECONDS = 1800.0
+"""How long the group waits for a heartbeat (infra/config.py)."""
+
+
+@pytest.mark.parametrize("begins", [0.0, 30.0, 59.0, 300.0])
+def test_calls_outlive_an_outage_of_auto_scaling_of_nearly_half_an_hour(begins: float) -> None:
+    """Nothing but heartbeats keeps a draining instance; the hook's time counts from the last that arrived."""
+    fleet = Fleet(drain_seconds=8 * HOOK_SECONDS).in_service()
+    began, ended = fleet.now + begins, fleet.now + begins + HOOK_SECONDS - 2 * LONGEST_PAUSE_SECONDS
+    arrived = [fleet.now]
+
+    def answer(request: Request) -> Answer:
+        if began <= fleet.now < ended:
+            return Answer.FAILED
+        if request == Heartbeat(TERMINATE_HOOK):
+            arrived.append(fleet.now)
+        return Answer.DONE
+
+    fleet.answer = answer
+    fleet.life.calls(1)
+    fleet.life.target_state("Terminated")
+    fleet.run(3 * HOOK_SECONDS)
+    assert arrived[-1] > ended
+    assert max(later - earlier for earlier, later in pairwise(arrived)) < HOOK_SECONDS
+    assert not fleet.times(LEAVE)
+    assert not fleet.times(CutCalls())
+    fleet.life.calls(0)
     assert fleet.run(LONGEST_PAUSE_SECONDS) == [LEAVE]

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -24,20 +26,20 @@ async def gateway_killed(fleet: Fleet) -> None:
 
 
 async def scale_in(fleet: Fleet) -> None:
-    """SIGTERM of the busiest node, which has its callers move; another node takes its place later."""
+    """The group ends the busiest node, which has its callers move; another node takes its place later."""
     await fleet.drain(fleet.busiest())
     await fleet.add()
 
 
 async def recogniser_killed(fleet: Fleet) -> None:
     """SIGKILL of the busiest node's recogniser."""
-    fleet.busiest().strike("stt")
+    _kill_worker(fleet, "stt")
     await asyncio.sleep(_BROKEN_SECONDS)
 
 
 async def voice_killed(fleet: Fleet) -> None:
     """SIGKILL of the busiest node's voice."""
-    fleet.busiest().strike("tts")
+    _kill_worker(fleet, "tts")
     await asyncio.sleep(_BROKEN_SECONDS)
 
 
@@ -75,7 +77,7 @@ async def connections_reset(fleet: Fleet) -> None:
 async def node_full(fleet: Fleet) -> None:
     """One node's places are all taken, and the calls of the busiest other lose their connections."""
     other = fleet.busiest()
-    full = next(member for member in fleet.nodes if member is not other)
+    full = next(member for member in fleet.members if member is not other)
     async with AsyncExitStack() as calls:
         with suppress(InvalidStatus):
             for number in itertools.count(1):
@@ -88,9 +90,15 @@ async def node_full(fleet: Fleet) -> None:
 
 async def rollout(fleet: Fleet) -> None:
     """Every node is replaced, one by one: the new one comes before the old one goes."""
-    for member in list(fleet.nodes):
+    for member in list(fleet.members):
         await fleet.add()
         await fleet.drain(member)
+
+
+def _kill_worker(fleet: Fleet, worker: str) -> None:
+    """Of the busiest node, its present process."""
+    started = fleet.busiest().node.events("worker_started")
+    os.kill([event["pid"] for event in started if event["worker"] == worker][-1], signal.SIGKILL)
 
 
 async def _answering(fleet: Fleet, answer: Callable[[dict[str, Any]], Answer], *models: OpenAiStandin) -> None:

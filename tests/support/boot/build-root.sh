@@ -12,7 +12,7 @@ install -d "$folder/packages"
 # What an image of a cloud brings, and an agent to look into the machine with.
 # shellcheck disable=SC2016 # $1 is the hook's
 mmdebstrap --variant=minbase \
-  --include=ca-certificates,cloud-init,dbus,iproute2,kmod,linux-image-cloud-amd64,openssh-server,qemu-guest-agent,sudo,systemd-sysv,udev \
+  --include=ca-certificates,cloud-init,dbus,iproute2,kmod,linux-image-cloud-amd64,needrestart,openssh-server,qemu-guest-agent,sudo,systemd-sysv,udev \
   --setup-hook='install -d "$1/var/cache/apt/archives"' \
   --setup-hook="sync-in '$folder/packages' /var/cache/apt/archives" \
   --customize-hook="sync-out /var/cache/apt/archives '$folder/packages'" \
@@ -32,7 +32,7 @@ mount -t sysfs sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
 
 chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-  WITH_GPU=0 WITH_CLOUDWATCH=0 PACKAGE_SOURCES=$build/sources "$build/project/image/provision/provision.sh" --this-machine
+  NEEDRESTART_SUSPEND=1 WITH_GPU=0 WITH_CLOUDWATCH=0 PACKAGE_SOURCES=$build/sources "$build/project/image/provision/provision.sh" --this-machine
 chroot "$root" systemctl enable systemd-networkd.service
 
 cp --update "$root$build"/packages/*.deb "$folder/packages" || true # none, if there was nothing to fetch

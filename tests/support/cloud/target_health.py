@@ -1,9 +1,20 @@
 """What a Network Load Balancer holds of one target: its state, and whether it gets and keeps connections.
 
-Pure: `now` is seconds on any clock that only goes forward. The states are those of the API's `TargetHealth`; where the
-words of AWS ("Target group health", "Edit target group attributes") can be read in two ways, the worse one for callers
-is taken: checks that pass before registration is complete count for nothing, connections still come for a while after
-deregistration, and a target that is deregistered while it is not healthy loses its connections at once.
+Pure: `now` is seconds on any clock that only goes forward. The states are those of the API's `TargetHealth`. Where
+AWS's words can be read in two ways, or others have measured something else, what is worse for callers is taken:
+
+- Checks that pass before registration is complete count for nothing. ("It can take a few minutes for the registration
+  process to complete and health checks to start"; support: three to five, aws-load-balancer-controller#1834.)
+- New connections still come for a while after a target has turned unhealthy or was deregistered, against "the load
+  balancer stops creating new connections" (measured: aws/containers-roadmap#470, OCPBUGS-86789; support: #1834).
+- A target that is deregistered while it is unhealthy, or turns so afterwards, loses its connections at once. ("If the
+  deregistered instance stays healthy ..., the load balancer can continue to send traffic to the instance. To ensure
+  that existing connections are closed, you can ensure that the instance is unhealthy before you deregister it.")
+- The draining interval of an unhealthy target ends its connections, also where none was meant to be ended ("otherwise,
+  it will flip the target status to `unhealthy` and connections will be terminated").
+
+The quotations are of the user guide's "Target groups" and "Health checks", and of AWS's announcement of
+`unhealthy.draining`.
 """
 
 from dataclasses import dataclass
@@ -16,8 +27,8 @@ State = Literal["initial", "healthy", "unhealthy.draining", "unhealthy", "draini
 class TargetGroup:
     """A target group's attributes, in seconds, with the defaults of AWS.
 
-    `registration` and `late_connections` are no attributes: how long AWS takes to begin with a target's checks, and how
-    long it goes on sending connections to one that has left.
+    The last three are no attributes: how long AWS takes to begin with a target's checks, and how long it goes on
+    sending connections to one that has been deregistered, or has turned unhealthy.
     """
 
     check_interval: float = 30.0
@@ -28,8 +39,9 @@ class TargetGroup:
     deregistration_delay: float = 300.0
     deregistration_termination: bool = False
     idle_timeout: float = 350.0
-    registration: float = 180.0
-    late_connections: float = 30.0
+    registration: float = 300.0
+    late_connections: float = 300.0
+    late_connections_unhealthy: float = 40.0
 
 
 class Target:
@@ -41,25 +53,25 @@ class Target:
         self._registered_at = now
         self._healthy: bool | None = None
         self._unhealthy_since = 0.0
+        self._was_healthy = False
         self._in_a_row = 0
         self._passing = False
         self._left_at: float | None = None
-        self._left_healthy = False
 
     def checked(self, passed: bool, now: float) -> None:
-        """A health check has passed or failed."""
-        if now < self._registered_at + self._group.registration or self._left_at is not None:
+        """A health check has passed or failed. One that is deregistered may only get worse."""
+        if now < self._registered_at + self._group.registration:
             return
         self._in_a_row = self._in_a_row + 1 if passed == self._passing else 1
         self._passing = passed
-        if passed and self._in_a_row >= self._group.healthy_threshold:
+        if passed and self._in_a_row >= self._group.healthy_threshold and self._left_at is None:
             self._healthy = True
         elif not passed and self._in_a_row >= self._group.unhealthy_threshold and self._healthy is not False:
+            self._was_healthy = self._healthy is True
             self._healthy, self._unhealthy_since = False, now
 
     def deregister(self, now: float) -> None:
         """It gets no more connections, soon."""
-        self._left_healthy = self._healthy is True
         self._left_at = now
 
     def state(self, now: float) -> State:
@@ -74,10 +86,11 @@ class Target:
         return "unhealthy.draining" if draining and not self._group.unhealthy_termination else "unhealthy"
 
     def offered(self, now: float) -> bool:
-        """Whether it may get new connections: healthy, or so lately gone that not all of the balancer knows."""
-        if self._left_at is not None:
-            return self._left_healthy and now < self._left_at + self._group.late_connections
-        return self.state(now) == "healthy"
+        """Whether it may get new connections: healthy, or so lately no more that not all of the balancer knows."""
+        if self._left_at is not None and now >= self._left_at + self._group.late_connections:
+            return False
+        is_news = now < self._unhealthy_since + self._group.late_connections_unhealthy
+        return self._healthy is True or (self._healthy is False and self._was_healthy and is_news)
 
     def keeps(self, now: float) -> bool:
         """Whether its connections go on."""
@@ -85,8 +98,8 @@ class Target:
             case "unhealthy":
                 return not (self._group.unhealthy_termination or self._group.unhealthy_draining_interval)
             case "draining":
-                return self._left_healthy
+                return self._healthy is True
             case "unused":
-                return self._left_healthy and not self._group.deregistration_termination
+                return self._healthy is True and not self._group.deregistration_termination
             case "initial" | "healthy" | "unhealthy.draining":
                 return True
