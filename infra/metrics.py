@@ -24,7 +24,7 @@ class Gpu(StrEnum):
     XID_ERRORS = "DCGM_EXP_XID_ERRORS_COUNT"  # in the last five minutes; DCGM_FI_DEV_XID_ERRORS keeps its last for ever
     ECC_DOUBLE_BIT = "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL"
     ROW_REMAP_FAILURE = "DCGM_FI_DEV_ROW_REMAP_FAILURE"
-    MEMORY_USED = "DCGM_FI_DEV_FB_USED"  # MiB
+    MEMORY_FREE = "DCGM_FI_DEV_FB_FREE"  # MiB: how much there is in all differs between the types of a fleet
     TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"  # degrees Celsius
     POWER_VIOLATION = "DCGM_FI_DEV_POWER_VIOLATION"  # nanoseconds
     THERMAL_VIOLATION = "DCGM_FI_DEV_THERMAL_VIOLATION"  # nanoseconds

@@ -6,10 +6,12 @@ runbook that says what to do. Thresholds come from the configuration only.
 
 from collections.abc import Sequence
 
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_events as events
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
@@ -18,6 +20,7 @@ from infra.alarms.machine import gpu_rules, node_rules
 from infra.alarms.rule import Composite, Rule
 from infra.alarms.service import callers_rules, capacity_rules, llm_rules
 from infra.metrics import FleetMetrics
+from server.fleet.cloudwatch import NAMESPACE
 
 __all__ = ["AlarmConfig", "Alarms"]
 
@@ -46,6 +49,7 @@ class Alarms(Construct):
         topic: sns.ITopic,
         launch_failures: events.Rule,
         bedrock_models: Sequence[str],
+        nodes_log: logs.ILogGroup,
     ) -> None:
         super().__init__(scope, construct_id)
         self.runbook = config.runbook
@@ -58,7 +62,7 @@ class Alarms(Construct):
                 *callers_rules(config, fleet, targets),
                 *capacity_rules(config, fleet, launch_failures),
                 *llm_rules(config, fleet, bedrock_models),
-                *gpu_rules(config, fleet),
+                *gpu_rules(config, fleet, self._kernel_xids(nodes_log)),
                 *node_rules(config, fleet),
             ]
         }
@@ -74,6 +78,19 @@ class Alarms(Construct):
         """The threshold of the alarm of that name."""
         rule = self._rules[name]
         return cw.HorizontalAnnotation(value=rule.threshold, label=f"alarm {name}", color=cw.Color.RED)
+
+    def _kernel_xids(self, nodes_log: logs.ILogGroup) -> cw.Metric:
+        """Lines in which a node's kernel tells of an XID. A filter gives no dimension, so the group is in the namespace."""
+        found = logs.MetricFilter(
+            self,
+            "KernelXids",
+            log_group=nodes_log,
+            filter_pattern=logs.FilterPattern.all_terms("NVRM: Xid"),
+            metric_namespace=f"{NAMESPACE}/{self._group}",
+            metric_name="kernel_xid_lines",
+            default_value=0,
+        )
+        return found.metric(statistic="Sum", period=Duration.minutes(1), label="XIDs in the log")
 
     def _alarm(self, rule: Rule) -> cw.Alarm:
         notified = f"Notifies through {rule.composite}." if rule.composite else "Notifies."

@@ -165,6 +165,14 @@ def capacity_rules(config: AlarmConfig, fleet: FleetMetrics, launch_failures: ev
             composite="capacity",
         ),
         Rule(
+            "nodes-retained",
+            "A node that drained fell silent and was kept: end its calls, then the node, which costs money.",
+            fleet.aws("AWS/AutoScaling", "GroupTerminatingRetainedInstances", "Maximum"),
+            1,
+            times=3,
+            of=3,
+        ),
+        Rule(
             "launch-failures",
             "EC2 could not launch a node, or the node did not join in time: see the group's activities.",
             cw.Metric(

@@ -29,6 +29,7 @@ def rows(board: Board) -> Rows:
             board.graph(
                 "Faults",
                 fleet.of(Gpu.XID_ERRORS, "Maximum", label="XIDs in 5 minutes"),
+                alarms.metric("gpu-xid-in-log"),
                 fleet.of(Gpu.ECC_DOUBLE_BIT, "Sum", label="ECC double-bit"),
                 fleet.of(Gpu.ROW_REMAP_FAILURE, "Maximum", label="row remap failed"),
                 alarms=["gpu-xid"],
@@ -49,10 +50,10 @@ def rows(board: Board) -> Rows:
         ],
         [
             board.graph(
-                "Memory used",
-                fleet.of(Gpu.MEMORY_USED, "Maximum", label="fullest"),
-                fleet.of(Gpu.MEMORY_USED, "Average", label="average"),
-                alarms=["gpu-memory-used"],
+                "Memory free",
+                fleet.of(Gpu.MEMORY_FREE, "Minimum", label="fullest"),
+                fleet.of(Gpu.MEMORY_FREE, "Average", label="average"),
+                alarms=["gpu-memory-low"],
                 unit="MiB",
             ),
             board.graph(
