@@ -45,7 +45,7 @@ class Fleet(Construct):
         models: ModelStore,
         keys: Keys,
         logs: Logs,
-        rollback_alarms: Sequence[cloudwatch.IAlarm],
+        rollback_alarms: Sequence[str],
     ) -> None:
         super().__init__(scope, construct_id)
         fleet = config.fleet
@@ -126,7 +126,9 @@ class Fleet(Construct):
             ),
             update_policy=autoscaling.UpdatePolicy.instance_refresh(
                 strategy=autoscaling.InstanceRefreshStrategy.ROLLING,
-                alarms=list(rollback_alarms) if fleet.rollback_on_alarms else None,
+                alarms=[cloudwatch.Alarm.from_alarm_name(self, name, name) for name in rollback_alarms]
+                if fleet.rollback_on_alarms
+                else None,
                 checkpoint_percentages=list(fleet.checkpoints),
                 checkpoint_delay=Duration.seconds(fleet.checkpoint_seconds),
                 bake_time=Duration.seconds(fleet.bake_seconds),

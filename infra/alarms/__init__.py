@@ -34,7 +34,8 @@ _COMPOSITES: dict[Composite, str] = {
 class Alarms(Construct):
     """The alarms of a fleet. They know its group by name only, so they can be there before it.
 
-    `alarms` and `composites` are by name; `rollback` are those (ten at most) that make an instance refresh roll back;
+    `alarms` and `composites` are by name; `rollback` are the full names of those (ten at most) that make an instance refresh
+    roll back: names, as the fleet is in another stack, and the CDK takes no reference into an update policy.
     `lines` are their thresholds, to be drawn in a graph of the same metric.
     """
 
@@ -68,7 +69,7 @@ class Alarms(Construct):
         }
         self.alarms = {name: self._alarm(rule) for name, rule in self._rules.items()}
         self.composites = {name: self._composite(name, action) for name, action in _COMPOSITES.items()}
-        self.rollback = [self.alarms[name] for name, rule in self._rules.items() if rule.stops_rollout]
+        self.rollback = [self._name(name) for name, rule in self._rules.items() if rule.stops_rollout]
 
     def metric(self, name: str) -> cw.IMetric:
         """What the alarm of that name watches."""
@@ -78,6 +79,9 @@ class Alarms(Construct):
         """The threshold of the alarm of that name."""
         rule = self._rules[name]
         return cw.HorizontalAnnotation(value=rule.threshold, label=f"alarm {name}", color=cw.Color.RED)
+
+    def _name(self, name: str) -> str:
+        return f"{self._group}-{name}"
 
     def _kernel_xids(self, nodes_log: logs.ILogGroup) -> cw.Metric:
         """Lines in which a node's kernel tells of an XID. A filter gives no dimension, so the group is in the namespace."""
@@ -97,7 +101,7 @@ class Alarms(Construct):
         alarm = cw.Alarm(
             self,
             rule.name,
-            alarm_name=f"{self._group}-{rule.name}",
+            alarm_name=self._name(rule.name),
             alarm_description=f"{rule.action} {notified} {self.runbook}#{rule.section or rule.name}",
             metric=rule.metric,
             threshold=rule.threshold,
@@ -118,7 +122,7 @@ class Alarms(Construct):
         composite = cw.CompositeAlarm(
             self,
             name,
-            composite_alarm_name=f"{self._group}-{name}",
+            composite_alarm_name=self._name(name),
             alarm_description=f"{action} {self.runbook}#{name}",
             alarm_rule=cw.AlarmRule.any_of(
                 *[

@@ -64,7 +64,7 @@ def _explain(error: ValidationError, prefix: str) -> str:
     lines = []
     problems = error.errors(include_url=False)
     for problem in problems:
-        if any(other["loc"][:-1] == problem["loc"] for other in problems):
+        if any(other["loc"] and other["loc"][:-1] == problem["loc"] for other in problems):
             continue  # what is wrong is inside it; that it would be too short without that tells nobody anything
         where = ": ".join(filter(None, [prefix, ".".join(map(str, problem["loc"]))]))
         match problem["type"]:

@@ -1,7 +1,7 @@
 """CloudFormation as moto lacks it: resource types made through the API, updates that reach them, and no silence.
 
 moto passes over a type, an attribute or an update that it does not know. Here each of these fails the deploy, as does
-an operation that refuses what the template says. There is no roll-back: a failed deploy leaves what it made.
+an operation that refuses what the template says. What a failed deploy leads to is in `stack_life`.
 """
 
 from collections.abc import Callable, Iterable

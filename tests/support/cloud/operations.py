@@ -20,6 +20,7 @@ _DROPPED = {
     "CapacityRebalance": "capacity_rebalance",
     "DefaultCooldown": "default_cooldown",
     "DefaultInstanceWarmup": "default_instance_warmup",
+    "InstanceLifecyclePolicy": "instance_lifecycle_policy",
     "InstanceMaintenancePolicy": "instance_maintenance_policy",
     "MaxInstanceLifetime": "max_instance_lifetime",
     "TerminationPolicies": "termination_policies",
@@ -44,7 +45,7 @@ def install() -> None:
 
 
 def update_termination_protection(response: CloudFormationResponse) -> ActionResult:
-    """A stack that is protected says so; nothing here deletes any."""
+    """A stack that is protected says so, and is not deleted (`stack_life`)."""
     stack = response.cloudformation_backend.get_stack(response._get_param("StackName"))
     stack.enable_termination_protection = response._get_bool_param("EnableTerminationProtection")
     return ActionResult({"StackId": stack.stack_id})
