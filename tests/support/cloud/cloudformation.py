@@ -27,7 +27,6 @@ _GOOD_ENOUGH = (
     "AWS::EC2::InternetGateway",
     "AWS::EC2::NatGateway",
     "AWS::EC2::Route",
-    "AWS::EC2::RouteTable",
     "AWS::EC2::Subnet",
     "AWS::EC2::VPCEndpoint",
     "AWS::EC2::VPCGatewayAttachment",

@@ -80,6 +80,8 @@ def _if_nothing_protects_it(delete: Callable[..., None]) -> Callable[..., None]:
                     raise ValidationError(message=f"Stack [{stack.name}] cannot be deleted while it is protected")
                 if _delete_resources(stack, _KEPT, "DELETE_COMPLETE", "DELETE_FAILED"):
                     backend.deleted_stacks[stack.stack_id] = backend.stacks.pop(stack.stack_id)
+                    for key in [key for key, one in backend.change_sets.items() if one.stack is stack]:
+                        del backend.change_sets[key]
 
     return delete_stack
 
