@@ -1,4 +1,4 @@
-"""The CDK app: `cdk deploy -c env=NAME ...` makes the stacks of that environment of `cdk.json` in each of its regions."""
+"""The CDK app: `cdk deploy -c env=NAME ...` makes that environment of `cdk.json` in each of its regions."""
 
 import os
 import sys

@@ -17,7 +17,7 @@ _PROFILE = re.compile(rf"(?P<geography>{'|'.join(_ASKED_IN)})\.(?P<model>.+)")
 
 
 def profiled_model(name: str) -> str | None:
-    """The model of an inference profile: amazon.nova-lite-v1:0 of us.amazon.nova-lite-v1:0. None of a model's own name."""
+    """The model of an inference profile: amazon.nova-lite-v1:0 of us.amazon.nova-lite-v1:0. None of what is none."""
     profile = _PROFILE.fullmatch(name)
     return profile["model"] if profile else None
 

@@ -1,4 +1,4 @@
-"""What a fleet costs a month, idle and with calls: `python -m infra.cost cdk.out/voicefleet-dev-us-east-1-*.template.json`.
+"""What a fleet costs a month, idle and with calls: `python -m infra.cost cdk.out/voicefleet-dev-us-east-1-*.json`.
 
 List prices of us-east-1, in US dollars (August 2026). Left out are Bedrock's tokens, the nodes' log lines, and whatever
 a free tier gives.

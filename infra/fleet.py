@@ -1,6 +1,7 @@
 """The nodes: what one is started from, how many there are, how one joins, is replaced and leaves.
 
-A node is judged by EC2 and by itself (`SetInstanceHealth`), never by the load balancer, to which a draining one is unwell.
+A node is judged by EC2 and by itself (`SetInstanceHealth`), never by the load balancer, to which one that drains is
+unwell.
 """
 
 import shlex

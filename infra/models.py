@@ -13,8 +13,8 @@ _OUTPUT = "ModelBucket"
 class ModelStore(Construct):
     """`bucket` holds the models under `url`. It outlives the stack, for it takes long to fill.
 
-    Other stacks know it by `arn`, which names the stack's output: a reference that the CDK makes has a name that only it
-    knows, and then cdk-nag could not be told which statement is meant.
+    Other stacks know it by `arn`, which names the stack's output: a reference that the CDK makes has a name that only
+    it knows, and then cdk-nag could not be told which statement is meant.
     """
 
     def __init__(self, scope: Construct, construct_id: str, config: Environment, *, logs: Logs) -> None:

@@ -73,4 +73,3 @@ class Network(Construct):
                     (ec2.Peer.prefix_list(config.s3_prefix_list), ec2.Port.tcp(443), "models in S3"),
                 )
         return vpc
-

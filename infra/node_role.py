@@ -28,8 +28,8 @@ _SESSIONS = (
 class NodeRole(Construct):
     """`role` is the nodes', `profile` what gives it to them.
 
-    With other language models they are others. What there was is taken away when the update has ended, so that nodes that
-    a rollout has not reached yet can still ask the models that they know.
+    With other language models they are others. What there was is taken away when the update has ended, so that nodes
+    that a rollout has not reached yet can still ask the models that they know.
     """
 
     def __init__(

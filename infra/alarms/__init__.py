@@ -34,8 +34,8 @@ _COMPOSITES: dict[Composite, str] = {
 class Alarms(Construct):
     """The alarms of a fleet. They know its group by name only, so they can be there before it.
 
-    `alarms` and `composites` are by name; `rollback` are the full names of those (ten at most) that make an instance refresh
-    roll back: names, as the fleet is in another stack, and the CDK takes no reference into an update policy.
+    `alarms` and `composites` are by name; `rollback` are the full names of those (ten at most) that make an instance
+    refresh roll back: names, as the fleet is in another stack, and the CDK takes no reference into an update policy.
     `lines` are their thresholds, to be drawn in a graph of the same metric.
     """
 
@@ -84,7 +84,7 @@ class Alarms(Construct):
         return f"{self._group}-{name}"
 
     def _kernel_xids(self, nodes_log: logs.ILogGroup) -> cw.Metric:
-        """Lines in which a node's kernel tells of an XID. A filter gives no dimension, so the group is in the namespace."""
+        """Lines in which a node's kernel tells of an XID. A filter gives no dimension: the namespace has the group."""
         found = logs.MetricFilter(
             self,
             "KernelXids",
@@ -94,7 +94,7 @@ class Alarms(Construct):
             metric_name="kernel_xid_lines",
             default_value=0,
         )
-        return found.metric(statistic="Sum", period=Duration.minutes(1), label="XIDs in the log")
+        return found.metric(statistic="Sum", period=Duration.minutes(1))
 
     def _alarm(self, rule: Rule) -> cw.Alarm:
         notified = f"Notifies through {rule.composite}." if rule.composite else "Notifies."

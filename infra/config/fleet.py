@@ -1,7 +1,7 @@
 """Options of the nodes: how many, of which kind, how they come and go, and when."""
 
 from math import floor
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -35,11 +35,9 @@ class FleetConfig(Part):
     max_nodes: int = Field(8, ge=1, description="The ceiling; mind the vCPU quota.")
     spot_percent: int = Field(0, ge=0, le=100, description="Share of spot above the floor: a notice cuts calls.")
     root_gib: int = Field(40, ge=20, le=1000, description="Size of the root volume.")
-    root_initialization_mib: int | None = Field(
+    root_initialization_mib: Literal[0, 100, 200, 300] = Field(
         300,
-        ge=100,
-        le=300,
-        description="MiB a second at which AWS fills the root volume from the image, paid by the GiB; none leaves it to "
+        description="MiB a second at which AWS fills the root volume from the image, paid by the GiB; 0 leaves it to "
         "the first reads, which are slow.",
     )
     warm_nodes: int = Field(0, ge=0, description="Stopped nodes that wait to be started; 0 for none.")
@@ -47,7 +45,10 @@ class FleetConfig(Part):
         900, ge=120, le=2 * HOUR, description="How long a new node may take to join before it is replaced."
     )
     drain_seconds: int = Field(
-        2 * HOUR, ge=60, le=48 * HOUR, description="How long live calls may go on when a node is taken out; 96 min is p99."
+        2 * HOUR,
+        ge=60,
+        le=48 * HOUR,
+        description="How long live calls may go on when a node is taken out; 96 min is p99.",
     )
     drain_heartbeat_seconds: int = Field(
         1800,

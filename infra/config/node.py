@@ -85,9 +85,7 @@ class NodeConfig(Part):
             raise fault(f"{', '.join(hidden)}: a user name or password in an address {_EVERYWHERE}")
         names = {PREFIX + name.upper() for name in Settings.model_fields.keys() - _SET_BY_THE_STACKS}
         if wrong := sorted(settings.keys() - names):
-            raise fault(
-                f"takes {PREFIX}* variables of docs/settings.md that the stacks do not set; got {wrong}"
-            )
+            raise fault(f"takes {PREFIX}* variables of docs/settings.md that the stacks do not set; got {wrong}")
         try:
             required_models(Settings.model_validate({fields[name]: value for name, value in settings.items()}))
         except ValidationError as error:

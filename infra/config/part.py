@@ -16,5 +16,5 @@ class Part(BaseModel):
 
 
 def fault(words: str) -> PydanticCustomError:
-    """What is wrong, in words that name the option: the value itself is not shown, as it may be a secret gone astray."""
+    """What is wrong, in words that name the option: the value is not shown, as it may be a secret gone astray."""
     return PydanticCustomError("fault", "{fault}", {"fault": words})

@@ -29,7 +29,6 @@ def rows(board: Board) -> Rows:
             board.graph(
                 "Faults",
                 fleet.of(Gpu.XID_ERRORS, "Maximum", label="XIDs in 5 minutes"),
-                alarms.metric("gpu-xid-in-log"),
                 fleet.of(Gpu.ECC_DOUBLE_BIT, "Sum", label="ECC double-bit"),
                 fleet.of(Gpu.ROW_REMAP_FAILURE, "Maximum", label="row remap failed"),
                 alarms=["gpu-xid"],

@@ -82,7 +82,9 @@ def resolved(value: Any, resources: Mapping[str, Any]) -> str:
             return str(name)
         case {"Fn::Select": [index, {"Fn::Split": [_, whole]}]}:
             return f"{resolved(whole, resources)}[{index}]"
-    raise NotUnderstood(f"got {value!r}; takes text, Fn::Join, Fn::GetAtt, Ref, Fn::GetStackOutput and Fn::Select of Fn::Split")
+    raise NotUnderstood(
+        f"got {value!r}; takes text, Fn::Join, Fn::GetAtt, Ref, Fn::GetStackOutput and Fn::Select of Fn::Split"
+    )
 
 
 def search(expression: str) -> Query | None:

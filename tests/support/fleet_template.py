@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @cache
 def fleet_templates(environment: str = "prod") -> dict[str, dict[str, Any]]:
-    """The template of each stack (data, network, observability, fleet) of an environment of `cdk.json`, of one region."""
+    """The template of each stack (data, network, observability, fleet) of an environment of `cdk.json`."""
     from infra.app import make_app
 
     context = json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"]

@@ -122,7 +122,10 @@ def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
         ({"fleet": {"instance_types": ["p4d.24xlarge"]}}, "fleet.instance_types.0: got 'p4d.24xlarge'"),
         ({"fleet": {"instance_types": ["g5.12xlarge"]}}, "fleet.instance_types.0: got 'g5.12xlarge'"),  # four GPUs
         ({"fleet": {"min_nodes": 9}}, "min_nodes: got 9; takes at most max_nodes, 8"),
-        ({"fleet": {"drain_seconds": 36_000, "drain_heartbeat_seconds": 300}}, "drain_seconds: got 36000; takes at most 30000"),
+        (
+            {"fleet": {"drain_seconds": 36_000, "drain_heartbeat_seconds": 300}},
+            "drain_seconds: got 36000; takes at most 30000",
+        ),
         ({"fleet": {"drain_seconds": 18_000}}, "rollout of max_nodes may take 44 h; .* at most 36 h"),
         ({"fleet": {"max_nodes": 19}}, "rollout of max_nodes may take 45 h"),
         ({"fleet": {"drain_heartbeat_seconds": 60}}, "fleet.drain_heartbeat_seconds: got 60"),

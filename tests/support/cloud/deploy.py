@@ -81,7 +81,7 @@ class Cloud(Account):
         self.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
 
     def deploy(self, context: Mapping[str, Any], *arguments: str, app: str = _APP) -> None:
-        """Deploy the app's stacks with the context that `cdk.json` would have. An update needs `--method direct` here."""
+        """Deploy all stacks with the context that `cdk.json` would have. An update needs `--method direct` here."""
         (self.home / "cdk.json").write_text(json.dumps({"app": app, "context": context}), encoding="utf-8")
         self.cdk("deploy", "--all", "--require-approval", "never", *arguments)
 

@@ -31,7 +31,9 @@ class Deployed:
         """What `cdk deploy` makes of the context as it now is."""
         self.cloud.deploy(self.context, *arguments)
         self.outputs = {
-            output["OutputKey"]: output["OutputValue"] for part in PARTS for output in self.stack(part).get("Outputs", [])
+            output["OutputKey"]: output["OutputValue"]
+            for part in PARTS
+            for output in self.stack(part).get("Outputs", [])
         }
 
     def stack(self, part: str) -> dict[str, Any]:

@@ -110,6 +110,15 @@ class Listener(_Balancing):
     noun = "Listener"
     attributes_property = "ListenerAttributes"
 
+    def update(self, before: Parameters) -> None:
+        """Change it in place. Raises `ValueError` for another protocol, as moto takes no TLS there."""
+        if before["Protocol"] != self.properties["Protocol"]:
+            raise ValueError("another protocol of a listener is not handled here")
+        super().update(before)
+
+    def _modification(self) -> Parameters:
+        return {key: value for key, value in super()._modification().items() if key != "Protocol"}
+
     def _set_attributes(self) -> None:
         keys = {attribute["Key"] for attribute in self.properties.get(self.attributes_property, [])}
         if "tcp.idle_timeout.seconds" in keys and self.properties["Protocol"] != "TCP":
