@@ -67,14 +67,7 @@ class Cloud(Account):
 
     def import_certificate(self, name: str) -> str:
         """A certificate of the operator's for that host name; gives its ARN."""
-        authority = trustme.CA()
-        issued = authority.issue_cert(name)
-        imported = self.client("acm").import_certificate(
-            Certificate=issued.cert_chain_pems[0].bytes(),
-            PrivateKey=issued.private_key_pem.bytes(),
-            CertificateChain=authority.cert_pem.bytes(),
-        )
-        return str(imported["CertificateArn"])
+        return import_certificate(self.client("acm"), name)
 
     def bootstrap(self) -> None:
         """What an account needs once."""
@@ -88,6 +81,18 @@ class Cloud(Account):
 
 class CdkFailed(Exception):
     """The CLI ended with an error; the message holds all it wrote."""
+
+
+def import_certificate(acm: Any, name: str) -> str:
+    """The same with a client of ACM."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(name)
+    imported = acm.import_certificate(
+        Certificate=issued.cert_chain_pems[0].bytes(),
+        PrivateKey=issued.private_key_pem.bytes(),
+        CertificateChain=authority.cert_pem.bytes(),
+    )
+    return str(imported["CertificateArn"])
 
 
 @contextmanager

@@ -111,10 +111,16 @@ class Listener(_Balancing):
     attributes_property = "ListenerAttributes"
 
     def update(self, before: Parameters) -> None:
-        """Change it in place. Raises `ValueError` for another protocol, as moto takes no TLS there."""
+        """Change it, or make it anew. Raises `ValueError` for another protocol: moto takes no TLS there."""
         if before["Protocol"] != self.properties["Protocol"]:
             raise ValueError("another protocol of a listener is not handled here")
-        super().update(before)
+        certificates = self.properties.get("Certificates")
+        if before.get("Certificates") == certificates:
+            return super().update(before)
+        for certificate in certificates:  # moto keeps those that a TLS listener has, and asks for none
+            self.api.call("acm", "DescribeCertificate", **certificate)
+        self.remove()
+        return self.create()
 
     def _modification(self) -> Parameters:
         return {key: value for key, value in super()._modification().items() if key != "Protocol"}

@@ -33,7 +33,7 @@ def _with_outputs_of_others(clean: Callable[..., Any]) -> Callable[..., Any]:
         wanted = resource_json["Fn::GetStackOutput"]
         stacks = cloudformation_backends[resources_map._account_id][resources_map._region_name].stacks
         outputs = [stack.output_map for stack in stacks.values() if stack.name == wanted["StackName"]]
-        if not outputs or wanted["OutputName"] not in outputs[0]:
+        if not outputs or wanted["OutputName"] not in list(outputs[0]):
             raise ValidationError(message=f"there is no output {wanted['OutputName']} of {wanted['StackName']}")
         output = outputs[0][wanted["OutputName"]]
         assert output is not None
@@ -49,7 +49,7 @@ def _undone_if_it_fails(execute: Callable[..., None]) -> Callable[..., None]:
     def execute_change_set(backend: CloudFormationBackend, change_set_name: str, stack_name: str | None = None) -> None:
         try:
             execute(backend, change_set_name, stack_name)
-        except ValidationError as error:
+        except Exception as error:  # whatever it was that an operation refused
             change_set = backend.describe_change_set(change_set_name)
             assert change_set is not None
             stack = change_set.stack
@@ -64,7 +64,7 @@ def _gone_back_if_it_fails(update: Callable[..., None]) -> Callable[..., None]:
         before, parameters = stack.template, dict(stack.parameters)
         try:
             update(stack, template, *positional, **named)
-        except ValidationError as error:
+        except Exception as error:  # whatever it was that an operation refused
             stack._add_stack_event("UPDATE_FAILED", resource_status_reason=str(error))
             update(stack, before if isinstance(before, str) else json.dumps(before), parameters=parameters)
             _end(stack, "UPDATE_ROLLBACK_COMPLETE")
