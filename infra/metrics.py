@@ -118,6 +118,37 @@ class FleetMetrics:
         return self.aws("AWS/AutoScaling", "GroupInServiceInstances", "Average", minutes=minutes, label="in service")
 
 
+@dataclass(frozen=True, slots=True)
+class BalancerMetrics:
+    """The metrics of a load balancer and its target group, each by its full name.
+
+    The constructs' own metrics take these names from the ARN of a listener, and CloudFormation splits no output of
+    another stack.
+    """
+
+    load_balancer: str
+    target_group: str
+
+    def flows(self, name: str, statistic: str, label: str) -> cw.Metric:
+        """A statistic over the whole load balancer, for each minute."""
+        return self._metric(name, statistic, label, {"LoadBalancer": self.load_balancer})
+
+    def targets(self, name: str, statistic: str, label: str) -> cw.Metric:
+        """One over its targets. Each zone counts for itself, and a small fleet may leave a zone empty."""
+        both = {"LoadBalancer": self.load_balancer, "TargetGroup": self.target_group}
+        return self._metric(name, statistic, label, both)
+
+    def _metric(self, name: str, statistic: str, label: str, dimensions: dict[str, str]) -> cw.Metric:
+        return cw.Metric(
+            namespace="AWS/NetworkELB",
+            metric_name=name,
+            statistic=statistic,
+            period=Duration.minutes(1),
+            label=label,
+            dimensions_map=dimensions,
+        )
+
+
 def bedrock(model: str, name: str, statistic: str, *, label: str | None = None) -> cw.Metric:
     """A metric of a Bedrock model or inference profile, over all its users in this account and region."""
     return cw.Metric(

@@ -14,6 +14,7 @@ from infra.fleet import Fleet
 from infra.keys import Keys
 from infra.load_balancer import LoadBalancer
 from infra.logs import Logs
+from infra.metrics import BalancerMetrics
 from infra.models import ModelStore
 from infra.network import Network
 from infra.node_role import NodeRole
@@ -33,6 +34,8 @@ def fleet_in_stacks(app: cdk.App, config: Environment) -> None:
     balancer = LoadBalancer(below, "LoadBalancer", config, network=network, logs=logs)
     _output(below, "Address", balancer.address, "Where callers come in: wss://ADDRESS/v1/realtime")
 
+    flows = BalancerMetrics(balancer.balancer.load_balancer_full_name, balancer.targets.target_group_full_name)
+
     watch = _stack(app, config, "observability", "alarms, dashboards, events")
     bedrock_models = sorted(config.node.bedrock_models(config.region)[config.region])
     events = Events(watch, "Events", config, log=logs.events)
@@ -41,7 +44,7 @@ def fleet_in_stacks(app: cdk.App, config: Environment) -> None:
         "Alarms",
         config.alarms,
         group_name=config.fleet_name,
-        targets=balancer.targets,
+        balancer=flows,
         topic=events.topic,
         launch_failures=events.launch_failures,
         bedrock_models=bedrock_models,
@@ -51,8 +54,7 @@ def fleet_in_stacks(app: cdk.App, config: Environment) -> None:
         watch,
         "Dashboards",
         group_name=config.fleet_name,
-        balancer=balancer.balancer,
-        targets=balancer.targets,
+        balancer=flows,
         alarms=alarms,
         hourly_price=config.fleet.hourly_price,
         language_models=config.node.llm.split(","),

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
 from aws_cdk import aws_cloudwatch_actions as actions
-from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
@@ -19,7 +18,7 @@ from infra.alarms.config import AlarmConfig
 from infra.alarms.machine import gpu_rules, node_rules
 from infra.alarms.rule import Composite, Rule
 from infra.alarms.service import callers_rules, capacity_rules, llm_rules
-from infra.metrics import FleetMetrics
+from infra.metrics import BalancerMetrics, FleetMetrics
 from server.fleet.cloudwatch import NAMESPACE
 
 __all__ = ["AlarmConfig", "Alarms"]
@@ -46,7 +45,7 @@ class Alarms(Construct):
         config: AlarmConfig,
         *,
         group_name: str,
-        targets: elbv2.NetworkTargetGroup,
+        balancer: BalancerMetrics,
         topic: sns.ITopic,
         launch_failures: events.Rule,
         bedrock_models: Sequence[str],
@@ -60,7 +59,7 @@ class Alarms(Construct):
         self._rules = {
             rule.name: rule
             for rule in [
-                *callers_rules(config, fleet, targets),
+                *callers_rules(config, fleet, balancer),
                 *capacity_rules(config, fleet, launch_failures),
                 *llm_rules(config, fleet, bedrock_models),
                 *gpu_rules(config, fleet, self._kernel_xids(nodes_log)),

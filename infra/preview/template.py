@@ -80,10 +80,8 @@ def resolved(value: Any, resources: Mapping[str, Any]) -> str:
             return str(resources[name]["Properties"].get("AlarmName", name))
         case {"Fn::GetAtt": [name, _]} | {"Ref": name} | {"Fn::GetStackOutput": {"OutputName": name}}:
             return str(name)
-        case {"Fn::Select": [index, {"Fn::Split": [_, whole]}]}:
-            return f"{resolved(whole, resources)}[{index}]"
     raise NotUnderstood(
-        f"got {value!r}; takes text, Fn::Join, Fn::GetAtt, Ref, Fn::GetStackOutput and Fn::Select of Fn::Split"
+        f"got {value!r}; takes text, Fn::Join, Fn::GetAtt, Ref and Fn::GetStackOutput"
     )
 
 

@@ -1,6 +1,6 @@
 """The `cdk` commands of the documents: the real program knows each option, and chooses the stack that is meant.
 
-With a second region the app has the stacks of two, and the program refuses a command that does not say which one it is for.
+With a second region the app has the stacks of two, and the program refuses a command that does not say which it is for.
 """
 
 import re

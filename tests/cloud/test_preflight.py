@@ -31,11 +31,11 @@ class Account:
             return self
         return boto3.client(service, region_name=region, aws_access_key_id="testing", aws_secret_access_key="testing")
 
-    def get_service_quota(self, ServiceCode: str, QuotaCode: str) -> dict[str, Any]:  # noqa: N803
+    def get_service_quota(self, ServiceCode: str, QuotaCode: str) -> dict[str, Any]:
         assert (ServiceCode, QuotaCode) == ("ec2", "L-DB2E81BA")
         return {"Quota": {"Value": self.quota}}
 
-    def converse(self, modelId: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+    def converse(self, modelId: str, **_: Any) -> dict[str, Any]:
         self.asked.append((modelId, self.region))
         if modelId == self.refused:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no access"}}, "Converse")

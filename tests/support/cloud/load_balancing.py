@@ -114,8 +114,8 @@ class Listener(_Balancing):
         """Change it, or make it anew. Raises `ValueError` for another protocol: moto takes no TLS there."""
         if before["Protocol"] != self.properties["Protocol"]:
             raise ValueError("another protocol of a listener is not handled here")
-        certificates = self.properties.get("Certificates")
-        if before.get("Certificates") == certificates:
+        certificates = self.properties.get("Certificates", [])
+        if before.get("Certificates", []) == certificates:
             return super().update(before)
         for certificate in certificates:  # moto keeps those that a TLS listener has, and asks for none
             self.api.call("acm", "DescribeCertificate", **certificate)
