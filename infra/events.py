@@ -14,15 +14,17 @@ from infra.config import Environment
 
 _SPOT = ["EC2 Spot Instance Interruption Warning", "EC2 Instance Rebalance Recommendation"]
 _FAILURES = ["EC2 Instance Launch Unsuccessful", "EC2 Instance Terminate Unsuccessful"]
-_FAILED_ROLLOUTS = ["EC2 Auto Scaling Instance Refresh Failed", "EC2 Auto Scaling Instance Refresh Cancelled"]
+_REFRESH = "EC2 Auto Scaling Instance Refresh"
+_FAILED_ROLLOUTS = [f"{_REFRESH} {how}" for how in ("Failed", "Cancelled", "Rollback Started", "Rollback Failed")]
 _STEPS = [
     "EC2 Instance-launch Lifecycle Action",
     "EC2 Instance-terminate Lifecycle Action",
     "EC2 Instance Launch Successful",
     "EC2 Instance Terminate Successful",
-    "EC2 Auto Scaling Instance Refresh Started",
-    "EC2 Auto Scaling Instance Refresh Checkpoint Reached",
-    "EC2 Auto Scaling Instance Refresh Succeeded",
+    *(
+        f"{_REFRESH} {how}"
+        for how in ("Started", "Checkpoint Reached", "Started Baking", "Succeeded", "Rollback Succeeded")
+    ),
 ]
 
 

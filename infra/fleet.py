@@ -1,12 +1,13 @@
 """The nodes: what one is started from, how many there are, how one joins, is replaced and leaves.
 
-A node is judged by EC2 and by itself (`SetInstanceHealth`), never by the load balancer, to which a full one is unwell.
+A node is judged by EC2 and by itself (`SetInstanceHealth`), never by the load balancer, to which one that drains is
+unwell.
 """
 
 import shlex
 from collections.abc import Sequence
 
-from aws_cdk import Duration, Tags
+from aws_cdk import Duration, Size, Tags
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ec2 as ec2
@@ -15,6 +16,7 @@ from constructs import Construct
 
 from infra.accepted_findings import accept
 from infra.config import Environment
+from infra.config.fleet import MAX_HEALTHY_PERCENT, WARMUP_SECONDS
 from infra.keys import Keys
 from infra.load_balancer import LoadBalancer
 from infra.logs import Logs
@@ -44,7 +46,7 @@ class Fleet(Construct):
         models: ModelStore,
         keys: Keys,
         logs: Logs,
-        rollback_alarms: Sequence[cloudwatch.IAlarm],
+        rollback_alarms: Sequence[str],
     ) -> None:
         super().__init__(scope, construct_id)
         fleet = config.fleet
@@ -62,7 +64,7 @@ class Fleet(Construct):
                 }
             ),
             instance_type=ec2.InstanceType(fleet.instance_types[0]),
-            role=role.role,
+            instance_profile=role.profile,
             security_group=balancer.nodes,
             require_imdsv2=True,
             http_put_response_hop_limit=1,
@@ -71,7 +73,12 @@ class Fleet(Construct):
                 ec2.BlockDevice(
                     device_name=_ROOT_DEVICE,
                     volume=ec2.BlockDeviceVolume.ebs(
-                        fleet.root_gib, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True
+                        fleet.root_gib,
+                        volume_type=ec2.EbsDeviceVolumeType.GP3,
+                        encrypted=True,
+                        volume_initialization_rate=Size.mebibytes(fleet.root_initialization_mib)
+                        if fleet.root_initialization_mib
+                        else None,
                     ),
                 )
             ],
@@ -98,7 +105,7 @@ class Fleet(Construct):
             "Group",
             auto_scaling_group_name=self.name,
             vpc=network.vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS),
+            vpc_subnets=network.for_nodes,
             min_capacity=fleet.min_nodes,
             max_capacity=fleet.max_nodes,
             mixed_instances_policy=_mixture(config, template),
@@ -111,15 +118,24 @@ class Fleet(Construct):
             ],
             group_metrics=[autoscaling.GroupMetrics.all()],
             min_healthy_percentage=100,
-            max_healthy_percentage=110,
+            max_healthy_percentage=MAX_HEALTHY_PERCENT,
+            # A node that has been silent for long while it drained is kept, with the calls that it may still have.
+            instance_lifecycle_policy=autoscaling.InstanceLifecyclePolicy(
+                retention_triggers=autoscaling.RetentionTriggers(
+                    terminate_hook_abandon=autoscaling.TerminateHookAbandonAction.RETAIN
+                )
+            ),
             update_policy=autoscaling.UpdatePolicy.instance_refresh(
                 strategy=autoscaling.InstanceRefreshStrategy.ROLLING,
-                alarms=list(rollback_alarms),
+                alarms=[cloudwatch.Alarm.from_alarm_name(self, name, name) for name in rollback_alarms]
+                if fleet.rollback_on_alarms
+                else None,
                 checkpoint_percentages=list(fleet.checkpoints),
                 checkpoint_delay=Duration.seconds(fleet.checkpoint_seconds),
                 bake_time=Duration.seconds(fleet.bake_seconds),
                 min_healthy_percentage=100,
-                max_healthy_percentage=110,
+                max_healthy_percentage=MAX_HEALTHY_PERCENT,
+                instance_warmup=Duration.seconds(WARMUP_SECONDS),
                 # Nodes with calls are protected from scale-in; a rollout replaces them all the same, by draining.
                 scale_in_protected_instances=autoscaling.ScaleInProtectedInstances.REFRESH,
                 skip_matching=True,
@@ -152,7 +168,7 @@ class Fleet(Construct):
                 lifecycle_hook_name=TERMINATE_HOOK,
                 lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
                 heartbeat_timeout=config.fleet.drain_heartbeat_seconds,
-                default_result="CONTINUE",
+                default_result="ABANDON",  # which is to be kept, as `instance_lifecycle_policy` says
             ),
         ]
 

@@ -1,6 +1,8 @@
 """How callers come in: one Network Load Balancer, one target group, and the rules of who reaches what.
 
-It never cuts a call. A node that is full or draining answers 503 on /ready, gets no new calls and keeps its own.
+It never cuts a call. A node that is broken or draining answers 503 on /in-service, gets no new calls and keeps its own.
+One that is merely full stays healthy and refuses at the handshake: a target that is deregistered while it is unhealthy
+may lose its connections, and a rollout deregisters full nodes.
 """
 
 from aws_cdk import Duration
@@ -19,7 +21,10 @@ TLS_PORT = 443
 WEBSOCKET_PORT = 9000
 HTTP_PORT = 9001
 _LONGEST_IDLE = Duration.seconds(6000)  # of a TCP listener; the TLS one has 350 s, fixed. Nodes ping every 20 s.
-_LONGEST_DEREGISTRATION = 3600
+# A node that Auto Scaling takes out waits for so long, idle or not, before its hook holds it while its calls go on. The
+# connections of a target that has been deregistered go on too, as their termination is off.
+_DEREGISTRATION = Duration.seconds(300)
+_LONGEST_UNHEALTHY_SECONDS = 360_000  # for which AWS keeps the connections of an unhealthy target, at most
 
 
 class LoadBalancer(Construct):
@@ -51,13 +56,16 @@ class LoadBalancer(Construct):
             self,
             "Balancer",
             vpc=network.vpc,
+            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC, one_per_az=True)
+            if options.internet_facing
+            else network.for_nodes,
             internet_facing=options.internet_facing,
             cross_zone_enabled=True,
             deletion_protection=config.production,
             security_groups=[own],
         )
         self.balancer.log_access_logs(logs.access, "load-balancer")
-        self.targets = self._target_group(config, network)
+        self.targets = self._target_group(network)
         self.balancer.add_listener(
             "Tls",
             port=TLS_PORT,
@@ -77,8 +85,7 @@ class LoadBalancer(Construct):
         if options.domain_name:
             self._name(options.domain_name, options.hosted_zone_id)
 
-    def _target_group(self, config: Environment, network: Network) -> elb.NetworkTargetGroup:
-        drain = config.fleet.drain_seconds
+    def _target_group(self, network: Network) -> elb.NetworkTargetGroup:
         group = elb.NetworkTargetGroup(
             self,
             "Targets",
@@ -87,21 +94,22 @@ class LoadBalancer(Construct):
             protocol=elb.Protocol.TCP,
             target_type=elb.TargetType.INSTANCE,
             connection_termination=False,
-            deregistration_delay=Duration.seconds(min(drain, _LONGEST_DEREGISTRATION)),
+            deregistration_delay=_DEREGISTRATION,
             preserve_client_ip=False,  # a caller inside the VPC may be a node's neighbour, or the node itself
             health_check=elb.HealthCheck(
                 protocol=elb.Protocol.HTTP,
                 port=str(HTTP_PORT),
-                path="/ready",
+                path="/in-service",
                 interval=Duration.seconds(10),
                 timeout=Duration.seconds(5),
                 healthy_threshold_count=2,
                 unhealthy_threshold_count=2,
             ),
         )
-        # By default connections to a target are cut when it turns unhealthy, which for us means full or draining.
+        # By default connections to a target are cut when it turns unhealthy, which for us means draining too.
         group.set_attribute("target_health_state.unhealthy.connection_termination.enabled", "false")
-        group.set_attribute("target_health_state.unhealthy.draining_interval_seconds", str(drain))
+        seconds = str(_LONGEST_UNHEALTHY_SECONDS)
+        group.set_attribute("target_health_state.unhealthy.draining_interval_seconds", seconds)
         return group
 
     def _name(self, domain_name: str, hosted_zone_id: str) -> None:

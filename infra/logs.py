@@ -33,6 +33,6 @@ class Logs(Construct):
             encryption=s3.BucketEncryption.S3_MANAGED,  # the load balancer can write to no other kind
             enforce_ssl=True,
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(config.access_log_days))],
-            removal_policy=RemovalPolicy.RETAIN,
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
         accept(self.access, "S1", "This is the bucket that access logs go to.")

@@ -24,7 +24,7 @@ class Gpu(StrEnum):
     XID_ERRORS = "DCGM_EXP_XID_ERRORS_COUNT"  # in the last five minutes; DCGM_FI_DEV_XID_ERRORS keeps its last for ever
     ECC_DOUBLE_BIT = "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL"
     ROW_REMAP_FAILURE = "DCGM_FI_DEV_ROW_REMAP_FAILURE"
-    MEMORY_USED = "DCGM_FI_DEV_FB_USED"  # MiB
+    MEMORY_FREE = "DCGM_FI_DEV_FB_FREE"  # MiB: how much there is in all differs between the types of a fleet
     TEMPERATURE = "DCGM_FI_DEV_GPU_TEMP"  # degrees Celsius
     POWER_VIOLATION = "DCGM_FI_DEV_POWER_VIOLATION"  # nanoseconds
     THERMAL_VIOLATION = "DCGM_FI_DEV_THERMAL_VIOLATION"  # nanoseconds
@@ -116,6 +116,37 @@ class FleetMetrics:
     def in_service(self, minutes: int = 1) -> cw.Metric:
         """Nodes that take calls, as the group knows them."""
         return self.aws("AWS/AutoScaling", "GroupInServiceInstances", "Average", minutes=minutes, label="in service")
+
+
+@dataclass(frozen=True, slots=True)
+class BalancerMetrics:
+    """The metrics of a load balancer and its target group, each by its full name.
+
+    The constructs' own metrics take these names from the ARN of a listener, and CloudFormation splits no output of
+    another stack.
+    """
+
+    load_balancer: str
+    target_group: str
+
+    def flows(self, name: str, statistic: str, label: str) -> cw.Metric:
+        """A statistic over the whole load balancer, for each minute."""
+        return self._metric(name, statistic, label, {"LoadBalancer": self.load_balancer})
+
+    def targets(self, name: str, statistic: str, label: str) -> cw.Metric:
+        """One over its targets. Each zone counts for itself, and a small fleet may leave a zone empty."""
+        both = {"LoadBalancer": self.load_balancer, "TargetGroup": self.target_group}
+        return self._metric(name, statistic, label, both)
+
+    def _metric(self, name: str, statistic: str, label: str, dimensions: dict[str, str]) -> cw.Metric:
+        return cw.Metric(
+            namespace="AWS/NetworkELB",
+            metric_name=name,
+            statistic=statistic,
+            period=Duration.minutes(1),
+            label=label,
+            dimensions_map=dimensions,
+        )
 
 
 def bedrock(model: str, name: str, statistic: str, *, label: str | None = None) -> cw.Metric:

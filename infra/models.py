@@ -1,15 +1,21 @@
 """The model store: the bucket from which nodes fetch their models at boot."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import CfnOutput, Duration, Fn, RemovalPolicy, Stack
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.config import Environment
 from infra.logs import Logs
 
+_OUTPUT = "ModelBucket"
+
 
 class ModelStore(Construct):
-    """`bucket` holds the models under `url`. It outlives the stack, for it takes long to fill."""
+    """`bucket` holds the models under `url`. It outlives the stack, for it takes long to fill.
+
+    Other stacks know it by `arn`, which names the stack's output: a reference that the CDK makes has a name that only
+    it knows, and then cdk-nag could not be told which statement is meant.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, config: Environment, *, logs: Logs) -> None:
         super().__init__(scope, construct_id)
@@ -28,7 +34,10 @@ class ModelStore(Construct):
                     abort_incomplete_multipart_upload_after=Duration.days(7),
                 )
             ],
-            removal_policy=RemovalPolicy.RETAIN,
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
+        stack = Stack.of(self)
+        CfnOutput(stack, _OUTPUT, value=self.bucket.bucket_name, description="Where models are put.")
+        self.arn = f"arn:{stack.partition}:s3:::{Fn.get_stack_output(stack.stack_name, _OUTPUT)}"
         self.prefix = config.models.prefix
         self.url = f"s3://{self.bucket.bucket_name}/{self.prefix}"

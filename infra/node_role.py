@@ -1,20 +1,18 @@
 """What a node may do, and no more: its own Auto Scaling group, its models, its keys, its Bedrock models, its logs."""
 
-import re
+import hashlib
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.accepted_findings import accept_wildcard
+from infra.bedrock import profiled_model
 from infra.config import Environment
 from infra.keys import Keys
 from infra.logs import Logs
 from infra.models import ModelStore
 from server.fleet.cloudwatch import NAMESPACE
-
-# An inference profile sends a request to any of its regions: us.amazon.nova-lite-v1:0 is amazon.nova-lite-v1:0 there.
-_PROFILE = re.compile(r"(?:us|us-gov|eu|apac|au|ca|jp|global)\.(?P<model>.+)")
 
 # What AWS's guide of Session Manager lists for a role of one's own. Its managed policy would also let a node read every
 # parameter of the account, and more that nobody uses here: Run Command, inventory, patches.
@@ -28,24 +26,26 @@ _SESSIONS = (
 
 
 class NodeRole(Construct):
-    """`role` is the nodes'."""
+    """`role` is the nodes', `profile` what gives it to them.
+
+    With other language models they are others. What there was is taken away when the update has ended, so that nodes
+    that a rollout has not reached yet can still ask the models that they know.
+    """
 
     def __init__(
         self, scope: Construct, construct_id: str, config: Environment, *, models: ModelStore, keys: Keys, logs: Logs
     ) -> None:
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
-        self.role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
-        )
+        of_these_models = Construct(self, hashlib.sha256(config.node.llm.encode()).hexdigest()[:8])
+        self.role = iam.Role(of_these_models, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
+        self.profile = iam.InstanceProfile(of_these_models, "Profile", role=self.role)
         self._allow(*_SESSIONS, on="*", as_wide_as="A shell in place of SSH; channels are no resources.")
         keys.secret.grant_read(self.role)
         for group in (logs.nodes, logs.metrics):
             group.grant(self.role, "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")
-        self._allow("s3:ListBucket", on=models.bucket.bucket_arn)
-        self._allow("s3:GetObject", on=models.bucket.arn_for_objects(f"{models.prefix}/*"), as_wide_as="Its models.")
+        self._allow("s3:ListBucket", on=models.arn)
+        self._allow("s3:GetObject", on=f"{models.arn}/{models.prefix}/*", as_wide_as="Its models.")
         self._allow(
             "autoscaling:CompleteLifecycleAction",
             "autoscaling:RecordLifecycleActionHeartbeat",
@@ -69,11 +69,11 @@ class NodeRole(Construct):
         """One model; or an inference profile, and its model in each region that it may choose."""
         actions = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
         own = f"arn:{stack.partition}:bedrock:{region}"
-        if profile := _PROFILE.fullmatch(model):
+        if everywhere := profiled_model(model):
             self._allow(*actions, on=f"{own}:{stack.account}:inference-profile/{model}")
             self._allow(
                 *actions,
-                on=f"arn:{stack.partition}:bedrock:*::foundation-model/{profile['model']}",
+                on=f"arn:{stack.partition}:bedrock:*::foundation-model/{everywhere}",
                 as_wide_as="One model; its inference profile chooses the region.",
             )
         else:

@@ -54,8 +54,8 @@ class AlarmConfig(BaseModel):
         description="Failed requests of nodes to CloudWatch and Auto Scaling in 15 minutes; 90 are made by one.",
     )
     service_restarts: int = Field(3, ge=1, description="Restarts of a service in 15 minutes; one may be an accident.")
-    gpu_memory_mib: int = Field(
-        21_500, ge=1, description="Frame buffer used on a GPU; an A10G and an L4 have 22,888 MiB in all."
+    gpu_memory_free_mib: int = Field(
+        1_300, ge=1, description="Free frame buffer of a GPU, whatever its size; A10G and L4 have 22,888 MiB in all."
     )
     gpu_celsius: int = Field(85, ge=1, description="GPU temperature; an A10G slows down some degrees above.")
     gpu_power_percent: float = Field(

@@ -12,8 +12,8 @@ from server.observability import metrics
 _GIB = 2**30
 
 
-def gpu_rules(config: AlarmConfig, fleet: FleetMetrics) -> list[Rule]:
-    """What the GPUs report through DCGM."""
+def gpu_rules(config: AlarmConfig, fleet: FleetMetrics, kernel_xids: cw.IMetric) -> list[Rule]:
+    """What the GPUs report through DCGM; and `kernel_xids`, lines of the kernel's log, which need no exporter."""
     return [
         Rule(
             "gpu-xid",
@@ -21,6 +21,14 @@ def gpu_rules(config: AlarmConfig, fleet: FleetMetrics) -> list[Rule]:
             fleet.of(Gpu.XID_ERRORS, "Maximum"),
             1,
             composite="gpu-failing",
+        ),
+        Rule(
+            "gpu-xid-in-log",
+            "A node's kernel wrote of an error of the driver: see which XID, then replace the node.",
+            kernel_xids,
+            1,
+            composite="gpu-failing",
+            section="gpu-xid",
         ),
         Rule(
             "gpu-ecc-double-bit",
@@ -66,12 +74,13 @@ def gpu_rules(config: AlarmConfig, fleet: FleetMetrics) -> list[Rule]:
             of=15,
         ),
         Rule(
-            "gpu-memory-used",
+            "gpu-memory-low",
             "A GPU is nearly out of memory: see what holds it before a worker dies of it.",
-            fleet.of(Gpu.MEMORY_USED, "Maximum"),
-            config.gpu_memory_mib,
+            fleet.of(Gpu.MEMORY_FREE, "Minimum"),
+            config.gpu_memory_free_mib,
             times=5,
             of=5,
+            below=True,
         ),
         Rule(
             "gpu-exporter-missing",

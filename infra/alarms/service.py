@@ -4,25 +4,23 @@ from collections.abc import Sequence
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
-from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_events as events
 
 from infra.alarms.config import AlarmConfig
 from infra.alarms.rule import HALF_A_NODE, WINDOW, Rule, ShareOfAnswers, without
-from infra.metrics import FleetMetrics, bedrock
+from infra.metrics import BalancerMetrics, FleetMetrics, bedrock
 from server.fleet.cloudwatch import PERIOD_SECONDS as PUBLISH_SECONDS
 from server.observability import metrics
 
 
-def callers_rules(config: AlarmConfig, fleet: FleetMetrics, targets: elbv2.NetworkTargetGroup) -> list[Rule]:
+def callers_rules(config: AlarmConfig, fleet: FleetMetrics, balancer: BalancerMetrics) -> list[Rule]:
     """What callers notice."""
     share = ShareOfAnswers(fleet, config.least_errors)
     return [
         Rule(
             "no-healthy-target",
             "No node takes calls: see whether all are full, draining or broken.",
-            # Each zone counts for itself, and a small fleet may leave a zone empty.
-            targets.metrics.healthy_host_count(statistic="Maximum", period=Duration.minutes(1)),
+            balancer.targets("HealthyHostCount", "Maximum", "healthy"),
             1,
             times=3,
             of=3,
@@ -163,6 +161,14 @@ def capacity_rules(config: AlarmConfig, fleet: FleetMetrics, launch_failures: ev
             times=config.pending_minutes,
             of=config.pending_minutes,
             composite="capacity",
+        ),
+        Rule(
+            "nodes-retained",
+            "A node that drained fell silent and was kept: end its calls, then the node, which costs money.",
+            fleet.aws("AWS/AutoScaling", "GroupTerminatingRetainedInstances", "Maximum"),
+            1,
+            times=3,
+            of=3,
         ),
         Rule(
             "launch-failures",

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cw
-from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from constructs import Construct
 
 from infra.alarms import Alarms
 from infra.dashboards import bedrock, cost, fleet, gpu, latency, nodes
 from infra.dashboards.board import Board
-from infra.metrics import FleetMetrics
+from infra.metrics import BalancerMetrics, FleetMetrics
 
 
 class Dashboards(Construct):
@@ -25,8 +24,7 @@ class Dashboards(Construct):
         construct_id: str,
         *,
         group_name: str,
-        balancer: elbv2.NetworkLoadBalancer,
-        targets: elbv2.NetworkTargetGroup,
+        balancer: BalancerMetrics,
         alarms: Alarms,
         hourly_price: float,
         language_models: Sequence[str],
@@ -36,7 +34,7 @@ class Dashboards(Construct):
         super().__init__(scope, construct_id)
         board = Board(FleetMetrics(group_name), alarms)
         boards = {
-            "fleet": fleet.rows(board, self, balancer, targets),
+            "fleet": fleet.rows(board, self, balancer),
             "latency": latency.rows(board),
             "gpu": gpu.rows(board),
             "nodes": nodes.rows(board),

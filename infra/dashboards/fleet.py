@@ -3,11 +3,10 @@
 import cdk_monitoring_constructs as monitoring
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_cloudwatch as cw
-from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from constructs import Construct
 
 from infra.dashboards.board import WHOLE, Board, Rows
-from infra.metrics import Host, exported_name
+from infra.metrics import BalancerMetrics, Host, exported_name
 from server.observability import metrics
 
 _ENDS = [
@@ -18,9 +17,7 @@ _ENDS = [
 ]
 
 
-def rows(
-    board: Board, scope: Construct, balancer: elbv2.NetworkLoadBalancer, targets: elbv2.NetworkTargetGroup
-) -> Rows:
+def rows(board: Board, scope: Construct, balancer: BalancerMetrics) -> Rows:
     """The rows of the page."""
     fleet, alarms = board.fleet, board.alarms
     calls = fleet.of(metrics.sessions_active, "Sum", label="live calls")
@@ -131,7 +128,8 @@ def rows(
             ),
         ],
         [board.status("All alarms", list(alarms.alarms.values()), width=WHOLE, height=4)],
-        *_services(board, scope, balancer, targets),
+        _load_balancer(board, balancer),
+        *_group(board, scope),
     ]
 
 
@@ -140,22 +138,51 @@ def _named(metric: cw.IMetric, label: str) -> cw.IMetric:
     return metric.with_(label=label)
 
 
-def _services(
-    board: Board, scope: Construct, balancer: elbv2.NetworkLoadBalancer, targets: elbv2.NetworkTargetGroup
-) -> Rows:
-    """AWS's own services, as the library shows them: a heading and a row of graphs for each."""
+def _load_balancer(board: Board, balancer: BalancerMetrics) -> list[cw.IWidget]:
+    return [
+        board.graph(
+            "Load balancer: connections",
+            balancer.flows("ActiveFlowCount", "Average", "at once"),
+            right=[balancer.flows("NewFlowCount", "Sum", "new")],
+            unit="connections",
+            right_unit="a minute",
+            width=6,
+        ),
+        board.graph(
+            "Load balancer: targets",
+            balancer.targets("HealthyHostCount", "Maximum", "healthy"),
+            balancer.targets("UnHealthyHostCount", "Maximum", "broken or draining"),
+            alarms=["no-healthy-target"],
+            unit="nodes, of the fullest zone",
+            width=6,
+        ),
+        board.graph(
+            "Load balancer: resets",
+            balancer.flows("TCP_Client_Reset_Count", "Sum", "by callers"),
+            balancer.flows("TCP_Target_Reset_Count", "Sum", "by nodes"),
+            balancer.flows("TCP_ELB_Reset_Count", "Sum", "by itself"),
+            right=[balancer.flows("UnhealthyRoutingFlowCount", "Sum", "sent to unhealthy nodes")],
+            unit="a minute",
+            right_unit="a minute",
+            width=6,
+        ),
+        board.graph(
+            "Load balancer: traffic",
+            balancer.flows("ProcessedBytes", "Sum", "both ways"),
+            unit="bytes a minute",
+            width=6,
+        ),
+    ]
+
+
+def _group(board: Board, scope: Construct) -> Rows:
+    """The Auto Scaling group, as the library shows it: a heading and a row of graphs."""
     facade = monitoring.MonitoringFacade(
         scope,
         "Services",
         dashboard_factory=monitoring.DefaultDashboardFactory(
             scope, "ServicesFactory", dashboard_name_prefix=board.fleet.group, create_dashboard=False
         ),
-    )
-    facade.monitor_network_load_balancer(
-        network_load_balancer=balancer,
-        network_target_group=targets,
-        human_readable_name=board.fleet.group,
-        alarm_friendly_name=board.fleet.group,
     )
     facade.monitor_auto_scaling_group(
         # by name: alarms and dashboards know the group's name only, or they would depend on what depends on them

@@ -49,10 +49,10 @@ def rows(board: Board) -> Rows:
         ],
         [
             board.graph(
-                "Memory used",
-                fleet.of(Gpu.MEMORY_USED, "Maximum", label="fullest"),
-                fleet.of(Gpu.MEMORY_USED, "Average", label="average"),
-                alarms=["gpu-memory-used"],
+                "Memory free",
+                fleet.of(Gpu.MEMORY_FREE, "Minimum", label="fullest"),
+                fleet.of(Gpu.MEMORY_FREE, "Average", label="average"),
+                alarms=["gpu-memory-low"],
                 unit="MiB",
             ),
             board.graph(

@@ -54,7 +54,7 @@ def rows(board: Board) -> Rows:
         [
             board.graph("GPU temperature", fleet.each_node(Gpu.TEMPERATURE, "Maximum"), alarms=["gpu-hot"], unit="°C"),
             board.graph(
-                "GPU memory used", fleet.each_node(Gpu.MEMORY_USED, "Maximum"), alarms=["gpu-memory-used"], unit="MiB"
+                "GPU memory free", fleet.each_node(Gpu.MEMORY_FREE, "Minimum"), alarms=["gpu-memory-low"], unit="MiB"
             ),
             board.graph(
                 "XIDs in 5 minutes", fleet.each_node(Gpu.XID_ERRORS, "Maximum"), alarms=["gpu-xid"], unit="count"

@@ -78,11 +78,11 @@ def resolved(value: Any, resources: Mapping[str, Any]) -> str:
             return str(separator).join(resolved(part, resources) for part in parts)
         case {"Fn::GetAtt": [name, "Arn"]}:
             return str(resources[name]["Properties"].get("AlarmName", name))
-        case {"Fn::GetAtt": [name, _]} | {"Ref": name}:
+        case {"Fn::GetAtt": [name, _]} | {"Ref": name} | {"Fn::GetStackOutput": {"OutputName": name}}:
             return str(name)
-        case {"Fn::Select": [index, {"Fn::Split": [_, whole]}]}:
-            return f"{resolved(whole, resources)}[{index}]"
-    raise NotUnderstood(f"got {value!r}; takes text, Fn::Join, Fn::GetAtt, Ref and Fn::Select of Fn::Split")
+    raise NotUnderstood(
+        f"got {value!r}; takes text, Fn::Join, Fn::GetAtt, Ref and Fn::GetStackOutput"
+    )
 
 
 def search(expression: str) -> Query | None:

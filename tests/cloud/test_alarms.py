@@ -52,7 +52,7 @@ def test_the_composites_are_of_what_callers_notice_what_they_will_and_of_gpus() 
     ]
     assert {"stt-errors", "tts-errors", "llm-errors"} <= composites["callers-hurt"]
     assert {"utilization-high", "scaling-metric-missing", "launch-failures"} <= composites["capacity"]
-    assert {"gpu-xid", "gpu-ecc-double-bit", "gpu-row-remap-failure"} <= composites["gpu-failing"]
+    assert {"gpu-xid", "gpu-xid-in-log", "gpu-ecc-double-bit", "gpu-row-remap-failure"} <= composites["gpu-failing"]
 
 
 def test_silence_is_bad_only_where_something_has_to_report() -> None:
@@ -70,8 +70,9 @@ def test_silence_is_bad_only_where_something_has_to_report() -> None:
 def test_a_rollout_is_rolled_back_by_alarms_that_a_bad_image_sets_off() -> None:
     resources = fleet_template()["Resources"]
     (group,) = [r for r in resources.values() if r["Type"] == "AWS::AutoScaling::AutoScalingGroup"]
-    stopping = re.findall(r"'Ref': '(Alarms\w+)'", str(group["UpdatePolicy"]))
-    names = {resources[name]["Properties"]["AlarmName"].removeprefix(GROUP) for name in stopping}
+    watched = group["UpdatePolicy"]["AutoScalingInstanceRefresh"]["Preferences"]["AlarmSpecification"]["Alarms"]
+    names = {name.removeprefix(GROUP) for name in watched}
+    assert names <= alarms().keys()
     assert {"no-healthy-target", "answers-slow", "stt-errors", "tts-errors", "service-restarts"} <= names
     assert len(names) <= 10, "an instance refresh takes ten at most"
 
@@ -91,7 +92,7 @@ def test_no_alarm_needs_the_group_that_needs_it() -> None:
 def test_thresholds_are_those_of_the_configuration() -> None:
     config = AlarmConfig()
     assert alarms()["answers-slow"]["Threshold"] == config.voice_to_voice_p95_seconds
-    assert alarms()["gpu-memory-used"]["Threshold"] == config.gpu_memory_mib
+    assert alarms()["gpu-memory-low"]["Threshold"] == config.gpu_memory_free_mib
     assert alarms()["nodes-pending"]["EvaluationPeriods"] == config.pending_minutes
 
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from server.fleet.lifecycle import LAUNCH_HOOK, TERMINATE_HOOK
 from tests.support.cloud.account import REGION
 from tests.support.cloud.deploy import ACCOUNT, Cloud
-from tests.support.cloud.deployed import FIRST_IMAGE, SECOND_IMAGE, Deployed
+from tests.support.cloud.deployed import FIRST_IMAGE, PARTS, SECOND_IMAGE, Deployed
 
 
 def by_name(items: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
@@ -49,10 +49,10 @@ def targets(fleet: Deployed) -> dict[str, Any]:
 # --- after the first deploy
 
 
-def test_the_stack_is_complete_and_protected(fleet: Deployed) -> None:
-    stack = fleet.client("cloudformation").describe_stacks(StackName=fleet.name)["Stacks"][0]
-    assert stack["StackStatus"] == "CREATE_COMPLETE"
-    assert stack["EnableTerminationProtection"] is True
+def test_the_stacks_are_complete_and_nothing_is_protected_yet(fleet: Deployed) -> None:
+    for part in PARTS:
+        assert fleet.stack(part)["StackStatus"] == "CREATE_COMPLETE"
+        assert not fleet.stack(part)["EnableTerminationProtection"]
     assert fleet.outputs["Address"] == "voice.example.com"
 
 
@@ -102,7 +102,7 @@ def test_hooks_hold_nodes_back_and_let_a_silent_one_go(fleet: Deployed) -> None:
     found = by_name(hooks, "LifecycleHookName")
     assert found.keys() == {LAUNCH_HOOK, TERMINATE_HOOK}
     assert (found[LAUNCH_HOOK]["DefaultResult"], found[LAUNCH_HOOK]["HeartbeatTimeout"]) == ("ABANDON", 900)
-    assert (found[TERMINATE_HOOK]["DefaultResult"], found[TERMINATE_HOOK]["HeartbeatTimeout"]) == ("CONTINUE", 300)
+    assert (found[TERMINATE_HOOK]["DefaultResult"], found[TERMINATE_HOOK]["HeartbeatTimeout"]) == ("ABANDON", 1800)
 
 
 def test_the_fleet_grows_with_its_utilization_and_shrinks_by_steps_and_at_known_times(fleet: Deployed) -> None:
@@ -132,7 +132,7 @@ def test_the_load_balancer_is_internal_logs_its_access_and_speaks_tls_and_tcp(
     assert chosen["access_logs.s3.enabled"] == "true"
     fleet.client("s3").head_bucket(Bucket=chosen["access_logs.s3.bucket"])
     assert chosen["load_balancing.cross_zone.enabled"] == "true"
-    assert chosen["deletion_protection.enabled"] == "true"
+    assert chosen["deletion_protection.enabled"] == "false"
     listeners = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
     ports = {(listener["Port"], listener["Protocol"]): listener for listener in listeners}
     assert ports.keys() == {(443, "TLS"), (9000, "TCP")}
@@ -143,15 +143,15 @@ def test_the_load_balancer_is_internal_logs_its_access_and_speaks_tls_and_tcp(
     assert attributes(plain)["tcp.idle_timeout.seconds"] == "6000"
 
 
-def test_a_target_that_is_not_ready_keeps_its_calls(fleet: Deployed, targets: dict[str, Any]) -> None:
+def test_a_target_that_takes_no_calls_keeps_those_that_it_has(fleet: Deployed, targets: dict[str, Any]) -> None:
     assert (targets["Port"], targets["Protocol"]) == (9000, "TCP")
-    assert (targets["HealthCheckPort"], targets["HealthCheckPath"]) == ("9001", "/ready")
+    assert (targets["HealthCheckPort"], targets["HealthCheckPath"]) == ("9001", "/in-service")
     elb = fleet.client("elbv2")
     chosen = attributes(elb.describe_target_group_attributes(TargetGroupArn=targets["TargetGroupArn"]))
     assert chosen["target_health_state.unhealthy.connection_termination.enabled"] == "false"
-    assert chosen["target_health_state.unhealthy.draining_interval_seconds"] == "7200"
+    assert chosen["target_health_state.unhealthy.draining_interval_seconds"] == "360000"
     assert chosen["deregistration_delay.connection_termination.enabled"] == "false"
-    assert chosen["deregistration_delay.timeout_seconds"] == "3600"
+    assert chosen["deregistration_delay.timeout_seconds"] == "300"
     assert fleet.group()["TargetGroupARNs"] == [targets["TargetGroupArn"]]
 
 
@@ -169,7 +169,8 @@ def test_nodes_are_reached_by_the_load_balancer_only(
     callers = {
         (rule["FromPort"], block["CidrIp"]) for rule in groups[own]["IpPermissions"] for block in rule["IpRanges"]
     }
-    assert callers == {(443, "10.0.0.0/8"), (9000, "10.0.0.0/8")}
+    private = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    assert callers == {(port, block) for port in (443, 9000) for block in private}
 
 
 def test_nodes_reach_the_ports_that_they_use_and_no_other(fleet: Deployed, template_data: dict[str, Any]) -> None:
@@ -307,7 +308,8 @@ def before(fleet: Deployed) -> dict[str, Any]:
         "secret": secret.get_secret_value(SecretId=fleet.outputs["KeysSecret"])["SecretString"],
         "resources": resources(fleet),
     }
-    fleet.environment["fleet"] |= {"max_nodes": 12, "drain_seconds": 3000, "drain_heartbeat_seconds": 400}
+    fleet.environment["production"] = True
+    fleet.environment["fleet"] |= {"max_nodes": 12, "drain_seconds": 3000, "drain_heartbeat_seconds": 1200}
     fleet.environment["scaling"] = {
         "target_utilization": 0.6,
         "schedule": [{"name": "evening", "cron": "0 19 * * *", "min_nodes": 3}],
@@ -315,14 +317,20 @@ def before(fleet: Deployed) -> dict[str, Any]:
     fleet.environment["alarms"] = {"utilization": 0.9}
     fleet.environment["network"] |= {"s3_prefix_list": "pl-63a5400a"}
     fleet.environment["notify"] = ["oncall@example.com", "second@example.com"]
-    fleet.environment["load_balancer"] |= {"tls_clients": ["10.0.0.0/8", "192.168.0.0/16"]}
+    fleet.environment["load_balancer"] |= {"tls_clients": ["10.0.0.0/8", "100.64.0.0/10"]}
     fleet.put_image(SECOND_IMAGE)
     fleet.deploy("--method", "direct")
     return found
 
 
 def resources(fleet: Deployed) -> dict[str, str]:
-    found = fleet.client("cloudformation").describe_stack_resources(StackName=fleet.name)["StackResources"]
+    found = [
+        resource
+        for part in PARTS
+        for resource in fleet.client("cloudformation").describe_stack_resources(StackName=f"{fleet.name}-{part}")[
+            "StackResources"
+        ]
+    ]
     return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
 
 
@@ -353,7 +361,7 @@ def test_an_update_gives_the_group_the_new_image_in_a_new_version(
 def test_an_update_reaches_hooks_policies_and_planned_sizes(fleet: Deployed, before: Before) -> None:
     autoscaling = fleet.client("autoscaling")
     hooks = autoscaling.describe_lifecycle_hooks(AutoScalingGroupName=fleet.name)["LifecycleHooks"]
-    assert by_name(hooks, "LifecycleHookName")[TERMINATE_HOOK]["HeartbeatTimeout"] == 400
+    assert by_name(hooks, "LifecycleHookName")[TERMINATE_HOOK]["HeartbeatTimeout"] == 1200
     policies = autoscaling.describe_policies(AutoScalingGroupName=fleet.name)["ScalingPolicies"]
     assert len(policies) == 2
     tracking = by_name(policies, "PolicyType")["TargetTrackingScaling"]
@@ -367,13 +375,14 @@ def test_an_update_reaches_the_load_balancer_and_its_rules(
 ) -> None:
     elb = fleet.client("elbv2")
     chosen = attributes(elb.describe_target_group_attributes(TargetGroupArn=targets["TargetGroupArn"]))
-    assert chosen["target_health_state.unhealthy.draining_interval_seconds"] == "3000"
-    assert chosen["deregistration_delay.timeout_seconds"] == "3000"
+    assert chosen["deregistration_delay.timeout_seconds"] == "300"
+    kept = attributes(elb.describe_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"]))
+    assert kept["deletion_protection.enabled"] == "true"
     groups = fleet.client("ec2").describe_security_groups(GroupIds=balancer["SecurityGroups"])["SecurityGroups"]
     blocks = {
         block["CidrIp"] for rule in groups[0]["IpPermissions"] if rule["FromPort"] == 443 for block in rule["IpRanges"]
     }
-    assert blocks == {"10.0.0.0/8", "192.168.0.0/16"}
+    assert blocks == {"10.0.0.0/8", "100.64.0.0/10"}
 
 
 def test_an_update_shuts_nodes_in(fleet: Deployed, before: Before, template_data: dict[str, Any]) -> None:

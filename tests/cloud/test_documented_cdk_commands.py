@@ -1,6 +1,6 @@
 """The `cdk` commands of the documents: the real program knows each option, and chooses the stack that is meant.
 
-With a second region the app has two stacks, and the program refuses a command that does not say which one it is for.
+With a second region the app has the stacks of two, and the program refuses a command that does not say which it is for.
 """
 
 import re
@@ -16,7 +16,7 @@ from tests.support import node_js
 from tests.support.cloud.account import REGION
 from tests.support.cloud.assembly import SECOND_REGION, assembly
 from tests.support.cloud.deploy import ACCOUNT, ROOT, CdkFailed, Cloud, running_cloud
-from tests.support.cloud.deployed import AMI_PARAMETER, FIRST_IMAGE
+from tests.support.cloud.deployed import AMI_PARAMETER, FIRST_IMAGE, PARTS
 from tests.support.documents import command_lines
 
 COMMAND = re.compile(r"(?:^|[;&|] *)cdk ([a-z-]+)((?: +[^\s;&|>#]+)*)", re.MULTILINE)
@@ -99,7 +99,8 @@ def test_a_documented_command_says_which_stacks_it_is_for(
     environment = words[words.index("-c") + 1].removeprefix("env=")
     app = synthesised(environment, *regions)
     output = cloud.cdk("--app", str(app), *words, *HARMLESS[words[0]])
-    cloud.client("cloudformation").delete_stack(StackName=f"voicefleet-{environment}")  # what a change set is for
+    for part in PARTS:  # what a change set is for
+        cloud.client("cloudformation").delete_stack(StackName=f"voicefleet-{environment}-{part}")
     assert SECOND_REGION not in output or words[0] == "synth", "another region is left alone"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from infra.accepted_findings import CFN_LINT, CHECKOV
-from tests.support.fleet_template import fleet_template
+from tests.support.fleet_template import fleet_templates
 
 _CFN_LINT = Path(sys.executable).with_name("cfn-lint")
 _CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"
@@ -24,10 +24,11 @@ SHIPPED = ("dev", "prod")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The shipped environments' templates, which cdk-nag has passed, or there would be none; and a broken one."""
     folder = tmp_path_factory.mktemp("templates")
-    paths = {name: folder / f"{name}.json" for name in (*SHIPPED, "broken")}
+    made = {f"{name}-{part}": body for name in SHIPPED for part, body in fleet_templates(name).items()}
+    made["broken-fleet"] = _broken(fleet_templates("dev")["fleet"])
+    paths = {name: folder / f"{name}.json" for name in made}
     for name, path in paths.items():
-        template = _broken(fleet_template("dev")) if name == "broken" else fleet_template(name)
-        path.write_text(json.dumps(template, indent=1), encoding="utf-8")
+        path.write_text(json.dumps(made[name], indent=1), encoding="utf-8")
     return paths
 
 
@@ -44,9 +45,10 @@ def _broken(template: dict[str, Any]) -> dict[str, Any]:
 def test_cfn_lint_finds_what_is_accepted_and_nothing_else(templates: dict[str, Path]) -> None:
     findings = json.loads(_run(_CFN_LINT, "--format", "json", "--template", *templates.values()))
 
-    found = {name: {f["Rule"]["Id"] for f in findings if Path(f["Filename"]).stem == name} for name in templates}
-    assert [found[name] for name in SHIPPED] == [CFN_LINT.keys()] * 2, findings
-    assert "E3002" in found["broken"], "a property that there is not"
+    found = [(_environment(finding["Filename"]), finding["Rule"]["Id"]) for finding in findings]
+    for name in SHIPPED:
+        assert {rule for template, rule in found if template == name} == CFN_LINT.keys(), findings
+    assert ("broken", "E3002") in found, "a property that there is not"
 
 
 def test_checkov_finds_what_is_accepted_and_nothing_else(templates: dict[str, Path]) -> None:
@@ -54,11 +56,16 @@ def test_checkov_finds_what_is_accepted_and_nothing_else(templates: dict[str, Pa
     files = [part for path in templates.values() for part in ("--file", path)]
     report = json.loads(_run(_CHECKOV, *files, "--framework", "cloudformation", "--output", "json", "--skip-download"))
 
-    failed = [(Path(f["file_path"]).stem, f["check_id"], f["resource"]) for f in report["results"]["failed_checks"]]
+    failed = [(_environment(f["file_path"]), f["check_id"], f["resource"]) for f in report["results"]["failed_checks"]]
     for name in SHIPPED:
         assert {check for template, check, _ in failed if template == name} == CHECKOV.keys(), failed
     assert ("broken", "CKV_AWS_79") in {finding[:2] for finding in failed}, "metadata without a token"
     assert report["summary"]["parsing_errors"] == 0
+
+
+def _environment(file: str) -> str:
+    """Of which environment a template is."""
+    return Path(file).stem.partition("-")[0]
 
 
 def _run(*command: str | Path) -> str:

@@ -1,6 +1,7 @@
 """What has to stand in the template: what no stand-in for AWS shows, and what calls are lost without.
 
-Synthesised twice for the whole module: the shipped `prod`, and `dev` in two regions, in one of them as a guest.
+Synthesised three times for the whole module: the shipped `prod`; `prod` changed; and `dev` in two regions, in one of
+them as a guest.
 """
 
 import copy
@@ -18,12 +19,13 @@ from aws_cdk import cx_api
 from aws_cdk.assertions import Match, Template
 
 from infra.app import make_app
+from infra.cost import joined
 from infra.fleet import ENVIRONMENT_FILE, MPS_FOLDER, VOICES_FOLDER
 from infra.preview.named import named_metrics
 from server.fleet.lifecycle import HEARTBEAT_SECONDS, LAUNCH_HOOK, TERMINATE_HOOK
 from server.settings.secrets import secret_settings
 from server.settings.settings import Settings
-from tests.support.fleet_template import REPOSITORY, fleet_template
+from tests.support.fleet_template import REPOSITORY, fleet_template, fleet_templates
 
 ACCOUNT = "123456789012"
 VPC = "vpc-0123456789abcdef0"
@@ -45,12 +47,16 @@ def assembly() -> cx_api.CloudAssembly:
     dev["fleet"] |= {"spot_percent": 40}
     dev["node"] |= {"mps": True, "fallback_models": STAND_INS}
     dev["regions"] = {
-        "us-east-1": {"network": {"vpc_id": VPC}, "load_balancer": {"internet_facing": True}},
+        "us-east-1": {
+            "network": {"vpc_id": VPC, "subnet_group": "Private"},
+            "load_balancer": {"internet_facing": True},
+        },
         "eu-west-1": {
             "load_balancer": {"certificate_arn": f"arn:aws:acm:eu-west-1:{ACCOUNT}:certificate/0000-0000"},
             "network": {"interface_endpoints": True, "s3_prefix_list": "pl-6da54004"},
             "node": {
-                "settings": {"VOICE_TTS_ADDRESS": "speech.internal:50051", "VOICE_TTS_VOICES": "s3://bucket/voices"}
+                "bedrock_model": "eu.amazon.nova-lite-v1:0",
+                "settings": {"VOICE_TTS_ADDRESS": "speech.internal:50051", "VOICE_TTS_VOICES": "s3://bucket/voices"},
             },
         },
     }
@@ -59,12 +65,12 @@ def assembly() -> cx_api.CloudAssembly:
 
 
 def found_vpc() -> dict[str, Any]:
-    """What the CLI finds out about a VPC with public and private subnets in two zones."""
-    kinds = {"Public": "10.9.0", "Private": "10.9.1"}
+    """What the CLI finds out about a VPC with public and two kinds of private subnets in two zones."""
+    kinds = {"Public": "10.9.0", "Database": "10.9.2", "Private": "10.9.1"}
     groups = [
         {
             "name": kind,
-            "type": kind,
+            "type": "Public" if kind == "Public" else "Private",
             "subnets": [
                 {
                     "subnetId": f"subnet-{kind.lower()}-{zone}",
@@ -99,8 +105,24 @@ def abroad() -> Template:
 
 
 def in_region(region: str) -> Template:
-    (stack,) = [stack for stack in assembly().stacks if stack.environment.region == region]
-    return Template.from_json(stack.template)
+    return Template.from_json(
+        joined(stack.template for stack in assembly().stacks if stack.environment.region == region)
+    )
+
+
+@cache
+def changed() -> dict[str, dict[str, Any]]:
+    """`prod` once it is protected, with two zones, another language model, other alarms and no watch of a rollout."""
+    context = copy.deepcopy(json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"])
+    prod = context["environments"]["prod"]
+    prod["production"] = True
+    prod["network"] |= {"zones": ["a", "b"]}
+    prod["node"] |= {"bedrock_model": "us.amazon.nova-pro-v1:0"}
+    prod["alarms"] = {"utilization": 0.9}
+    prod["fleet"] |= {"rollback_on_alarms": False, "root_initialization_mib": 0}
+    stacks = make_app({**context, "env": "prod"}).synth().stacks
+    assert all(stack.termination_protection for stack in stacks)
+    return {stack.stack_name.rpartition("-")[2]: stack.template for stack in stacks}
 
 
 def only(template: Template, kind: str) -> dict[str, Any]:
@@ -133,8 +155,15 @@ def test_a_new_image_is_rolled_out_slowly_watched_by_alarms_and_rolled_back(ship
         },
     )
     refresh = only(shipped, GROUP)["UpdatePolicy"]["AutoScalingInstanceRefresh"]["Preferences"]
-    alarms = shipped.find_resources("AWS::CloudWatch::Alarm")
-    assert {alarm["Ref"] for alarm in refresh["AlarmSpecification"]["Alarms"]} <= alarms.keys()
+    alarms = shipped.find_resources("AWS::CloudWatch::Alarm").values()
+    assert set(refresh["AlarmSpecification"]["Alarms"]) <= {alarm["Properties"].get("AlarmName") for alarm in alarms}
+    assert refresh["InstanceWarmup"] == 300, "the load balancer takes minutes to take a target in"
+    assert only(shipped, GROUP)["Properties"]["DefaultInstanceWarmup"] == 60
+
+
+def test_a_deploy_that_repairs_what_alarms_are_red_for_does_not_watch_them() -> None:
+    group = only(Template.from_json(changed()["fleet"]), GROUP)
+    assert "AlarmSpecification" not in group["UpdatePolicy"]["AutoScalingInstanceRefresh"]["Preferences"]
 
 
 def test_the_image_is_an_id_that_the_deploy_reads_or_nothing_could_be_rolled_back(shipped: Template) -> None:
@@ -285,7 +314,10 @@ def test_a_node_is_awaited_while_it_joins_and_while_it_drains(shipped: Template)
     by_name = {hook["LifecycleHookName"]: hook for hook in hooks}
     assert by_name.keys() == {LAUNCH_HOOK, TERMINATE_HOOK}
     assert by_name[LAUNCH_HOOK]["DefaultResult"] == "ABANDON"
-    assert by_name[TERMINATE_HOOK]["DefaultResult"] == "CONTINUE"
+    assert by_name[TERMINATE_HOOK]["DefaultResult"] == "ABANDON"
+    assert by_name[TERMINATE_HOOK]["HeartbeatTimeout"] == 1800, "longer than Auto Scaling is out of reach"
+    kept = only(shipped, GROUP)["Properties"]["InstanceLifecyclePolicy"]
+    assert kept == {"RetentionTriggers": {"TerminateHookAbandon": "retain"}}, "a silent node may have calls"
     for hook in hooks:
         assert hook["HeartbeatTimeout"] >= 3 * HEARTBEAT_SECONDS
 
@@ -296,8 +328,13 @@ def test_a_target_that_takes_no_calls_keeps_those_that_it_has(shipped: Template)
     }
     assert attributes["target_health_state.unhealthy.connection_termination.enabled"] == "false"
     assert attributes["deregistration_delay.connection_termination.enabled"] == "false"
-    assert attributes["target_health_state.unhealthy.draining_interval_seconds"] == "7200"
-    assert attributes["deregistration_delay.timeout_seconds"] == "3600"
+    assert attributes["target_health_state.unhealthy.draining_interval_seconds"] == "360000"
+    assert attributes["deregistration_delay.timeout_seconds"] == "300"
+
+
+def test_a_node_that_is_merely_full_is_healthy_to_the_load_balancer(shipped: Template) -> None:
+    """Or a rollout would deregister it while it is unhealthy, and its connections might be closed."""
+    assert only(shipped, TARGET_GROUP)["Properties"]["HealthCheckPath"] == "/in-service"
 
 
 def test_target_tracking_only_adds_nodes_and_sees_ten_seconds(shipped: Template) -> None:
@@ -391,11 +428,10 @@ def test_with_s3s_addresses_nodes_go_to_aws_alone_and_to_the_speech_workers_that
 # --- environments and regions
 
 
-def test_one_app_makes_a_stack_for_each_region_with_what_is_of_that_region(guest: Template, abroad: Template) -> None:
+def test_one_app_makes_the_stacks_of_each_region_with_what_is_of_that_region(guest: Template, abroad: Template) -> None:
     stacks = assembly().stacks
     assert {(stack.stack_name, stack.environment.region) for stack in stacks} == {
-        ("voicefleet-dev", "us-east-1"),
-        ("voicefleet-dev", "eu-west-1"),
+        (f"voicefleet-dev-{part}", region) for part in fleet_templates() for region in ("us-east-1", "eu-west-1")
     }
     assert "eu-west-1" not in json.dumps(guest.to_json())
     abroad.resource_count_is("AWS::EC2::VPC", 1)
@@ -404,19 +440,22 @@ def test_one_app_makes_a_stack_for_each_region_with_what_is_of_that_region(guest
     assert "us-east-1" not in text
 
 
-def test_only_production_is_protected_from_being_deleted(shipped: Template, guest: Template) -> None:
+def test_only_production_is_protected_from_being_deleted(guest: Template) -> None:
+    production = Template.from_json(joined(changed().values()))
     deletion = {"Key": "deletion_protection.enabled", "Value": "true"}
-    shipped.has_resource_properties(BALANCER, {"LoadBalancerAttributes": Match.array_with([deletion])})
+    production.has_resource_properties(BALANCER, {"LoadBalancerAttributes": Match.array_with([deletion])})
     assert deletion not in only(guest, BALANCER)["Properties"]["LoadBalancerAttributes"]
     assert not any(stack.termination_protection for stack in assembly().stacks)
-    shipped.has_resource("AWS::SecretsManager::Secret", {"DeletionPolicy": "Retain"})
+    production.has_resource("AWS::SecretsManager::Secret", {"DeletionPolicy": "RetainExceptOnCreate"})
     guest.has_resource("AWS::SecretsManager::Secret", {"DeletionPolicy": "Delete"})
 
 
-def test_models_outlive_every_stack(shipped: Template, guest: Template) -> None:
-    for template in (shipped, guest):
+def test_models_outlive_every_stack_and_stand_in_the_way_of_no_first_deploy(shipped: Template, guest: Template) -> None:
+    for template in (shipped, guest, Template.from_json(joined(changed().values()))):
         buckets = template.find_resources("AWS::S3::Bucket").values()
-        assert {bucket["DeletionPolicy"] for bucket in buckets} == {"Retain"}
+        assert {bucket["DeletionPolicy"] for bucket in buckets} == {"RetainExceptOnCreate"}
+        kept = [one["DeletionPolicy"] for one in template.to_json()["Resources"].values() if "DeletionPolicy" in one]
+        assert "Retain" not in kept, "what is retained after a failed creation is in the way of the next"
 
 
 def test_everything_that_takes_tags_says_whose_it_is(shipped: Template) -> None:
@@ -426,18 +465,103 @@ def test_everything_that_takes_tags_says_whose_it_is(shipped: Template) -> None:
             assert tags.items() >= {"environment": "prod", "service": "voicefleet"}.items(), kind
 
 
-def test_without_credentials_there_are_as_many_zones_as_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_makes_a_template_and_with_which_credentials_changes_no_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CDK_DEFAULT_ACCOUNT")
     context = json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"]
-    (stack,) = make_app({**context, "env": "prod"}).synth().stacks
-    Template.from_json(stack.template).resource_count_is("AWS::EC2::NatGateway", 3)
-    assert "network.zones" not in str([message.entry.data for message in stack.messages])
-
-
-def test_zones_that_can_not_be_had_are_told() -> None:
-    context = json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"]
-    found = {f"availability-zones:account={ACCOUNT}:region=us-east-1": ["us-east-1a", "us-east-1c"]}
-    (stack,) = make_app({**context, "env": "prod"} | found).synth().stacks
-    assert [
-        message.entry.data for message in stack.messages if "network.zones: 3 wanted, 2 used" in str(message.entry.data)
+    stacks = make_app({**context, "env": "prod"}).synth().stacks
+    assert {stack.stack_name.rpartition("-")[2]: stack.template for stack in stacks}["network"] == fleet_templates()[
+        "network"
     ]
+
+
+def test_one_more_zone_changes_no_address_of_those_that_are_there(shipped: Template) -> None:
+    three = shipped.find_resources("AWS::EC2::Subnet")
+    two = Template.from_json(changed()["network"]).find_resources("AWS::EC2::Subnet")
+    assert (len(two), len(three)) == (4, 6)
+    for name, subnet in two.items():
+        for key in ("CidrBlock", "AvailabilityZone"):
+            assert subnet["Properties"][key] == three[name]["Properties"][key]
+
+
+def test_a_guest_gives_the_load_balancer_and_the_nodes_one_subnet_in_each_zone(guest: Template) -> None:
+    assert len(only(guest, BALANCER)["Properties"]["Subnets"]) == 2
+    guest.has_resource_properties(GROUP, {"VPCZoneIdentifier": ["subnet-private-a", "subnet-private-b"]})
+
+
+# --- stacks
+
+
+def test_no_stack_locks_another_one() -> None:
+    """An output that is exported can neither change nor go while another stack reads it."""
+    for part, template in {**fleet_templates("dev"), **fleet_templates()}.items():
+        assert "Fn::ImportValue" not in json.dumps(template)
+        assert not any("Export" in output for output in template.get("Outputs", {}).values()), part
+
+
+def test_stacks_read_only_of_those_before_them() -> None:
+    before: set[str] = set()
+    for part, template in fleet_templates().items():
+        read = set(re.findall(r'"StackName": "voicefleet-prod-(\w+)", "Region"', json.dumps(template)))
+        assert read <= before, part
+        before.add(part)
+    assert list(fleet_templates()) == ["data", "network", "observability", "fleet"]
+
+
+def test_what_a_stack_refers_to_is_in_it() -> None:
+    for part, template in fleet_templates().items():
+        there = template["Resources"].keys() | template.get("Parameters", {}).keys()
+        text = json.dumps(template)
+        named = {*re.findall(r'"Ref": "(\w+)"', text), *re.findall(r'"Fn::GetAtt": \["(\w+)"', text)}
+        assert named <= there, part
+
+
+def test_a_change_of_alarms_or_of_what_nodes_are_told_touches_neither_keys_nor_models() -> None:
+    before, after = fleet_templates()["data"], changed()["data"]
+    differ = {
+        name
+        for name in before["Resources"]
+        if {k: v for k, v in before["Resources"][name].items() if k not in ("DeletionPolicy", "UpdateReplacePolicy")}
+        != {k: v for k, v in after["Resources"][name].items() if k not in ("DeletionPolicy", "UpdateReplacePolicy")}
+    }
+    assert differ == set()
+
+
+def test_nodes_of_before_a_rollout_keep_the_right_to_ask_their_language_model() -> None:
+    """What is replaced is taken away when the update has ended; what is changed, at its beginning."""
+    for kind in ("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::InstanceProfile"):
+        before, after = (
+            Template.from_json(template["fleet"]).find_resources(kind) for template in (fleet_templates(), changed())
+        )
+        assert before
+        assert before.keys().isdisjoint(after)
+
+
+def test_the_root_volume_is_filled_at_a_rate_unless_it_is_not_to_be_paid(shipped: Template) -> None:
+    def rate(template: Template) -> object:
+        (disk,) = only(template, LAUNCH_TEMPLATE)["Properties"]["LaunchTemplateData"]["BlockDeviceMappings"]
+        return disk["Ebs"].get("VolumeInitializationRate")
+
+    assert rate(shipped) == 300
+    assert rate(Template.from_json(changed()["fleet"])) is None
+
+
+# --- who is told of what
+
+
+def test_the_way_back_of_a_rollout_is_told(shipped: Template) -> None:
+    rules = shipped.find_resources("AWS::Events::Rule").values()
+    told = {
+        kind
+        for rule in rules
+        if "SNS" in str(rule) or len(rule["Properties"]["Targets"]) > 1
+        for kind in rule["Properties"]["EventPattern"]["detail-type"]
+    }
+    for how in ("Failed", "Cancelled", "Rollback Started", "Rollback Failed"):
+        assert f"EC2 Auto Scaling Instance Refresh {how}" in told
+
+
+def test_an_xid_in_the_log_of_a_nodes_kernel_is_counted(shipped: Template) -> None:
+    shipped.has_resource_properties(
+        "AWS::Logs::MetricFilter",
+        {"FilterPattern": '"NVRM: Xid"', "MetricTransformations": [Match.object_like({"MetricValue": "1"})]},
+    )

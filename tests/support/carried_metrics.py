@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,7 +37,8 @@ AWS_METRICS: Mapping[str, tuple[set[frozenset[str]], set[str]]] = {
     "AWS/AutoScaling": (
         {frozenset({GROUP_DIMENSION})},
         {"GroupMinSize", "GroupMaxSize", "GroupDesiredCapacity", "GroupTotalInstances", "GroupInServiceInstances"}
-        | {"GroupPendingInstances", "GroupStandbyInstances", "GroupTerminatingInstances"},
+        | {"GroupPendingInstances", "GroupStandbyInstances", "GroupTerminatingInstances"}
+        | {"GroupTerminatingRetainedInstances"},
     ),
     "AWS/NetworkELB": (
         {frozenset({"LoadBalancer"}), frozenset({"LoadBalancer", "TargetGroup"})},
@@ -138,10 +139,26 @@ def boot_series() -> tuple[Series, ...]:
         )
 
 
-def uncarried(named: Iterable[Named], series: Iterable[Series]) -> list[str]:
-    """What is named and reaches CloudWatch by no way, a line each."""
+def filtered(template: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """The metrics that a template's own filters make of log lines: namespace and name of each."""
+    return {
+        (made["MetricNamespace"], made["MetricName"])
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Logs::MetricFilter"
+        for made in resource["Properties"]["MetricTransformations"]
+    }
+
+
+def uncarried(
+    named: Iterable[Named], series: Iterable[Series], of_lines: Collection[tuple[str, str]] = ()
+) -> list[str]:
+    """What is named and reaches CloudWatch by no way, a line each. `of_lines` are those that log lines become."""
     known = list(series)
-    return sorted(f"{one.by}: {one.name} {dict(one.dimensions)}" for one in named if not _reaches(one, known))
+    return sorted(
+        f"{one.by}: {one.name} {dict(one.dimensions)}"
+        for one in named
+        if (one.namespace, one.name) not in of_lines and not _reaches(one, known)
+    )
 
 
 def _reaches(one: Named, series: list[Series]) -> bool:

@@ -1,4 +1,4 @@
-"""The template of a whole fleet as `cdk synth` makes it."""
+"""The templates of a fleet as `cdk synth` makes them."""
 
 import json
 import os
@@ -15,10 +15,18 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @cache
-def fleet_template(environment: str = "prod") -> dict[str, Any]:
-    """The template of an environment of `cdk.json` in the first of its regions."""
+def fleet_templates(environment: str = "prod") -> dict[str, dict[str, Any]]:
+    """The template of each stack (data, network, observability, fleet) of an environment of `cdk.json`."""
     from infra.app import make_app
 
     context = json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"]
-    template: dict[str, Any] = make_app({**context, "env": environment}).synth().stacks[0].template
-    return template
+    stacks = make_app({**context, "env": environment}).synth().stacks
+    return {stack.stack_name.rpartition("-")[2]: stack.template for stack in stacks}
+
+
+@cache
+def fleet_template(environment: str = "prod") -> dict[str, Any]:
+    """All of them as one."""
+    from infra.cost import joined
+
+    return joined(fleet_templates(environment).values())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra.bedrock import can_be_asked
 from infra.config import ConfigError, Environment, load_environments
 from server.settings.secrets import secret_settings
 from server.settings.settings import Settings
@@ -80,7 +81,11 @@ def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
         fleet={"min_nodes": 3},
         regions={
             "us-east-1": {},
-            "eu-west-1": {"load_balancer": {"certificate_arn": other}, "fleet": {"max_nodes": 5}},
+            "eu-west-1": {
+                "load_balancer": {"certificate_arn": other},
+                "fleet": {"max_nodes": 5},
+                "node": {"bedrock_model": "eu.amazon.nova-lite-v1:0"},
+            },
         },
     )
 
@@ -101,7 +106,10 @@ def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
         ({"load_balancer": {"domain_name": "voice.example.com"}}, "domain_name and hosted_zone_id go together"),
         ({"load_balancer": {"plain_clients": ["0.0.0.0/0"]}}, "takes private networks"),
         ({"network": {"vpc_id": "mine"}}, "network.vpc_id: got 'mine'"),
-        ({"network": {"zones": 1}}, "network.zones: got 1; Input should be greater than or equal to 2"),
+        ({"network": {"zones": ["a"]}}, r"network.zones: got \['a'\]; Tuple should have at least 2 items"),
+        ({"network": {"zones": ["a", "b", "a"]}}, "network.zones: .* takes each zone once"),
+        ({"network": {"zones": ["us-east-1a", "b"]}}, "network.zones.0: got 'us-east-1a'"),
+        ({"network": {"subnet_group": "Nodes"}}, "subnet_group: takes a VPC that exists, vpc_id"),
         ({"network": {"s3_prefix_list": "pl-1"}}, "network.s3_prefix_list: got 'pl-1'"),
         (
             {"network": {"s3_prefix_list": "pl-63a5400a", "interface_endpoints": False}},
@@ -112,17 +120,37 @@ def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
             "s3_prefix_list: takes a VPC that is made, with interface_endpoints",
         ),
         ({"fleet": {"instance_types": ["p4d.24xlarge"]}}, "fleet.instance_types.0: got 'p4d.24xlarge'"),
+        ({"fleet": {"instance_types": ["g5.12xlarge"]}}, "fleet.instance_types.0: got 'g5.12xlarge'"),  # four GPUs
         ({"fleet": {"min_nodes": 9}}, "min_nodes: got 9; takes at most max_nodes, 8"),
-        ({"fleet": {"drain_seconds": 36_000}}, "drain_seconds: got 36000; takes at most 30000"),
+        (
+            {"fleet": {"drain_seconds": 36_000, "drain_heartbeat_seconds": 300}},
+            "drain_seconds: got 36000; takes at most 30000",
+        ),
+        ({"fleet": {"drain_seconds": 18_000}}, "rollout of max_nodes may take 44 h; .* at most 36 h"),
+        ({"fleet": {"max_nodes": 19}}, "rollout of max_nodes may take 45 h"),
         ({"fleet": {"drain_heartbeat_seconds": 60}}, "fleet.drain_heartbeat_seconds: got 60"),
         ({"fleet": {"checkpoints": [50, 20]}}, "takes rising percentages of which the last is 100"),
         ({"fleet": {"checkpoints": []}}, "takes rising percentages of which the last is 100"),
         ({"scaling": {"scale_in_below": 0.5}}, "scale_in_below: got 0.5; takes less than target_utilization, 0.5"),
         ({"scaling": {"schedule": [{"name": "open", "cron": "at 8", "min_nodes": 4}]}}, "scaling.schedule.0.cron"),
+        (
+            {"scaling": {"schedule": [{"name": "open", "cron": "0 8 * * *", "min_nodes": 9}]}},
+            "scaling.schedule, open: got min_nodes 9; takes at most 8, fleet.max_nodes",
+        ),
+        (
+            {"scaling": {"schedule": [{"name": "open", "cron": "0 8 * * *", "min_nodes": 4, "max_nodes": 3}]}},
+            "min_nodes: got 4; takes at most max_nodes, 3",
+        ),
+        ({"regions": {"eu-west-1": {}}}, "certificate_arn: got one of us-east-1; takes one of eu-west-1"),
+        ({"account": "210987654321"}, "certificate_arn: got one of account 123456789012; .* goes to, 210987654321"),
+        (
+            {"node": {"bedrock_model": "eu.amazon.nova-lite-v1:0"}},
+            r"test \(us-east-1\): node: Bedrock has eu.amazon.nova-lite-v1:0 in other regions, not in us-east-1",
+        ),
         ({"node": {"mps": "server"}}, "node.mps: got 'server'"),
         ({"node": {"settings": {"CUDA_MPS_PIPE_DIRECTORY": "/tmp/mps"}}}, r"takes VOICE_\* variables"),
         ({"node": {"settings": {"VOICE_TSS": "x"}}}, r"takes VOICE_\* variables of docs/settings.md"),
-        ({"node": {"settings": {"VOICE_MAX_SESSIONS": "9"}}}, "that the stack does not set"),
+        ({"node": {"settings": {"VOICE_MAX_SESSIONS": "9"}}}, "that the stacks do not set"),
         ({"node": {"settings": {"VOICE_TTS": "x"}}}, "VOICE_TTS: got 'x'; takes 'hibari' or 'chatterbox'"),
         ({"alarms": {"no_such": 1}}, "alarms.no_such: no such option"),
         ({"notify": ["nobody"]}, "notify.0: got 'nobody'"),
@@ -140,6 +168,32 @@ def test_a_region_differs_in_what_it_says_and_in_nothing_else() -> None:
 def test_a_wrong_value_is_refused_by_name(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load(**options)
+
+
+def test_an_environment_that_names_no_account_goes_to_that_of_the_credentials() -> None:
+    (environment,) = load_environments(environments(), "test", "123456789012")
+    assert environment.account == "123456789012"
+    with pytest.raises(ConfigError, match="takes one of the account that the fleet goes to, 210987654321"):
+        load_environments(environments(), "test", "210987654321")
+
+
+@pytest.mark.parametrize(
+    ("name", "region", "there"),
+    [
+        ("us.amazon.nova-lite-v1:0", "us-west-2", True),
+        ("us.amazon.nova-lite-v1:0", "us-gov-west-1", False),
+        ("us.amazon.nova-lite-v1:0", "ap-southeast-2", False),
+        ("global.anthropic.claude-haiku-4-5-v1:0", "ap-southeast-2", True),
+        ("amazon.nova-lite-v1:0", "eu-north-1", True),
+    ],
+)
+def test_an_inference_profile_is_asked_in_its_own_part_of_the_world(name: str, region: str, there: bool) -> None:
+    assert can_be_asked(name, region) is there
+
+
+def test_a_rollout_is_reckoned_with_every_drain_at_its_longest() -> None:
+    fleet = load().fleet
+    assert fleet.rollout_seconds == 8 * (900 + 300 + 7200) + 3 * 600 + 1800
 
 
 @pytest.mark.parametrize(

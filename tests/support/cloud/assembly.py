@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.support.cloud.account import REGION
 from tests.support.cloud.deploy import ACCOUNT
@@ -18,11 +19,17 @@ def assembly(environment: str, regions: Sequence[str] = (REGION,), certificate: 
 
     context = copy.deepcopy(json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"])
     chosen = context["environments"][environment]
-    chosen["regions"] = {region: {} for region in regions}
     if certificate:
         chosen["load_balancer"]["certificate_arn"] = certificate
-    zones = {  # which the program would ask AWS for
-        f"availability-zones:account={ACCOUNT}:region={region}": [f"{region}{zone}" for zone in "abc"]
-        for region in regions
+    chosen["regions"] = {region: of_region(region) for region in regions}
+    return Path(make_app({**context, "env": environment}).synth().directory)
+
+
+def of_region(region: str) -> dict[str, Any]:
+    """What an environment of `cdk.json` has to say of a region."""
+    if region == REGION:
+        return {}
+    return {
+        "load_balancer": {"certificate_arn": f"arn:aws:acm:{region}:{ACCOUNT}:certificate/0000-0000"},
+        "node": {"bedrock_model": f"{region[:2]}.amazon.nova-lite-v1:0"},
     }
-    return Path(make_app({**context, **zones, "env": environment}).synth().directory)

@@ -18,10 +18,9 @@ from botocore.validate import validate_parameters
 
 NOT_HERE = frozenset(
     {
-        ("autoscaling", "cancel-instance-refresh"),
         ("autoscaling", "describe-instance-refreshes"),
-        ("autoscaling", "rollback-instance-refresh"),
         ("bedrock-runtime", "converse"),
+        ("cloudformation", "cancel-update-stack"),
         ("cloudformation", "continue-update-rollback"),
         ("service-quotas", "request-service-quota-increase"),
     }

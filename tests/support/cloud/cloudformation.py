@@ -1,7 +1,7 @@
 """CloudFormation as moto lacks it: resource types made through the API, updates that reach them, and no silence.
 
 moto passes over a type, an attribute or an update that it does not know. Here each of these fails the deploy, as does
-an operation that refuses what the template says. There is no roll-back: a failed deploy leaves what it made.
+an operation that refuses what the template says. What a failed deploy leads to is in `stack_life`.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,7 +27,6 @@ _GOOD_ENOUGH = (
     "AWS::EC2::InternetGateway",
     "AWS::EC2::NatGateway",
     "AWS::EC2::Route",
-    "AWS::EC2::RouteTable",
     "AWS::EC2::Subnet",
     "AWS::EC2::VPCEndpoint",
     "AWS::EC2::VPCGatewayAttachment",

@@ -8,6 +8,7 @@ from typing import Any
 from tests.support.cloud.deploy import ROOT, Cloud
 
 AMI_PARAMETER = "/voicefleet/prod/ami"
+PARTS = ("data", "network", "observability", "fleet")
 FIRST_IMAGE, SECOND_IMAGE = "ami-12c6146b", "ami-000c540e28953ace2"  # of those that moto knows
 
 
@@ -29,8 +30,17 @@ class Deployed:
     def deploy(self, *arguments: str) -> None:
         """What `cdk deploy` makes of the context as it now is."""
         self.cloud.deploy(self.context, *arguments)
-        stack = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
-        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        self.outputs = {
+            output["OutputKey"]: output["OutputValue"]
+            for part in PARTS
+            for output in self.stack(part).get("Outputs", [])
+        }
+
+    def stack(self, part: str) -> dict[str, Any]:
+        """One of the stacks, as CloudFormation describes it."""
+        described = self.client("cloudformation").describe_stacks(StackName=f"{self.name}-{part}")
+        found: dict[str, Any] = described["Stacks"][0]
+        return found
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -110,6 +110,21 @@ class Listener(_Balancing):
     noun = "Listener"
     attributes_property = "ListenerAttributes"
 
+    def update(self, before: Parameters) -> None:
+        """Change it, or make it anew. Raises `ValueError` for another protocol: moto takes no TLS there."""
+        if before["Protocol"] != self.properties["Protocol"]:
+            raise ValueError("another protocol of a listener is not handled here")
+        certificates = self.properties.get("Certificates", [])
+        if before.get("Certificates", []) == certificates:
+            return super().update(before)
+        for certificate in certificates:  # moto keeps those that a TLS listener has, and asks for none
+            self.api.call("acm", "DescribeCertificate", **certificate)
+        self.remove()
+        return self.create()
+
+    def _modification(self) -> Parameters:
+        return {key: value for key, value in super()._modification().items() if key != "Protocol"}
+
     def _set_attributes(self) -> None:
         keys = {attribute["Key"] for attribute in self.properties.get(self.attributes_property, [])}
         if "tcp.idle_timeout.seconds" in keys and self.properties["Protocol"] != "TCP":

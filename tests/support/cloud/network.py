@@ -132,6 +132,30 @@ class SecurityGroupEgress(_SecurityGroupRule):
             _change_rule(self.api, "Revoke", self.way, group, _ANYWHERE)
 
 
+class RouteTable(Resource):
+    """The routes of subnets; moto's own is never deleted, and then its VPC can't be."""
+
+    type = "AWS::EC2::RouteTable"
+
+    def create(self) -> None:
+        """Make it."""
+        made = self.api.call("ec2", "CreateRouteTable", VpcId=self.properties["VpcId"])
+        self.physical_resource_id = made["RouteTable"]["RouteTableId"]
+        _tag(self)
+
+    def update(self, before: Parameters) -> None:
+        """Its tags may change."""
+        _tag(self)
+
+    def remove(self) -> None:
+        """Delete it."""
+        self.api.call("ec2", "DeleteRouteTable", RouteTableId=self.physical_resource_id)
+
+    def attribute(self, name: str) -> Any:
+        """Its id."""
+        return {"RouteTableId": self.physical_resource_id}[name]
+
+
 class SubnetRouteTableAssociation(Resource):
     """Which routes a subnet has."""
 
@@ -165,4 +189,4 @@ def _tag(resource: Resource) -> None:
         resource.api.call("ec2", "CreateTags", Resources=[resource.physical_resource_id], Tags=tags)
 
 
-RESOURCES = (Vpc, SecurityGroup, SecurityGroupIngress, SecurityGroupEgress, SubnetRouteTableAssociation)
+RESOURCES = (Vpc, SecurityGroup, SecurityGroupIngress, SecurityGroupEgress, RouteTable, SubnetRouteTableAssociation)

@@ -12,7 +12,7 @@ from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateVersi
 from moto.ec2.utils import parse_user_data
 from moto.elbv2.models import ELBv2Backend
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
-from moto.s3.models import FakeBucket
+from moto.s3.models import FakeBucket, S3Backend
 
 _DEREGISTRATION_DELAY = "deregistration_delay.timeout_seconds"
 # Parameters of a group that moto takes and drops, with the attribute under which it would show them.
@@ -20,6 +20,7 @@ _DROPPED = {
     "CapacityRebalance": "capacity_rebalance",
     "DefaultCooldown": "default_cooldown",
     "DefaultInstanceWarmup": "default_instance_warmup",
+    "InstanceLifecyclePolicy": "instance_lifecycle_policy",
     "InstanceMaintenancePolicy": "instance_maintenance_policy",
     "MaxInstanceLifetime": "max_instance_lifetime",
     "TerminationPolicies": "termination_policies",
@@ -34,6 +35,8 @@ def install() -> None:
     LaunchTemplate.create_version = _launchable(LaunchTemplate.create_version)  # type: ignore[method-assign]
     # Who may write a bucket's access logs is asked when they are written, not when they are turned on.
     FakeBucket._log_permissions_enabled_policy = staticmethod(lambda **_: True)  # type: ignore[method-assign, assignment]
+    # AWS delivers them hours later; moto at once, so that a bucket which is deleted fills the one that it logs to.
+    S3Backend.log_incoming_request = lambda *_: None  # type: ignore[method-assign]
     for operation in (put_notification_configuration, describe_notification_configurations):
         setattr(AutoScalingResponse, operation.__name__, operation)
     for name in ("create_auto_scaling_group", "update_auto_scaling_group"):
@@ -44,7 +47,7 @@ def install() -> None:
 
 
 def update_termination_protection(response: CloudFormationResponse) -> ActionResult:
-    """A stack that is protected says so; nothing here deletes any."""
+    """A stack that is protected says so, and is not deleted (`stack_life`)."""
     stack = response.cloudformation_backend.get_stack(response._get_param("StackName"))
     stack.enable_termination_protection = response._get_bool_param("EnableTerminationProtection")
     return ActionResult({"StackId": stack.stack_id})

@@ -61,15 +61,24 @@ class AutoScalingGroup(Resource):
         self._put_collections()
 
     def remove(self) -> None:
-        """The group and its nodes."""
+        """Down to no node, then the group. AWS waits, for hours, for a node that is protected; here that is refused."""
+        if not (group := self._found()):
+            return  # deleted by hand
+        self._call("UpdateAutoScalingGroup", MinSize=0, DesiredCapacity=0)
+        if held := [node["InstanceId"] for node in group[0]["Instances"] if node["ProtectedFromScaleIn"]]:
+            raise ValueError(f"{', '.join(held)} are protected from scale-in")
         self._call("DeleteAutoScalingGroup", ForceDelete=True)
 
     def attribute(self, name: str) -> Any:
         """Its ARN."""
         if name != "AutoScalingGroupARN":
             return super().attribute(name)
-        groups = self.api.call("autoscaling", "DescribeAutoScalingGroups", AutoScalingGroupNames=[self.name])
-        return groups["AutoScalingGroups"][0]["AutoScalingGroupARN"]
+        return self._found()[0]["AutoScalingGroupARN"]
+
+    def _found(self) -> list[Parameters]:
+        found = self.api.call("autoscaling", "DescribeAutoScalingGroups", AutoScalingGroupNames=[self.name])
+        groups: list[Parameters] = found["AutoScalingGroups"]
+        return groups
 
     def _call(self, operation: str, **parameters: Any) -> None:
         self.api.call("autoscaling", operation, AutoScalingGroupName=self.name, **parameters)

@@ -19,6 +19,7 @@ from tests.support.cloud import (
     operations,
     resource,
     scaling,
+    stack_life,
     storage,
 )
 
@@ -40,6 +41,7 @@ def serve(port: int) -> None:
     operations.install()
     autoscaling_life.install()
     cloudformation.install(RESOURCES)
+    stack_life.install()
     main(["-H", "127.0.0.1", "-p", str(port)])
 
 
