@@ -144,7 +144,9 @@ def limited() -> Call:
 
 @pytest.mark.parametrize("transcription", [{}, {"model": "whisper-1", "language": "en"}, {"keywords": ["Ada"]}])
 def test_of_the_transcription_a_client_is_shown_only_what_is_set(transcription: dict[str, Any]) -> None:
-    assert updated(audio={"input": {"transcription": transcription}})["audio"]["input"]["transcription"] == transcription
+    assert (
+        updated(audio={"input": {"transcription": transcription}})["audio"]["input"]["transcription"] == transcription
+    )
 
 
 @pytest.mark.parametrize("transcription", [{"language": "de"}, {"languages": ["en", "de"]}, {"language": "de-DE"}])
