@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from server.client.transcripts import words
 from tests.support import node_js
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.examples
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+ROOM = Path(__file__).parent / "node_clients" / "telephone_room.mjs"
 LIVEKIT = {"LIVEKIT_URL": "ws://127.0.0.1:1", "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "a-secret" * 4}
 
 HOURS, STORY, NAME = "When is the library open on Monday?", "Tell me a story.", "My name is Peter."
@@ -53,12 +56,18 @@ def livekit_python(tmp_path: Path) -> Example:
     return lambda base_url: console(command, tmp_path / "log", VOICEFLEET_URL=base_url, **LIVEKIT)
 
 
-@pytest.fixture
-def livekit_node(tmp_path: Path) -> Example:
+@pytest.fixture(scope="module")
+def node_worker() -> Path:
+    """The program of the example, built."""
     project = EXAMPLES / "livekit-node"
     node_js.install(project)
     node_js.npm(project, "run", "build")
-    command = [node_js.newest_node(), project / "dist" / "agent.js", "console"]
+    return project / "dist" / "agent.js"
+
+
+@pytest.fixture
+def livekit_node(node_worker: Path, tmp_path: Path) -> Example:
+    command = [node_js.newest_node(), node_worker, "console"]
     return lambda base_url: console(command, tmp_path / "log", VOICEFLEET_URL=base_url, **LIVEKIT)
 
 
@@ -156,3 +165,51 @@ async def test_an_example_goes_on_with_what_was_said_when_its_connection_is_lost
         await ask(caller, answers, STORY)
     assert words(NAME) in told(answers, "user")
     assert words("Nice to meet you.") in told(answers, "assistant")
+
+
+class LiveKitServer:
+    """What LiveKit's server does for a telephone call: it tells which keys are pressed, and transfers the call."""
+
+    def __init__(self) -> None:
+        self.keys: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.transferred: list[dict[str, str]] = []
+
+    async def press(self, _: web.Request) -> web.Response:
+        return web.Response(text=await self.keys)
+
+    async def transfer(self, request: web.Request) -> web.Response:
+        self.transferred.append(await request.json())
+        return web.json_response({})
+
+
+@pytest.fixture
+async def livekit_server() -> AsyncIterator[tuple[LiveKitServer, str]]:
+    livekit, app = LiveKitServer(), web.Application()
+    app.router.add_get("/keys", livekit.press)
+    app.router.add_post("/twirp/livekit.SIP/TransferSIPParticipant", livekit.transfer)
+    async with TestServer(app) as server:
+        yield livekit, str(server.make_url("/")).rstrip("/")
+
+
+async def test_the_worker_in_node_tells_the_keys_that_are_pressed_and_transfers_the_call(
+    node: NodeProcess,
+    answers: OpenAiStandin,
+    node_worker: Path,
+    livekit_server: tuple[LiveKitServer, str],
+    tmp_path: Path,
+) -> None:
+    answers.answer = by_rules(
+        {"person": ToolCallAnswer("transfer_to_a_person"), "pressed": "Your number is forty two."}
+    )
+    livekit, url = livekit_server
+    command = [node_js.newest_node(), "--import", ROOM, node_worker, "console"]
+    variables = LIVEKIT | {"LIVEKIT_URL": url, "KEYS_URL": f"{url}/keys", "VOICEFLEET_URL": node.base_url}
+    async with console(command, tmp_path / "log", **variables) as caller:
+        await caller.hear_out()
+        livekit.keys.set_result("42#")
+        await caller.until(lambda: last_text(answers.requests[-1]) == "The caller pressed 4, 2, #.")
+        await caller.hear_out()
+        await caller.say("I want to talk to a person.")
+        await caller.until(lambda: answers.requests[-1]["messages"][-1]["role"] == "tool")
+    [transfer] = livekit.transferred
+    assert (transfer["participantIdentity"], transfer["transferTo"]) == ("sip_caller", "tel:+15550100")
