@@ -45,6 +45,9 @@ RULES: dict[str, Answer] = {
     "name": "Nice to meet you.",
 }
 
+CUT_OFF = "cut off by accident"
+"""What the node tells the model of an answer whose connection was lost."""
+
 Example = Callable[[str], AbstractAsyncContextManager[PacedCaller]]
 """Runs a program whose model is the node at a base URL, with a caller on its line."""
 
@@ -167,6 +170,24 @@ async def test_an_example_goes_on_with_what_was_said_when_its_connection_is_lost
     shown = " ".join(word for message in told(answers, "user", "assistant") for word in message)
     assert "my name is peter" in shown
     assert "nice to meet you" in shown
+
+
+async def test_the_worker_in_node_says_the_rest_of_an_answer_whose_connection_is_lost(
+    balancer: NetworkLoadBalancer, answers: OpenAiStandin, livekit_node: Example
+) -> None:
+    rest = "And they lived happily."
+    answers.answer = lambda request: rest if CUT_OFF in str(request["messages"]) else by_rules(RULES)(request)
+    async with livekit_node(f"ws://{balancer.address}/v1") as caller:
+        await caller.hear_out()
+        await caller.say(STORY)
+        before = len(caller.loud)
+        await caller.until(lambda: sum(caller.loud[before:]) > 50)
+        balancer.reset("node")
+        await caller.until(lambda: CUT_OFF in str(answers.requests[-1]["messages"]))
+        await caller.hear_out()
+        await ask(caller, answers, NAME)
+    heard = answers.requests[-1]["messages"][-2]["content"]
+    assert heard.endswith(rest), "the caller was not thought to have interrupted it"
 
 
 class LiveKitServer:
