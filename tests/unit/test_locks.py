@@ -1,4 +1,4 @@
-"""The locks in `requirements/`, and those of the examples: what they promise to every machine that installs from them."""
+"""The locks of the project and of its examples: what they promise to every machine that installs from them."""
 
 import re
 from collections import defaultdict
@@ -9,7 +9,8 @@ import pytest
 from packaging.markers import Marker
 
 ROOT = Path(__file__).parents[2]
-ALONE = {"checkov", "livekit", "pipecat"}  # in environments of their own
+EXAMPLES = {"livekit", "pipecat"}
+ALONE = {"checkov", *EXAMPLES}  # in environments of their own
 LOCKS = {path.stem: path for path in (*ROOT.glob("requirements/*.txt"), *ROOT.glob("examples/python/*.txt"))}
 PIN = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+?))?(?P<hashes>(?: +--hash=sha256:[0-9a-f]{64})+)"
@@ -79,7 +80,7 @@ def test_a_gpu_node_has_the_one_cuda_that_recognition_uses_too() -> None:
 
 
 def test_what_upstream_asks_for_but_nothing_needs_is_left_out() -> None:
-    assert [(lock, name) for lock in LOCKS for name in LEFT_OUT & set(pins(lock))] == []
+    assert [(lock, name) for lock in LOCKS.keys() - EXAMPLES for name in LEFT_OUT & set(pins(lock))] == []
 
 
 def test_nothing_that_is_installed_is_under_the_gpl() -> None:
