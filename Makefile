@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run gpu whisper mic fleet test boot lint docs proto lock clean
+.PHONY: help run gpu whisper mic fleet test examples boot lint docs proto lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -29,6 +29,10 @@ test: .venv/.torch .venv/.checkov ## run every test but the boots
 	tests/support/system-packages.sh libgomp1 openssh-server packer systemd nftables iproute2 faketime chromium
 	$(BIN)/voicefleet models pull
 	$(BIN)/pytest --cov $(PYTEST)
+
+examples: .venv/.examples ## call a node with the examples for LiveKit Agents and pipecat (installs a gigabyte)
+	$(BIN)/voicefleet models pull
+	$(BIN)/pytest -m examples tests/integration $(PYTEST)
 
 boot: .venv/.dev ## boot the machine image under QEMU, as root: first start, reboot, faults (an hour)
 	tests/support/system-packages.sh mmdebstrap qemu-system-x86 qemu-utils socat
@@ -56,6 +60,8 @@ lock: .venv/.dev ## resolve pyproject.toml into hash-pinned requirements/
 	$(COMPILE) requirements/gpu.in -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/gpu.txt
 	$(COMPILE) pyproject.toml --extra infra -c requirements/base.txt -o requirements/infra.txt
 	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
+	$(COMPILE) examples/python/livekit.in -o examples/python/livekit.txt
+	$(COMPILE) examples/python/pipecat.in -o examples/python/pipecat.txt
 	$(COMPILE) pyproject.toml --extra dev --extra infra -c requirements/infra.txt -c requirements/bootstrap.txt -c requirements/base.txt -c requirements/chatterbox.txt -o requirements/dev.txt
 
 clean: ## remove the environment
@@ -87,4 +93,12 @@ clean: ## remove the environment
 .venv/.checkov: .venv/.base requirements/checkov.txt
 	$(PYTHON) -m venv .venv/checkov
 	$(BIN)/uv pip install --quiet --python .venv/checkov/bin/python --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+# Environments of their own, as whoever runs the examples has them.
+.venv/.examples: .venv/.dev examples/python/livekit.txt examples/python/pipecat.txt
+	for name in livekit pipecat; do \
+		$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/$$name && \
+		$(BIN)/uv pip install --quiet --python .venv/$$name/bin/python --require-hashes -r examples/python/$$name.txt || exit 1; \
+	done
 	@touch $@

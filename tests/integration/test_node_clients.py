@@ -98,7 +98,9 @@ def example() -> Path:
     return EXAMPLE / "dist" / "main.js"
 
 
-@pytest.mark.parametrize("project", [CLIENTS, EXAMPLE], ids=lambda project: str(project.name))
+@pytest.mark.parametrize(
+    "project", [CLIENTS, EXAMPLE, EXAMPLE.with_name("livekit-node")], ids=lambda project: str(project.name)
+)
 def test_a_lock_names_hashes_and_no_registry(project: Path) -> None:
     packages = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     assert all("integrity" in package and "resolved" not in package for path, package in packages.items() if path)

@@ -1,4 +1,4 @@
-"""The locks in `requirements/`: what they promise to every machine that installs from them."""
+"""The locks of the project and of its examples: what they promise to every machine that installs from them."""
 
 import re
 from collections import defaultdict
@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker
 
-LOCKS = {path.stem: path for path in (Path(__file__).parents[2] / "requirements").glob("*.txt")}
+ROOT = Path(__file__).parents[2]
+EXAMPLES = {"livekit", "pipecat"}
+ALONE = {"checkov", *EXAMPLES}  # in environments of their own
+LOCKS = {path.stem: path for path in (*ROOT.glob("requirements/*.txt"), *ROOT.glob("examples/python/*.txt"))}
 PIN = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+?))?(?P<hashes>(?: +--hash=sha256:[0-9a-f]{64})+)"
 )
@@ -39,7 +42,7 @@ def pins(lock: str, python: str | None = None) -> dict[str, str]:
 
 
 def test_there_is_a_lock_for_every_kind_of_machine() -> None:
-    assert set(LOCKS) == {"bootstrap", "base", "chatterbox", "faster-whisper", "gpu", "infra", "mic", "dev", "checkov"}
+    assert set(LOCKS) == {"bootstrap", "base", "chatterbox", "faster-whisper", "gpu", "infra", "mic", "dev", *ALONE}
     assert all(len(lines(lock)) > 1 for lock in LOCKS)
 
 
@@ -51,7 +54,7 @@ def test_every_line_is_a_pin_with_hashes_and_names_no_address(lock: str) -> None
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
 def test_no_two_locks_pin_different_versions(python: str) -> None:
     versions = defaultdict(set)
-    for lock in LOCKS.keys() - {"checkov"}:  # lives in an environment of its own
+    for lock in LOCKS.keys() - ALONE:
         for name, version in pins(lock, python).items():
             versions[name].add(version)
 
@@ -77,7 +80,7 @@ def test_a_gpu_node_has_the_one_cuda_that_recognition_uses_too() -> None:
 
 
 def test_what_upstream_asks_for_but_nothing_needs_is_left_out() -> None:
-    assert [(lock, name) for lock in LOCKS for name in LEFT_OUT & set(pins(lock))] == []
+    assert [(lock, name) for lock in LOCKS.keys() - EXAMPLES for name in LEFT_OUT & set(pins(lock))] == []
 
 
 def test_nothing_that_is_installed_is_under_the_gpl() -> None:

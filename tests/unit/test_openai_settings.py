@@ -155,6 +155,13 @@ def limited() -> Call:
     return call
 
 
+@pytest.mark.parametrize("transcription", [{}, {"model": "whisper-1", "language": "en"}, {"keywords": ["Ada"]}])
+def test_of_the_transcription_a_client_is_shown_only_what_is_set(transcription: dict[str, Any]) -> None:
+    assert (
+        updated(audio={"input": {"transcription": transcription}})["audio"]["input"]["transcription"] == transcription
+    )
+
+
 @pytest.mark.parametrize("transcription", [{"language": "de"}, {"languages": ["en", "de"]}, {"language": "de-DE"}])
 def test_a_language_that_the_recogniser_lacks_is_refused_at_once(limited: Call, transcription: dict[str, Any]) -> None:
     """faster-whisper#619."""

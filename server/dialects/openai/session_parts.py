@@ -56,11 +56,11 @@ class SemanticVad(Struct, tag="semantic_vad", tag_field="type"):
     interrupt_response: bool = True
 
 
-class Transcription(Struct):
+class Transcription(Struct, omit_defaults=True):
     """How the caller's words are told to the client; the model's name is taken and mapped to the node's own.
 
     `languages` are those that the caller may speak, as well as `language`; `keywords` are words to expect, as well as
-    those of `prompt`.
+    those of `prompt`. What is not set is not shown: pipecat's own type refuses a field that it does not know.
     """
 
     model: str | None = None
