@@ -84,7 +84,7 @@ class Publisher:
         if data:
             self._put(data)
 
-    def publish_cut(self, calls: int) -> Answer:
+    def publish_cut(self, calls: float) -> Answer:
         """Publish that so many calls were cut; what became of it."""
         return self._put([self._datum(metrics.drain_cut_calls, {"Value": calls, "Unit": "Count"})])
 

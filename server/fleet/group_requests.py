@@ -46,7 +46,7 @@ class ReportUnhealthy:
 class PublishCutCalls:
     """Tell CloudWatch how many calls the drain has cut (PutMetricData)."""
 
-    calls: int
+    calls: float
 
 
 GroupRequest = CompleteHook | Heartbeat | Protect | ReportUnhealthy

@@ -103,7 +103,7 @@ class Lifecycle:
         self._joined = False
         self._draining_since: float | None = None
         self._drained_at: float | None = None
-        self._cut = 0
+        self._cut = 0.0
         self._cut_published = False
         self._exited = False
 

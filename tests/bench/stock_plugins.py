@@ -10,7 +10,7 @@ import sys
 import wave
 from pathlib import Path
 
-from livekit import rtc
+from livekit import rtc  # type: ignore[attr-defined]  # a namespace of packages, of which the tests have another
 from livekit.plugins import openai as livekit
 from pipecat.frames.frames import TranscriptionFrame, TTSAudioRawFrame, TTSSpeakFrame
 from pipecat.services.openai.stt import OpenAISTTService
