@@ -2,16 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 from websockets import InvalidStatus
 
 from tests.support.balanced_fleet import TARGETS, BalancedFleet
-from tests.support.cloud.account import Account
 from tests.support.cloud.target_health import State
-from tests.support.fleet import running_account
 from tests.support.live_call import LiveCall, live_call, refusal
 from tests.support.ports import free_ports
 from tests.support.starting import starting
@@ -21,15 +19,9 @@ GONE: State = "unused"
 SECONDS = 20.0  # for what takes a few: two cores are shared with everything else that runs
 
 
-@pytest.fixture(scope="module")
-def account() -> Iterator[Account]:
-    with running_account() as running:
-        yield running
-
-
 @pytest.fixture
-async def fleet(account: Account, quick: dict[str, str]) -> AsyncIterator[BalancedFleet]:
-    async with BalancedFleet(account, TARGETS, SPEED, **quick) as balanced:
+async def fleet(quick: dict[str, str]) -> AsyncIterator[BalancedFleet]:
+    async with BalancedFleet(TARGETS, SPEED, **quick) as balanced:
         yield balanced
 
 

@@ -3,14 +3,14 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.support.cloud.account import Account
 from tests.support.cloud.network_load_balancer import NetworkLoadBalancer
 from tests.support.cloud.target_health import State, TargetGroup
-from tests.support.fleet import Instance, launched
+from tests.support.fleet import Instance, launched, running_account
 from tests.support.node import NodeProcess, running_node
 
 TARGETS = TargetGroup(
@@ -25,6 +25,7 @@ TARGETS = TargetGroup(
 """The target group of a fleet."""
 
 _SECONDS = 90.0
+_NUMBERS = count(1)
 
 
 @dataclass(eq=False)
@@ -40,23 +41,23 @@ class Member:
 class BalancedFleet:
     """The members come one by one, and all in service are in `members`; callers call `url`."""
 
-    def __init__(self, account: Account, targets: TargetGroup, speed: float, **settings: str) -> None:
+    def __init__(self, targets: TargetGroup, speed: float, **settings: str) -> None:
         """`speed` is how many of the balancer's seconds pass in one; `settings` are variables of each node."""
         self.balancer = NetworkLoadBalancer(targets, speed)
         self.members: list[Member] = []
-        self._account = account
         self._settings = settings
-        self._started = 0
+        self._started: list[Member] = []  # those that have left too, which may have to be ended
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        self._account = self._stack.enter_context(running_account())
         await self._stack.enter_async_context(self.balancer)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.gather(*(member.stack.aclose() for member in self.members))
+        await asyncio.gather(*(member.stack.aclose() for member in self._started))
         await self._stack.aclose()
 
     @property
@@ -66,8 +67,7 @@ class BalancedFleet:
 
     async def add(self, **settings: str) -> Member:
         """Start a node, and wait until calls come to it. `settings` are variables of this one."""
-        self._started += 1
-        name, stack = f"node-{self._started}", AsyncExitStack()
+        name, stack = f"node-{next(_NUMBERS)}", AsyncExitStack()
         instance = stack.enter_context(launched(self._account))
         starting = running_node(**self._settings, **settings, **instance.variables)
         # The block's end waits for a process, and so leaves the event loop too.
@@ -75,6 +75,7 @@ class BalancedFleet:
         stack.push_async_callback(asyncio.to_thread, starting.__exit__, None, None, None)
         member = Member(name, node, instance, stack)
         self.members.append(member)
+        self._started.append(member)
         self.balancer.register(name, port=urlsplit(node.websocket).port or 0, http_port=urlsplit(node.http).port or 0)
         healthy: State = "healthy"
         async with asyncio.timeout(_SECONDS):

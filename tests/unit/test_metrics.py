@@ -16,7 +16,7 @@ from server.websocket_handler import CutReason
 
 EXPECTED = {
     "voice_handshakes_refused_total": {AtCapacity.reason, CallerAtCapacity.reason, Draining.reason}
-    | {"credentials", "origin", "path", "subprotocol", "ticket"},
+    | {"audio", "credentials", "origin", "path", "subprotocol", "ticket"},
     "voice_calls_ended_total": {*get_args(EndReason), *get_args(CutReason)},
     "voice_speculations_total": set(get_args(Outcome)),
     "voice_speculation_wasted_seconds_total": {"model", "speech"},

@@ -22,7 +22,6 @@ from tests.bench.chaos.callers import Lived, Talker, said_twice
 from tests.bench.chaos.faults import FAULTS
 from tests.bench.chaos.fleet import Fleet
 from tests.bench.markdown import table
-from tests.support.fleet import running_account
 
 _QUESTION = Path(__file__).parents[3] / "server" / "demo" / "question.wav"
 _GOES_ON_SECONDS = 60.0
@@ -51,11 +50,19 @@ async def run(calls: int, nodes: int, minutes: float, faults: Sequence[str]) -> 
     rows: list[Row] = []
     wrong: list[str] = []
     # Each node could take all calls: one is full only where that is the fault.
-    with running_account() as account:
-        async with Fleet(account, nodes, places=calls) as fleet, asyncio.TaskGroup() as tasks:
-            talkers = [Talker(fleet.url, f"caller {number}", speech) for number in range(1, calls + 1)]
-            talking = [tasks.create_task(talker.talk()) for talker in talkers]
+    async with Fleet(nodes, places=calls) as fleet, asyncio.TaskGroup() as tasks:
+        talkers = [Talker(fleet.url, f"caller {number}", speech) for number in range(1, calls + 1)]
+        talking = [tasks.create_task(talker.talk()) for talker in talkers]
+        await _all_go_on(talkers)
+        for number, fault in enumerate(itertools.cycle(faults)):
+            if number >= len(faults) and time.monotonic() >= until:
+                break
+            print(f"{time.strftime('%H:%M:%S')} {fault}: {FAULTS[fault].__doc__}", file=sys.stderr, flush=True)
+            for talker in talkers:
+                talker.lived = Lived()
+            await FAULTS[fault](fleet)
             await _all_go_on(talkers)
+<<<<<<< HEAD
             for number, fault in enumerate(itertools.cycle(faults)):
                 if number >= len(faults) and time.monotonic() >= until:
                     break
@@ -71,6 +78,15 @@ async def run(calls: int, nodes: int, minutes: float, faults: Sequence[str]) -> 
                 print(rows[-1], *wrong, sep="\n", file=sys.stderr, flush=True)
             for talk in talking:
                 talk.cancel()
+=======
+            rows.append(_row(fault, talkers))
+            asked = {talker.name: talker.asked for talker in talkers}
+            lost = {(talker.name, number) for talker in talkers for number in talker.cut}
+            wrong = [*fleet.story.faults, *fleet.story.wrong(asked, lost)]
+            print(rows[-1], *wrong, sep="\n", file=sys.stderr, flush=True)
+        for talk in talking:
+            talk.cancel()
+>>>>>>> twin
     return rows, wrong
 
 

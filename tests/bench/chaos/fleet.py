@@ -6,7 +6,6 @@ from typing import Self
 
 from tests.bench.chaos.story import Story
 from tests.support.balanced_fleet import TARGETS, BalancedFleet, Member
-from tests.support.cloud.account import Account
 from tests.support.openai_llm_standin import OpenAiStandin
 
 SECRET = "a-secret-of-the-chaos-run-of-more-than-thirty-two-bytes"
@@ -16,10 +15,9 @@ _SPEED = 10.0  # AWS's times, made so short that a round takes minutes: a check 
 class Fleet(BalancedFleet):
     """Its language models are `first` and `second`, which tell `story`."""
 
-    def __init__(self, account: Account, nodes: int, places: int) -> None:
+    def __init__(self, nodes: int, places: int) -> None:
         """Begins with so many `nodes`, each with so many `places` for calls."""
         super().__init__(
-            account,
             replace(TARGETS, registration=0.0),
             _SPEED,
             VOICE_TOKEN_SECRET=SECRET,
