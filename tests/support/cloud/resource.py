@@ -90,7 +90,11 @@ class Resource:
             original_resource.remove()
             return made
         original_resource.properties = now
-        original_resource.update(before)
+        try:
+            original_resource.update(before)
+        except Exception:
+            original_resource.properties = before  # moto tries it again, and has to see the difference then
+            raise
         return original_resource
 
 
