@@ -67,4 +67,6 @@ export default defineAgent({
   },
 });
 
-cli.runApp(new ServerOptions({ agent: fileURLToPath(import.meta.url), agentName: "voicefleet-desk" }));
+// The processes that hold the calls import this file as well.
+const thisFile = fileURLToPath(import.meta.url);
+if (process.argv[1] === thisFile) cli.runApp(new ServerOptions({ agent: thisFile, agentName: "voicefleet-desk" }));
