@@ -140,7 +140,7 @@ async def test_an_example_greets_looks_up_and_falls_silent_when_the_caller_speak
 
 async def test_the_worker_in_node_prepares_processes_for_calls_to_come(node_worker: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    command: list[str | Path] = [node_js.newest_node(), node_worker, "dev"]
+    command: list[str | Path] = [node_js.newest_node(), node_worker, "start"]
     async with running_program(command, log, **LIVEKIT, LOG_LEVEL="debug"), asyncio.timeout(_PATIENCE):
         while b"job runner initialized" not in await asyncio.to_thread(log.read_bytes):  # noqa: ASYNC110  # another writes it
             await asyncio.sleep(0.1)
