@@ -53,7 +53,14 @@ function tellKeys({ room }: JobContext, session: voice.AgentSession): void {
 
 export default defineAgent({
   entry: async (ctx: JobContext) => {
-    const line = await Line.connect({ url: `${NODE}/realtime`, bytesPerMs: BYTES_PER_MS, ...(KEY && { apiKey: KEY }) });
+    const line = await Line.connect({
+      url: `${NODE}/realtime`,
+      bytesPerMs: BYTES_PER_MS,
+      ...(KEY && { apiKey: KEY }),
+    }).catch(async (error: unknown) => {
+      await ctx.deleteRoom(); // hangs up: nobody listens to silence
+      throw error;
+    });
     const baseURL = await relay(line);
     const model = new openai.realtime.RealtimeModel({ baseURL, apiKey: "none", maxSessionDuration: LONGEST_CALL_MS });
     const session = new voice.AgentSession({ llm: model });
@@ -61,7 +68,7 @@ export default defineAgent({
       instructions: "You answer a library's telephone. Say one or two short sentences at a time.",
       tools: { opening_hours: openingHours, transfer_to_a_person: transfer(ctx) },
     });
-    await session.start({ agent, room: ctx.room });
+    await session.start({ agent, room: ctx.room, inputOptions: { deleteRoomOnClose: true } });
     tellKeys(ctx, session);
     session.generateReply({ instructions: "Greet the caller in one short sentence." });
   },
