@@ -58,7 +58,7 @@ export default defineAgent({
       bytesPerMs: BYTES_PER_MS,
       ...(KEY && { apiKey: KEY }),
     }).catch(async (error: unknown) => {
-      await ctx.deleteRoom(); // hangs up: nobody listens to silence
+      await ctx.deleteRoom(ctx.job.room?.name); // hangs up: nobody listens to silence
       throw error;
     });
     const baseURL = await relay(line);
