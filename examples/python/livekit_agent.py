@@ -16,6 +16,7 @@ from livekit.agents import (
     ToolError,
     function_tool,
     get_job_context,
+    room_io,
 )
 from livekit.plugins import openai
 
@@ -90,4 +91,5 @@ async def answer(job: JobContext) -> None:
             pause.cancel()
         pause = asyncio.get_running_loop().call_later(0 if pressed.digit == "#" else KEYS_PAUSE, tell_keys)
 
-    await session.start(agent=Desk(), room=job.room)
+    # When the node hangs up, so does LiveKit.
+    await session.start(agent=Desk(), room=job.room, room_options=room_io.RoomOptions(delete_room_on_close=True))

@@ -15,7 +15,8 @@ from tests.support.node import running_node
 CLIENTS = Path(__file__).parent / "node_clients"
 BUNDLE = CLIENTS / "node_modules/@openai/agents-realtime/dist/bundle/openai-realtime-agents.umd.js"
 KEY = "vf_app.0123456789"
-PAGE = """<!doctype html><title>A page that calls</title><link rel="icon" href="data:,"><script src="/agents.js"></script><script>
+PAGE = """<!doctype html><title>A page that calls</title><link rel="icon" href="data:,">
+<script src="/agents.js"></script><script>
 const heard = { bytes: 0, words: "", errors: [] };
 async function call(url, apiKey) {
   const { RealtimeAgent, RealtimeSession } = OpenAIAgentsRealtime;

@@ -45,6 +45,7 @@ RULES: dict[str, Answer] = {
     "name": "Nice to meet you.",
 }
 
+_PATIENCE = 40.0  # seconds: what is large loads for long, on two cores that others share
 CUT_OFF = "cut off by accident"
 """What the node tells the model of an answer whose connection was lost."""
 
@@ -91,7 +92,7 @@ async def _pipecat(log: Path, base_url: str) -> AsyncIterator[PacedCaller]:
 
 
 async def _listening(port: int) -> None:
-    async with asyncio.timeout(40.0):
+    async with asyncio.timeout(_PATIENCE):
         while True:
             with suppress(ConnectionError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -135,6 +136,14 @@ async def test_an_example_greets_looks_up_and_falls_silent_when_the_caller_speak
     story = answers.requests[-1]["messages"][-2]["content"]
     assert TALE.startswith(story)
     assert 10 < len(story) < len(TALE) / 2, "the model knows of as much as the caller has heard"
+
+
+async def test_the_worker_in_node_prepares_processes_for_calls_to_come(node_worker: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command: list[str | Path] = [node_js.newest_node(), node_worker, "start"]
+    async with running_program(command, log, **LIVEKIT, LOG_LEVEL="debug"), asyncio.timeout(_PATIENCE):
+        while b"job runner initialized" not in await asyncio.to_thread(log.read_bytes):  # noqa: ASYNC110  # another writes it
+            await asyncio.sleep(0.1)
 
 
 async def test_an_example_calls_again_when_the_node_is_full(quick: dict[str, str], example: Example) -> None:

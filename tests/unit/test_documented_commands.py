@@ -25,7 +25,7 @@ from tests.support.documents import PAGES, PROGRAMS, REPOSITORY, Block, blocks, 
 
 AWS = re.compile(r"\baws ([a-z0-9-]+) ([a-z-]+)((?:'[^']*'|\"(?:\\.|[^\"\\])*\"|[^\n'\")|;])*)")
 VOICEFLEET = re.compile(r"(?:^|[\s&|(]|\.venv/bin/)voicefleet ([a-z]+(?![\w/.])(?: [^\s;&|>#)]+)*)")
-MODULE = re.compile(r"python3? -m ([\w.]+)((?: +[^\s;&|>#]+)*)")
+MODULE = re.compile(r"python3? -m ((?:image|infra|server|tests)\b[\w.]*)((?: +[^\s;&|>#]+)*)")
 OF_EVERY_COMMAND = {"query", "output", "region", "max-items"}
 OF_THE_CLI_ALONE = {("s3", "sync"), ("logs", "tail"), ("acm", "wait"), ("ssm", "start-session")}
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")

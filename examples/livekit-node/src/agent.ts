@@ -53,7 +53,14 @@ function tellKeys({ room }: JobContext, session: voice.AgentSession): void {
 
 export default defineAgent({
   entry: async (ctx: JobContext) => {
-    const line = await Line.connect({ url: `${NODE}/realtime`, bytesPerMs: BYTES_PER_MS, ...(KEY && { apiKey: KEY }) });
+    const line = await Line.connect({
+      url: `${NODE}/realtime`,
+      bytesPerMs: BYTES_PER_MS,
+      ...(KEY && { apiKey: KEY }),
+    }).catch(async (error: unknown) => {
+      await ctx.deleteRoom(ctx.job.room?.name); // hangs up: nobody listens to silence
+      throw error;
+    });
     const baseURL = await relay(line);
     const model = new openai.realtime.RealtimeModel({ baseURL, apiKey: "none", maxSessionDuration: LONGEST_CALL_MS });
     const session = new voice.AgentSession({ llm: model });
@@ -61,10 +68,12 @@ export default defineAgent({
       instructions: "You answer a library's telephone. Say one or two short sentences at a time.",
       tools: { opening_hours: openingHours, transfer_to_a_person: transfer(ctx) },
     });
-    await session.start({ agent, room: ctx.room });
+    await session.start({ agent, room: ctx.room, inputOptions: { deleteRoomOnClose: true } });
     tellKeys(ctx, session);
     session.generateReply({ instructions: "Greet the caller in one short sentence." });
   },
 });
 
-cli.runApp(new ServerOptions({ agent: fileURLToPath(import.meta.url), agentName: "voicefleet-desk" }));
+// The processes that hold the calls import this file as well.
+const thisFile = fileURLToPath(import.meta.url);
+if (process.argv[1] === thisFile) cli.runApp(new ServerOptions({ agent: thisFile, agentName: "voicefleet-desk" }));

@@ -62,31 +62,13 @@ async def run(calls: int, nodes: int, minutes: float, faults: Sequence[str]) -> 
                 talker.lived = Lived()
             await FAULTS[fault](fleet)
             await _all_go_on(talkers)
-<<<<<<< HEAD
-            for number, fault in enumerate(itertools.cycle(faults)):
-                if number >= len(faults) and time.monotonic() >= until:
-                    break
-                print(f"{time.strftime('%H:%M:%S')} {fault}: {FAULTS[fault].__doc__}", file=sys.stderr, flush=True)
-                for talker in talkers:
-                    talker.lived = Lived()
-                await FAULTS[fault](fleet)
-                await _all_go_on(talkers)
-                rows.append(_row(fault, talkers))
-                asked = {talker.name: talker.asked for talker in talkers}
-                lost = {(talker.name, number) for talker in talkers for number in talker.cut}
-                wrong = [*fleet.story.faults, *fleet.story.wrong(asked, lost), *said_twice(talkers)]
-                print(rows[-1], *wrong, sep="\n", file=sys.stderr, flush=True)
-            for talk in talking:
-                talk.cancel()
-=======
             rows.append(_row(fault, talkers))
             asked = {talker.name: talker.asked for talker in talkers}
             lost = {(talker.name, number) for talker in talkers for number in talker.cut}
-            wrong = [*fleet.story.faults, *fleet.story.wrong(asked, lost)]
+            wrong = [*fleet.story.faults, *fleet.story.wrong(asked, lost), *said_twice(talkers)]
             print(rows[-1], *wrong, sep="\n", file=sys.stderr, flush=True)
         for talk in talking:
             talk.cancel()
->>>>>>> twin
     return rows, wrong
 
 
