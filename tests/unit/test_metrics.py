@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server.access.admission import AtCapacity, CallerAtCapacity, Draining
 from server.access.call_time import EndReason
 from server.conversation.commands import EndOfTurn
-from server.fleet.group_requests import Request
+from server.fleet.group_requests import GroupRequest
 from server.held_answer import Outcome
 from server.llm.interface import LlmFailure
 from server.websocket_handler import CutReason
@@ -29,7 +29,7 @@ EXPECTED = {
     "voice_worker_retries_total": {"stt", "tts"},
     "voice_speech_errors_total": {"stt", "tts"},
     "voice_interruption_notices_total": {"spot", "rebalance"},
-    "voice_fleet_errors_total": {kind.__name__ for kind in get_args(Request)} | {"PutMetricData"},
+    "voice_fleet_errors_total": {kind.__name__ for kind in get_args(GroupRequest)} | {"PutMetricData"},
 }
 
 
