@@ -80,9 +80,7 @@ def resolved(value: Any, resources: Mapping[str, Any]) -> str:
             return str(resources[name]["Properties"].get("AlarmName", name))
         case {"Fn::GetAtt": [name, _]} | {"Ref": name} | {"Fn::GetStackOutput": {"OutputName": name}}:
             return str(name)
-    raise NotUnderstood(
-        f"got {value!r}; takes text, Fn::Join, Fn::GetAtt, Ref and Fn::GetStackOutput"
-    )
+    raise NotUnderstood(f"got {value!r}; takes text, Fn::Join, Fn::GetAtt, Ref and Fn::GetStackOutput")
 
 
 def search(expression: str) -> Query | None:
