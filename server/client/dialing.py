@@ -15,6 +15,9 @@ from server.client.wire import BASE64, Wire
 # A machine that vanishes says nothing, and answers no ping. Who can go on elsewhere has to find out soon.
 _PING_SECONDS, _RESUMING_PING_SECONDS = 20.0, 5.0
 
+# How long a node may take to close a connection in order: until then nobody reads the next one, if the call moves.
+_HANG_UP_SECONDS = 2.0
+
 
 @asynccontextmanager
 async def open_line(
@@ -51,6 +54,7 @@ async def dial(
             compression=None,
             ssl=tls,
             max_size=None,
+            close_timeout=_HANG_UP_SECONDS,
             ping_interval=ping_seconds,
             ping_timeout=ping_seconds,
         )
