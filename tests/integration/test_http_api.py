@@ -197,6 +197,16 @@ async def test_a_call_begins_with_the_session_in_its_client_secret(client: OpenA
         assert session["id"] != secret.session.id
 
 
+async def test_a_client_secret_may_be_for_words_alone(client: OpenAI, node: NodeProcess) -> None:
+    secret = client.realtime.client_secrets.create(session={"type": "transcription"})
+    assert secret.session.type == "transcription"
+    async with AsyncOpenAI(api_key=secret.value, websocket_base_url=node.base_url).realtime.connect(
+        model="any"
+    ) as call:
+        created = await call.recv()
+        assert (created.type, created.session.type) == ("session.created", "transcription")  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
