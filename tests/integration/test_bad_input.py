@@ -87,7 +87,7 @@ def user_says(*parts: dict[str, Any]) -> str:
         (item(type="hologram"), "invalid_value", "item.type"),
         (item(type="message", role="narrator", content=[]), "invalid_value", "item.role"),
         (user_says({"type": "input_text"}), "invalid_value", "item.content[0]"),
-        (user_says({"type": "input_image", "image_url": "x"}), "invalid_value", "item.content[0].type"),
+        (user_says({"type": "input_image", "image_url": "x"}), "invalid_value", "item.content[0].image_url"),
         (user_says(*[{"type": "input_audio", "audio": "AAA="}] * 2), "invalid_value", "item.content"),
         (user_says({"type": "output_text", "text": "x"}), "invalid_value", "item.content[0].type"),
         (

@@ -245,7 +245,7 @@ def test_the_demo_ends_by_naming_the_page_to_talk_to_the_node_with(tmp_path: Pat
 
 
 def test_the_demo_fails_without_an_audible_answer() -> None:
-    turn = Turn(heard="What is the capital city of France?", answered="Paris.", status="completed")
+    turn = Turn(heard="What is the capital city of France?", answered="Paris.", status="completed", speech_ended_at=0.5)
     assert not succeeded(turn)
     turn.playout.add(np.full(2400, 5000, np.int16), now=1.0)
     assert succeeded(turn)
