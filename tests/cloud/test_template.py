@@ -25,6 +25,8 @@ from infra.preview.named import named_metrics
 from server.fleet.lifecycle import HEARTBEAT_SECONDS, LAUNCH_HOOK, TERMINATE_HOOK
 from server.settings.secrets import secret_settings
 from server.settings.settings import Settings
+from tests.support.balanced_fleet import TARGETS
+from tests.support.cloud.target_health import TargetGroup
 from tests.support.fleet_template import REPOSITORY, fleet_template, fleet_templates
 
 ACCOUNT = "123456789012"
@@ -322,14 +324,22 @@ def test_a_node_is_awaited_while_it_joins_and_while_it_drains(shipped: Template)
         assert hook["HeartbeatTimeout"] >= 3 * HEARTBEAT_SECONDS
 
 
-def test_a_target_that_takes_no_calls_keeps_those_that_it_has(shipped: Template) -> None:
-    attributes = {
-        item["Key"]: item["Value"] for item in only(shipped, TARGET_GROUP)["Properties"]["TargetGroupAttributes"]
-    }
-    assert attributes["target_health_state.unhealthy.connection_termination.enabled"] == "false"
-    assert attributes["deregistration_delay.connection_termination.enabled"] == "false"
-    assert attributes["target_health_state.unhealthy.draining_interval_seconds"] == "360000"
-    assert attributes["deregistration_delay.timeout_seconds"] == "300"
+def test_a_target_that_takes_no_calls_keeps_those_that_it_has_as_the_load_balancers_twin_has_it(
+    shipped: Template,
+) -> None:
+    properties = only(shipped, TARGET_GROUP)["Properties"]
+    chosen = {item["Key"]: item["Value"] for item in properties["TargetGroupAttributes"]}
+    deployed = TargetGroup(
+        check_interval=properties["HealthCheckIntervalSeconds"],
+        healthy_threshold=properties["HealthyThresholdCount"],
+        unhealthy_threshold=properties["UnhealthyThresholdCount"],
+        unhealthy_termination=chosen["target_health_state.unhealthy.connection_termination.enabled"] == "true",
+        unhealthy_draining_interval=int(chosen["target_health_state.unhealthy.draining_interval_seconds"]),
+        deregistration_delay=int(chosen["deregistration_delay.timeout_seconds"]),
+        deregistration_termination=chosen["deregistration_delay.connection_termination.enabled"] == "true",
+    )
+    assert deployed == TARGETS
+    assert not any((deployed.unhealthy_termination, deployed.deregistration_termination))
 
 
 def test_a_node_that_is_merely_full_is_healthy_to_the_load_balancer(shipped: Template) -> None:
