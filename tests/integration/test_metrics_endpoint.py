@@ -79,7 +79,7 @@ async def test_an_error_and_a_refusal_are_counted_by_their_kind(node: NodeProces
         await call.send("response.cancel")
         await call.error()
     with pytest.raises(Exception, match="404"):
-        async with live_call(node.websocket + "s"):
+        async with live_call(node.websocket.replace("/v1/realtime", "/elsewhere")):
             pass
     after = values(node)
     assert added(before, after, "voice_client_errors_total{code=response_cancel_not_active}") == 1
