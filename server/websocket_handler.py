@@ -158,12 +158,12 @@ class Gateway:
         self._calls[call_time] = principal
         self._end_if_withdrawn(call_time, principal)  # the keys may have changed during the handshake
         resumption = Resumption(self._tickets, self._admission, lease, principal, session_id)
-        conversation, dialect = (
-            self._of_telephone(stream) if stream else self._of_application(ours(connection), session_id, call_time)
-        )
-        session = self._session(connection, conversation, dialect, call_time, resumption)
         in_order = False
         try:
+            conversation, dialect = (
+                self._of_telephone(stream) if stream else self._of_application(ours(connection), session_id, call_time)
+            )
+            session = self._session(connection, conversation, dialect, call_time, resumption)
             await session.run(ours(connection).messages(), ours(connection).ticket)
             in_order = connection.close_code in _HUNG_UP
         except* SlowClient:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from server.access.admission import Admission
 from server.access.entrance import Entrance
+from server.dialects.dialect import Abilities
 from server.settings.loading import load_settings
 from server.websocket_handler import Gateway
 
@@ -36,7 +38,7 @@ class _Session:
 
 
 async def test_it_ends_its_call_with_1011_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts: Any = None
+    parts: Any = SimpleNamespace(abilities=lambda _: Abilities())
     logged = LogCapture()
     monkeypatch.setattr("server.websocket_handler.log", structlog.wrap_logger(None, processors=[logged]))
     settings = load_settings(host="127.0.0.1", port=0)
