@@ -227,13 +227,15 @@ async def test_the_example_hears_the_rest_of_an_answer_whose_node_is_lost(
 async def test_the_example_moves(
     nodes: list[NodeProcess], balanced: Balanced, answers: OpenAiStandin, example: Path, tmp_path: Path
 ) -> None:
-    answers.answer = lambda _: "Yes."
+    # Long enough for another node to join, and the first to be told to go, while it is heard.
+    hours = "We are open from nine in the morning until five in the afternoon, on every day of the week but Sunday."
+    answers.answer = lambda _: hours
     running = asyncio.create_task(run_example(example, balanced.url, tmp_path / "heard.wav"))
     await is_answering(nodes[0])
     await balanced.joined()
     nodes[0].process.send_signal(signal.SIGTERM)
     lines = await running
-    assert lines[-2:] == ["assistant: Yes. (completed)", "the call goes on on another connection"]
+    assert lines[-2:] == [f"assistant: {hours} (completed)", "the call goes on on another connection"]
     assert nodes[1].metric("voice_calls_resumed_total") == 1
 
 

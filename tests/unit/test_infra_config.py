@@ -232,6 +232,7 @@ SECRETS = {
     "VOICE_OTHER_TOKEN_SECRET": "hush" * 16,
     "VOICE_WORKER_TOKEN": "hush" * 16,
     "VOICE_LLM_API_KEY": "hush",
+    "VOICE_TWILIO_AUTH_TOKEN": "hush",
 }
 
 
