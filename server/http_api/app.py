@@ -126,9 +126,7 @@ class HttpApi:
             stream: Stream | None = request.get(STREAM)
             if stream:
                 return await stream.break_off(told)
-            return web.Response(
-                status=told.status, body=told.body(), content_type="application/json", headers=told.headers
-            )
+            return _refusal(told)
         finally:
             self._busy.discard(request.protocol)
 

@@ -79,7 +79,8 @@ http_upload_bytes = Gauge(
 )
 connections_dropped = _counter(
     "voice_connections_dropped",
-    "Connections dropped before they made a request, by why: silent (in time), crowded (the oldest of too many).",
+    "Connections dropped, by why: silent (no request in time; on the HTTP port none that was answered), crowded (the "
+    "oldest of too many).",
     "reason",
     ("silent", "crowded"),
 )
