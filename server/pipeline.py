@@ -364,6 +364,7 @@ def _note_turn_end(ended: TurnEnded) -> None:
         silence=round(ended.silence, 3),
         longest_pause=round(ended.longest_pause, 3),
         sounds_finished=None if ended.sounds_finished is None else round(ended.sounds_finished, 3),
+        fall_db=None if ended.fall is None else round(ended.fall, 1),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -37,6 +37,9 @@ Texts = Annotated[
         dir_okay=False,
     ),
 ]
+Detection = Annotated[
+    Literal["server_vad", "semantic_vad"] | None, typer.Option(help="How turns end; the node's own way if not given.")
+]
 
 
 def bench(
@@ -46,6 +49,7 @@ def bench(
     seconds: Seconds = 600.0,
     wav: Wavs = None,
     texts: Texts = None,
+    turn_detection: Detection = None,
     key: Key = None,
     ca_file: CaFile = None,
     metrics: Metrics = None,
@@ -61,7 +65,8 @@ def bench(
         clips = clips_from(wav or [], texts)
         load = Load(calls, turns, seconds)
         with target(url, key, ca_file, metrics, load.calls, console, config) as node:
-            figures = measure(node, clips, load, console)
+            detection = {"type": turn_detection} if turn_detection else None
+            figures = measure(node, clips, load, console, detection)
     show_report(console, figures)
     if save:
         save.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))

@@ -129,13 +129,15 @@ class TurnEnded:
     """The caller's turn is over; their last speech was `silence` seconds ago. A turn's waterfall starts here.
 
     `reason` is that of the turn policy or, where that has no say, of another rule; `longest_pause` is the longest one
-    within the turn: a rule of plain silence shorter than that would have split it.
+    within the turn: a rule of plain silence shorter than that would have split it. `sounds_finished` and `fall` are as
+    in the policy's evidence.
     """
 
     silence: float
     reason: EndOfTurn
     longest_pause: float = 0.0
     sounds_finished: float | None = None
+    fall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

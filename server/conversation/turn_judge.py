@@ -4,6 +4,7 @@ Pure. One object for a call; a pause begins, evidence comes, and the caller goes
 """
 
 from server.conversation.commands import EndOfTurn, TurnEnded
+from server.conversation.intensity import Intensity
 from server.conversation.turn_policy import Eagerness, Evidence, Patience, patience
 from server.conversation.turn_words import ending_of, words_missing
 
@@ -17,6 +18,7 @@ class TurnJudge:
     def __init__(self, eagerness: Eagerness | None) -> None:
         self.eagerness = eagerness
         self._evidence: Evidence | None = None
+        self._intensity = Intensity()
         self._asked = self._language = ""
         self._own_pause = self._longest_pause = 0.0
 
@@ -30,9 +32,13 @@ class TurnJudge:
         """Whether the turn may well be over, by all that is known of this pause."""
         return (waited := self.patience) is not None and waited.reason in ("finished", "unsure")
 
+    def voice(self, level: float) -> None:
+        """The level of the next frame (32 ms) in which the caller speaks, in dB below full scale."""
+        self._intensity.frame(level)
+
     def paused(self, asked: str, language: str) -> None:
         """The caller has fallen silent. `asked` is what was said to them last, `language` theirs (ISO 639-1)."""
-        self._evidence = Evidence(own_pause=self._own_pause)
+        self._evidence = Evidence(fall=self._intensity.fall, own_pause=self._own_pause)
         self._asked, self._language = asked, language
 
     def resumed(self, seconds: float) -> None:
@@ -63,12 +69,14 @@ class TurnJudge:
     def over(self, silence: float, otherwise: EndOfTurn) -> TurnEnded:
         """The turn is over, its last speech `silence` seconds ago; `otherwise` is why, where the policy has no say."""
         waited = self.patience
-        sound = self._evidence.sounds_finished if self._evidence else None
-        ended = TurnEnded(silence, waited.reason if waited else otherwise, self._longest_pause, sound)
+        known = self._evidence or Evidence()
+        reason = waited.reason if waited else otherwise
+        ended = TurnEnded(silence, reason, self._longest_pause, known.sounds_finished, known.fall)
         self.clear()
         return ended
 
     def clear(self) -> None:
         """There is no turn any more."""
         self._evidence = None
+        self._intensity.clear()
         self._longest_pause = 0.0

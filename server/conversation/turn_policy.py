@@ -35,10 +35,13 @@ _WORDS_MISSING_SECONDS = 1.0
 _SURE = 0.72
 # Digits and letters come in groups, with pauses of up to a second and a half between them.
 _SPELLING_SECONDS = 1.6
-# Log odds of the turn being over: what smart-turn's are worth, and what a sentence without its end takes away, both as
-# fitted on real speech. A missing word takes away more there; it is less so that a caller's short request is not waited
-# for too long. The constant is a choice, and sets how much delay a pause is worth (`voicefleet bench turns`).
-_SOUND_WEIGHT = 0.57
+# Log odds of the turn being over: what smart-turn's are worth, what each dB is worth by which the last syllable is softer
+# than is usual within a turn (more than the most says no more), and what a sentence without its end takes away, in about
+# the proportions that were fitted on real speech. A missing word takes away more there; it is less so that a caller's
+# short request is not waited for too long. The constant is a choice, and sets how much delay a pause is worth
+# (`voicefleet bench turns`).
+_SOUND_WEIGHT = 0.5
+_FALL_LOG_ODDS, _USUAL_FALL, _MOST_FALL = 0.35, 3.0, 10.0
 _OPEN_LOG_ODDS = -2.6
 _MISSING_WORD_LOG_ODDS = -1.0
 _BIAS = -0.7
@@ -53,13 +56,15 @@ class Evidence:
     """What is known about the pause that is going on. None: not yet, or not at all.
 
     `sounds_finished` is smart-turn's probability, 0 to 1; `ending` says how the words so far end, `words_missing` by
-    how many they are fewer than most turns have; `own_pause` is how long this caller pauses in a turn, in seconds.
+    how many they are fewer than most turns have; `own_pause` is how long this caller pauses in a turn, in seconds;
+    `fall` by how many dB the last syllable is softer than the turn.
     """
 
     sounds_finished: float | None = None
     ending: Ending | None = None
     words_missing: int = 0
     own_pause: float = 0.0
+    fall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ def probability_of_end(evidence: Evidence) -> float:
     sound = 0.5 if evidence.sounds_finished is None else evidence.sounds_finished
     sound = min(max(sound, _MOST_CERTAIN), 1 - _MOST_CERTAIN)
     log_odds = _SOUND_WEIGHT * math.log(sound / (1 - sound)) + _BIAS
+    if evidence.fall is not None:
+        log_odds += _FALL_LOG_ODDS * (min(evidence.fall, _MOST_FALL) - _USUAL_FALL)
     log_odds += _MISSING_WORD_LOG_ODDS * evidence.words_missing
     if evidence.ending == "open":
         log_odds += _OPEN_LOG_ODDS

@@ -34,6 +34,7 @@ _VALUES: dict[str, Any] = {
     "SessionUpdate.session": _SESSION,
     "SessionUpdated.session": msgspec.to_builtins(_CREATED.updated(_SESSION)),
     "TurnDecided.decision": "turn_ended",
+    "TurnDecided.fall_db": 6.1,
     "TurnDecided.longest_pause_ms": 180,
     "TurnDecided.reason": "finished",
     "TurnDecided.silence_ms": 320,
@@ -85,6 +86,7 @@ _ALWAYS = {
     "TurnDecided.silence_ms",
     "TurnDecided.longest_pause_ms",
     "TurnDecided.sounds_finished",
+    "TurnDecided.fall_db",
 }
 
 

@@ -40,6 +40,7 @@ export function decisionInWords(event) {
   }
   const facts = [ENDED[event.reason] ?? event.reason];
   if (event.sounds_finished !== null) facts.push(`sound ${Math.round(100 * event.sounds_finished)} % finished`);
+  if (event.fall_db >= 1) facts.push(`last syllable ${Math.round(event.fall_db)} dB softer`);
   if (event.longest_pause_ms >= 200) facts.push(`longest pause before ${seconds(event.longest_pause_ms)}`);
   return `Turn over after ${seconds(event.silence_ms)} of silence: ${facts.join("; ")}`;
 }

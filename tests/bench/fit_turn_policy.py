@@ -3,8 +3,9 @@
 DIR holds WAV files of one utterance each, with what is said in them (see `voicefleet bench turns --help`); the name of
 a file's folder is taken for its speaker. An utterance gives its true end, and each gap between its words a place at
 which the caller might have stopped to think. At each, 64 ms after the voice falls silent, smart-turn and the recogniser
-are asked as the server asks them. Printed are the weights that explain best which are ends (logistic regression,
-Newton's method with a little ridge), and how well weights fitted on all other speakers tell the ends of each one.
+are asked as the server asks them, and it is measured how far the voice has fallen. Printed are the weights that explain
+best which are ends (logistic regression, Newton's method with a little ridge), and how well weights fitted on all other
+speakers tell the ends of each one.
 """
 
 import argparse
@@ -18,14 +19,17 @@ from numpy.typing import NDArray
 from rich.progress import track
 from scipy.signal import resample_poly
 
+from server.audio.voice import frame_level
 from server.bench.turns.recordings import Recording, read_recordings
 from server.bench.turns.word_gaps import RATE, word_gaps
 from server.client.playout import last_audible
 from server.conversation.endpointing import PAUSE_TO_JUDGE_SECONDS
+from server.conversation.intensity import Intensity
 from server.conversation.turn_words import ending_of, words_missing
 from server.models.store import ModelStore
 from server.settings.loading import load_settings
 from server.smart_turn_processor import SmartTurnProcessor
+from server.vad_processor import FRAME_SAMPLES
 from server.workers.engines.recognition import Window
 from server.workers.engines.utterance import prepare, window_for
 from server.workers.engines.whisper import WhisperEngine
@@ -34,6 +38,8 @@ _RIDGE = 0.1
 _STEPS = 25
 _MOST_GAPS = 4  # of one utterance, the longest: or long ones would count for more
 _SURE = 1e-4
+_USUAL_FALL, _MOST_FALL = 3.0, 10.0  # dB
+_FRAME_BYTES = 2 * FRAME_SAMPLES
 
 _Floats = NDArray[np.float64]
 
@@ -43,6 +49,7 @@ class Place(NamedTuple):
 
     speaker: str
     sound: float
+    fall: float | None
     words: str
     is_end: bool
 
@@ -64,16 +71,24 @@ def places(recordings: Sequence[Recording], smart_turn: SmartTurnProcessor, whis
             words = " ".join(whisper.recognize([Window(piece, window_for(piece))])[0].text for piece in prepare(pcm))
             sound = asyncio.run(smart_turn.probability(pcm))
             assert sound is not None, "nobody else asks"
-            found.append(Place(Path(recording.name).parent.name, sound, words, is_end))
+            found.append(Place(Path(recording.name).parent.name, sound, _fall(pcm), words, is_end))
     return found
 
 
+def _fall(pcm: bytes) -> float | None:
+    intensity = Intensity()
+    for start in range(0, len(pcm) - _FRAME_BYTES + 1, _FRAME_BYTES):
+        intensity.frame(frame_level(pcm[start : start + _FRAME_BYTES]))
+    return intensity.fall
+
+
 def evidence(found: Sequence[Place]) -> _Floats:
-    """Rows of what is weighed: smart-turn's log odds, an open sentence, missing words, and a constant."""
+    """Rows of what is weighed: smart-turn's log odds, the fall in dB, an open sentence, missing words, a constant."""
     sound = np.clip([place.sound for place in found], _SURE, 1 - _SURE)
     is_open = [float(ending_of(place.words) == "open") for place in found]
     missing = [float(words_missing(place.words)) for place in found]
-    return np.column_stack((np.log(sound / (1 - sound)), is_open, missing, np.ones(len(found))))
+    falls = [_USUAL_FALL if place.fall is None else min(place.fall, _MOST_FALL) for place in found]
+    return np.column_stack((np.log(sound / (1 - sound)), falls, is_open, missing, np.ones(len(found))))
 
 
 def fit(found: Sequence[Place]) -> _Floats:
@@ -109,7 +124,9 @@ def main() -> None:
     smart_turn.close()
     speakers = sorted({place.speaker for place in found})
     print(f"{sum(place.is_end for place in found)} ends and {sum(not place.is_end for place in found)} other places")
-    for name, weight in zip(("sound's log odds", "open", "missing words", "constant"), fit(found), strict=True):
+    for name, weight in zip(
+        ("sound's log odds", "fall, per dB", "open", "missing words", "constant"), fit(found), strict=True
+    ):
         print(f"  {name:17} {weight:+.2f}")
     for speaker in speakers:
         others = [place for place in found if place.speaker != speaker]

@@ -62,7 +62,7 @@ def test_what_is_only_a_beginning_is_waited_for_unless_it_is_an_answer(beginning
     """livekit/agents#3427: "Please" was answered."""
     call = semantic()
     call.sounds_finished = 0.97
-    call.caller_says(beginning)
+    call.caller_says(beginning, sound="level")
     call.silence(1.2)
     call.caller_says("tell me what it costs")
     ends_after(call)

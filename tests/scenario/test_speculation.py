@@ -181,7 +181,7 @@ def test_only_where_it_is_set_is_the_model_asked_ahead(speculation: Speculation)
 @pytest.mark.parametrize("node", ["off", "stt", "full"])
 def test_a_session_may_have_less_begin_ahead_than_the_node_and_not_more(node: Speculation, session: str) -> None:
     call = Call(speculation=node, audio={"input": {"turn_detection": {"type": "semantic_vad"}}}, x_speculation=session)
-    call.caller_says("what is the capital")
+    call.caller_says("what is the capital", sound="level")
     call.caller_says("", 0.1, sound="far")  # a moment of quiet, in which a first guess is made
     call.caller_says("of France")
     call.silence(1.0)

@@ -26,6 +26,7 @@ def test_the_end_of_a_turn_is_told_with_its_reason_and_what_it_rests_on() -> Non
         "reason": "finished",
         "longest_pause_ms": 0,
         "sounds_finished": 0.99,
+        "fall_db": 5.3,
     }
     kinds = [event["type"] for event in call.client.received]
     assert kinds[kinds.index("x_turn.decided") - 1] == "input_audio_buffer.speech_stopped"

@@ -34,8 +34,9 @@ from tests.support.strict_client import StrictClient
 FRAME = 512 / 16_000
 _TICK = 0.25
 _LOUD = 3000
-Sound = Literal["voice", "soft", "far", "hum"]
-_EVERY: dict[Sound, int] = {"voice": 2, "soft": 32, "far": 256, "hum": 1}
+Sound = Literal["voice", "level", "soft", "far", "hum"]
+_EVERY: dict[Sound, int] = {"voice": 2, "level": 2, "soft": 32, "far": 256, "hum": 1}
+_FALLEN, _LAST_SYLLABLE = 4, 6  # so many fewer samples, in so many frames
 _WEATHER = "sunshine tomorrow morning over most northern counties then rain"
 SPEECH, FADING, SILENCE = 0.95, 0.4, 0.02
 TRANSCRIBED = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
@@ -62,20 +63,21 @@ class _Recogniser:
     """Audio of these tests says what it says: a sample is `_LOUD` and the number of a word, -`_LOUD` noise, 0 silence.
 
     A voice has that in every other of its samples, a soft one in fewer, one from afar in few of them, and a hum, which
-    is dull, in all.
+    is dull, in all. A voice ends 6 dB more softly, as people do who have finished; a level one does not.
     """
 
     def __init__(self) -> None:
         self._words = [""]
 
-    def record(self, text: str, frames: int, every: int) -> list[bytes]:
+    def record(self, text: str, frames: int, sound: "Sound") -> list[bytes]:
         """`frames` frames of audio in which `text` is spoken at an even pace; no text is noise."""
         samples = [_LOUD + len(self._words) + index for index in range(len(text.split()))] or [-_LOUD]
         self._words += text.split()
-        pace = len(samples) / frames
+        pace, every = len(samples) / frames, _EVERY[sound]
         recording = np.zeros((frames, 512), "<i2")
         for frame in range(frames):
-            recording[frame, ::every] = samples[int(frame * pace)]
+            fallen = sound in ("voice", "soft") and frame >= frames - _LAST_SYLLABLE
+            recording[frame, :: every * (_FALLEN if fallen else 1)] = samples[int(frame * pace)]
         return [frame.tobytes() for frame in recording]
 
     def hear(self, pcm: bytes) -> str:
@@ -158,7 +160,7 @@ class Call:
 
     def record(self, text: str, seconds: float, sound: Sound = "voice") -> list[bytes]:
         """Frames of audio (16 kHz PCM) in which the recogniser will understand just this."""
-        return self._recogniser.record(text, max(1, round(seconds / FRAME)), _EVERY[sound])
+        return self._recogniser.record(text, max(1, round(seconds / FRAME)), sound)
 
     def room_talks(self, seconds: float) -> None:
         """A television, or a colleague: a voice from afar, three words a second."""

@@ -1,6 +1,7 @@
 """How much silence is waited for, and why."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ evidence = st.builds(
     st.sampled_from(ENDINGS),
     st.integers(0, 2),
     st.floats(0.0, 10.0, allow_nan=False),
+    st.none() | st.floats(-20.0, 40.0),
 )
 
 
@@ -32,9 +34,9 @@ evidence = st.builds(
         (Evidence(0.99, "plain"), "finished", 0.35, 0.35),
         (Evidence(0.5, "plain"), "unsure", 1.2, 1.6),
         (Evidence(0.02, "plain"), "unfinished", 2.0, 4.0),
-        (Evidence(0.99, "plain", 1), "finished", 0.35, 0.37),
+        (Evidence(0.99, "plain", 1), "finished", 0.35, 0.38),
         (Evidence(0.97, "plain", 1), "unsure", 0.4, 0.6),
-        (Evidence(0.97, "plain", 2), "unsure", 1.2, 1.8),
+        (Evidence(0.97, "plain", 2), "unfinished", 1.2, 1.8),
         (Evidence(0.5, "open"), "unfinished", 2.0, 4.0),
         (Evidence(None, "open"), "unfinished", 2.0, 4.0),
         (Evidence(0.99, "spelling"), "spelling", 1.6, 1.6),
@@ -73,6 +75,22 @@ def test_a_caller_who_pauses_long_is_given_longer_where_the_end_is_in_doubt(soun
     usual = patience(Evidence(sound, "plain"), "medium").seconds
     slow = patience(Evidence(sound, "plain", own_pause=1.5), "medium").seconds
     assert (slow > 1.5) if longer else (slow == usual)
+
+
+@given(evidence, st.sampled_from(EAGERNESS))
+def test_the_softer_the_last_syllable_the_sooner(known: Evidence, eagerness: Eagerness) -> None:
+    waits = [patience(replace(known, fall=fall), eagerness).seconds for fall in (-20.0, -3.0, 0.0, 3.0, 6.0, 40.0)]
+    assert all(later <= sooner + 1e-9 for sooner, later in itertools.pairwise(waits))
+
+
+def test_a_voice_that_falls_is_waited_for_no_longer_though_it_sounds_unfinished() -> None:
+    level, falling = (patience(Evidence(0.3, "plain", fall=fall), "medium") for fall in (1.0, 7.0))
+    assert level.seconds > 2.0
+    assert falling.seconds < 0.6
+
+
+def test_a_turn_too_short_to_fall_is_judged_by_the_rest() -> None:
+    assert probability_of_end(Evidence(0.9, "plain")) == probability_of_end(Evidence(0.9, "plain", fall=3.0))
 
 
 def test_words_outweigh_a_sound_that_is_not_sure() -> None:

@@ -296,8 +296,9 @@ class TurnDecided(ServerEvent, tag="x_turn.decided"):
     """What turn-taking thought of what it heard, and why (`x_turn_decisions`).
 
     `decision` is "turn_ended", with the rule that ended it as `reason`, the silence since the last speech, the longest
-    pause within the turn and how finished it sounded (0 to 1; null: not asked). Or it is what a voice was that was
-    heard while the assistant spoke, with so much voice in it.
+    pause within the turn, how finished it sounded (0 to 1; null: not asked) and by how many dB its last syllable was
+    softer than the rest (null: too short to say). Or it is what a voice was that was heard while the assistant spoke,
+    with so much voice in it.
     """
 
     decision: Literal["turn_ended"] | Judgement
@@ -305,6 +306,7 @@ class TurnDecided(ServerEvent, tag="x_turn.decided"):
     silence_ms: int | UnsetType = UNSET
     longest_pause_ms: int | UnsetType = UNSET
     sounds_finished: float | UnsetType | None = UNSET
+    fall_db: float | UnsetType | None = UNSET
     voiced_ms: int | UnsetType = UNSET
 
 

@@ -161,6 +161,7 @@ _WRITERS: dict[type, Callable[[Any], list[s.ServerEvent]]] = {
             silence_ms=round(v.silence * 1000),
             longest_pause_ms=round(v.longest_pause * 1000),
             sounds_finished=v.sounds_finished,
+            fall_db=None if v.fall is None else round(v.fall, 1),
         )
     ],
     VoiceJudged: lambda v: [s.TurnDecided(decision=v.judgement, voiced_ms=round(v.voiced * 1000))],
