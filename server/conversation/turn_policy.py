@@ -35,11 +35,10 @@ _WORDS_MISSING_SECONDS = 1.0
 _SURE = 0.72
 # Digits and letters come in groups, with pauses of up to a second and a half between them.
 _SPELLING_SECONDS = 1.6
-# Log odds of the turn being over: what smart-turn's are worth, what each dB is worth by which the last syllable is softer
-# than is usual within a turn (more than the most says no more), and what a sentence without its end takes away, in about
-# the proportions that were fitted on real speech. A missing word takes away more there; it is less so that a caller's
-# short request is not waited for too long. The constant is a choice, and sets how much delay a pause is worth
-# (`voicefleet bench turns`).
+# Log odds of the turn being over: what smart-turn's are worth, what each dB is by which the last syllable is softer than
+# is usual within a turn (up to the most), and what a sentence without its end takes away, in about the proportions that
+# were fitted on real speech. A missing word takes away more there; it is less so that a caller's short request is not
+# waited for too long. The constant is a choice, and sets how much delay a pause is worth (`voicefleet bench turns`).
 _SOUND_WEIGHT = 0.5
 _FALL_LOG_ODDS, _USUAL_FALL, _MOST_FALL = 0.35, 3.0, 10.0
 _OPEN_LOG_ODDS = -2.6
