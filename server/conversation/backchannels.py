@@ -30,7 +30,9 @@ _PHRASES = {
 }
 _COMMANDS = {
     "": "stop",
-    "en": "wait, no, nope, hold on, hang on, pause, quiet, enough, cancel, sorry, hello, hey",
+    "en": "wait, no, nope, hold on, hang on, pause, quiet, enough, cancel, sorry, hello, hey, stop it, stop that, "
+    "stop talking, stop please, please stop, please wait, wait a minute, wait a second, wait a moment, one moment, "
+    "one second, just a moment, just a second, be quiet, shut up, thats enough, never mind, no thanks, no thank you",
     "de": "stopp, halt, warte, warten, moment, nein, nee, ruhe, hallo",
     "fr": "arrête, arrêtez, attends, attendez, non, pardon, allô",
     "es": "para, pare, espera, espere, alto, no, basta, oiga, oye",

@@ -55,7 +55,7 @@ def test_livekit() -> None:
     [error] = call.client_sends("response.cancel")
     assert error["error"]["message"].startswith("Cancellation failed")  # all else is logged as an error
     call.client_sends("conversation.item.truncate", item_id=spoken, content_index=0, audio_end_ms=850)
-    call.silence(1.0)
+    call.silence(2.0)
     assert call.asked == [AssistantText("Hi."), AssistantText("How can I"), UserText("a table for two")]
     # a function call, its result, and the answer to it
     call.bot_calls("book", '{"people":2}', call_id="call_lk")

@@ -112,6 +112,6 @@ def test_an_interruption_that_is_over_when_it_is_understood_is_judged_as_a_turn_
     call = listening(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
     call.recognition_seconds = 0.3
     call.caller_says("okay Tuesday", seconds=0.4)
-    call.silence(1.0)
+    call.silence(2.0)
     assert not speaks(call)
     assert call.asked[-1] == UserText("okay Tuesday")
