@@ -11,17 +11,17 @@ from server.bench.turns.report import SoundFigures, TurnFigures, TurnsReport
 from server.cli.bench_tables import cpu_of, show_distrust, show_failures
 
 _NAMES = {
-    Kind.COMPLETE: "complete utterances",
+    Kind.COMPLETE: "complete",
     Kind.HESITATION: "hesitations",
     Kind.SPELLED: "spelled numbers",
     Kind.LONG: "long speech",
     Kind.NOISE: "noise",
     Kind.BACKCHANNEL: "mhm, okay, right",
-    Kind.INTERRUPTION: "real interruptions",
-    Kind.LATER_NOISE: "noise, caller known",
-    Kind.LATER_BACKCHANNEL: "mhm, caller known",
-    Kind.LATER_INTERRUPTION: "interruptions, caller known",
-    Kind.FAR_VOICE: "far voice after the turn",
+    Kind.INTERRUPTION: "interruptions",
+    Kind.LATER_NOISE: "noise, later",
+    Kind.LATER_BACKCHANNEL: "mhm, later",
+    Kind.LATER_INTERRUPTION: "interruptions, later",
+    Kind.FAR_VOICE: "far voice after",
 }
 
 
@@ -50,29 +50,28 @@ def _show_report(console: Console, report: TurnsReport) -> None:
 
 def _show_turns(console: Console, turns: Sequence[TurnFigures]) -> None:
     table = _table(
-        "when is a turn over? ms from the last sound sent, of turns that were not cut",
-        *("", "turns", "cut", "pauses", "cut", "talked over", "extra turns", "no answer"),
-        *("end told p50", "p90", "answer heard p50", "p90"),
+        "when is a turn over? ms from the last sound sent, of turns that weren't cut",
+        *("", "turns\ncut", "pauses\ncut", "talked\nover", "extra\nturns", "no\nanswer"),
+        *("end told\np50 / p90", "heard\np50 / p90"),
     )
     for figures in turns:
         table.add_row(
             _NAMES[figures.kind],
-            *(str(figures.turns), str(figures.split), str(figures.pauses), str(figures.pauses_cut)),
+            *(f"{figures.split} of {figures.turns}", f"{figures.pauses_cut} of {figures.pauses}"),
             *(str(figures.talked_over), str(figures.extra_turns), str(figures.unanswered)),
-            *_quantiles(figures.noticed),
-            *_quantiles(figures.answered),
+            *(_quantiles(figures.noticed), _quantiles(figures.answered)),
         )
     console.print(table)
 
 
 def _show_sounds(console: Console, sounds: Sequence[SoundFigures]) -> None:
     table = _table(
-        "who may interrupt an answer? ms from the first sound sent until the answer stopped",
-        *("", "sounds", "stopped it", "answered", "ignored", "too short", "wrong", "p50", "p90"),
+        "who may interrupt an answer? ms from the first sound until it stopped",
+        *("", "sounds", "stopped\nit", "answered", "ignored", "too\nshort", "wrong", "after\np50 / p90"),
     )
     for figures in sounds:
         counts = figures.sounds, figures.stopped, figures.answered, figures.ignored, figures.too_short, figures.wrong
-        table.add_row(_NAMES[figures.kind], *map(str, counts), *_quantiles(figures.reaction))
+        table.add_row(_NAMES[figures.kind], *map(str, counts), _quantiles(figures.reaction))
     console.print(table)
     if any(figures.too_short for figures in sounds):
         console.print('"too short": the answer was over before the sound was; take a model that answers at length')
@@ -94,11 +93,12 @@ def _show_curve(console: Console, reports: Sequence[TurnsReport]) -> None:
 
 
 def _table(title: str, *headers: str) -> Table:
-    table = Table(*headers, title=title, title_justify="left", title_style="bold")
+    """One that fits a terminal of 80 columns."""
+    table = Table(*headers, title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
     return table
 
 
-def _quantiles(spread: Spread | None) -> tuple[str, str]:
-    return (f"{spread.p50:.0f}", f"{spread.p90:.0f}") if spread else ("", "")
+def _quantiles(spread: Spread | None) -> str:
+    return f"{spread.p50:.0f} / {spread.p90:.0f}" if spread else ""

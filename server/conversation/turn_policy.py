@@ -8,7 +8,7 @@ them costs nothing, and they are the best evidence there is.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from server.conversation.turn_words import Ending
@@ -35,10 +35,14 @@ _WORDS_MISSING_SECONDS = 1.0
 _SURE = 0.72
 # Digits and letters come in groups, with pauses of up to a second and a half between them.
 _SPELLING_SECONDS = 1.6
-# Log odds of the turn being over: what smart-turn's are worth, what each dB is by which the last syllable is softer than
-# is usual within a turn (up to the most), and what a sentence without its end takes away, in about the proportions that
-# were fitted on real speech. A missing word takes away more there; it is less so that a caller's short request is not
-# waited for too long. The constant is a choice, and sets how much delay a pause is worth (`voicefleet bench turns`).
+# That there are few words is reason for no more silence than this: they may be a short request, and who has only begun
+# thinks for up to two seconds.
+_FEW_WORDS_SECONDS = 2.3
+# Log odds of the turn being over: what smart-turn's are worth, what each dB is by which the last syllable is softer
+# than is usual within a turn (up to the most), and what a sentence without its end takes away, in about the
+# proportions that were fitted on real speech. A missing word takes away more there; it is less so that a caller's
+# short request is not waited for too long. The constant is a choice, and sets how much delay a pause is worth
+# (`voicefleet bench turns`).
 _SOUND_WEIGHT = 0.5
 _FALL_LOG_ODDS, _USUAL_FALL, _MOST_FALL = 0.35, 3.0, 10.0
 _OPEN_LOG_ODDS = -2.6
@@ -77,6 +81,7 @@ class Patience:
 def patience(evidence: Evidence, eagerness: Eagerness) -> Patience:
     """How long to wait."""
     curve = CURVES[eagerness]
+    scale = curve.longest / CURVES["medium"].longest
     if evidence.ending is None:
         return Patience(max(_WORDS_MISSING_SECONDS, curve.shortest), "unjudged")
     if evidence.ending == "none":  # one word that was not understood may be the first of more
@@ -84,15 +89,23 @@ def patience(evidence: Evidence, eagerness: Eagerness) -> Patience:
     if evidence.sounds_finished is None and evidence.ending == "plain":
         return Patience(max(UNJUDGED_SECONDS, curve.shortest), "unjudged")
     if evidence.ending == "spelling":  # of digits, sound says little
-        return Patience(_SPELLING_SECONDS * curve.longest / CURVES["medium"].longest, "spelling")
+        return Patience(_SPELLING_SECONDS * scale, "spelling")
     finished = probability_of_end(evidence)
-    doubt = max(0.0, 1 - finished / _SURE)
-    doubt *= doubt * (3 - 2 * doubt)  # "smoothstep": a little of it delays little, much of it much
-    seconds = curve.shortest * (curve.longest / curve.shortest) ** doubt
+    seconds = _silence(curve, finished)
+    if evidence.words_missing and evidence.ending == "plain":
+        otherwise = _silence(curve, probability_of_end(replace(evidence, words_missing=0)))
+        seconds = min(seconds, max(_FEW_WORDS_SECONDS * scale, otherwise))
     if finished >= _FINISHED:
         return Patience(seconds, "finished")
     seconds = min(max(seconds, _OWN_PAUSE_MARGIN * evidence.own_pause), curve.longest)
     return Patience(seconds, "unsure" if finished > _UNFINISHED else "unfinished")
+
+
+def _silence(curve: Curve, finished: float) -> float:
+    """Seconds to wait where the turn is over with a probability of `finished`."""
+    doubt = max(0.0, 1 - finished / _SURE)
+    doubt *= doubt * (3 - 2 * doubt)  # "smoothstep": a little of it delays little, much of it much
+    return curve.shortest * (curve.longest / curve.shortest) ** doubt
 
 
 def probability_of_end(evidence: Evidence) -> float:

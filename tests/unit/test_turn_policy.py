@@ -36,7 +36,7 @@ evidence = st.builds(
         (Evidence(0.02, "plain"), "unfinished", 2.0, 4.0),
         (Evidence(0.99, "plain", 1), "unsure", 0.35, 0.5),
         (Evidence(0.97, "plain", 1), "unsure", 0.5, 0.8),
-        (Evidence(0.97, "plain", 2), "unfinished", 2.0, 2.6),
+        (Evidence(0.97, "plain", 2), "unfinished", 2.0, 2.3),
         (Evidence(0.97, "plain", 2, fall=6.0), "unsure", 0.8, 1.2),
         (Evidence(0.97, "plain", fall=0.0), "unsure", 0.5, 0.7),
         (Evidence(0.3, "plain", fall=9.0), "finished", 0.35, 0.38),
@@ -94,6 +94,13 @@ def test_a_voice_that_falls_is_waited_for_no_longer_though_it_sounds_unfinished(
 
 def test_a_turn_too_short_to_fall_is_judged_by_the_rest() -> None:
     assert probability_of_end(Evidence(0.9, "plain")) == probability_of_end(Evidence(0.9, "plain", fall=3.0))
+
+
+def test_a_short_request_is_not_waited_for_as_long_as_an_open_sentence() -> None:
+    few = patience(Evidence(0.97, "plain", 2, fall=0.0), "medium").seconds
+    assert few == pytest.approx(2.3)
+    assert patience(Evidence(0.05, "plain", 2), "medium").seconds > 3.0, "it sounds unfinished, too"
+    assert patience(Evidence(0.97, "open", 2), "medium").seconds > 3.0
 
 
 def test_words_outweigh_a_sound_that_is_not_sure() -> None:

@@ -134,7 +134,7 @@ def test_the_tables_name_every_kind_and_what_was_not_measured() -> None:
     text = shown(turns=[turn()], sounds=[sound(Kind.NOISE, Outcome.IGNORED)])
     assert "hesitations" in text
     assert "silence of 1.5 s" in text
-    assert "not measured: complete utterances, spelled numbers, long speech, mhm, okay, right, real int" in text
+    assert "not measured: complete, spelled numbers, long speech, mhm, okay, right, interruptions" in text
 
 
 def test_an_answer_that_was_too_short_is_explained() -> None:
