@@ -105,7 +105,7 @@ def _silence(curve: Curve, finished: float) -> float:
     """Seconds to wait where the turn is over with a probability of `finished`."""
     doubt = max(0.0, 1 - finished / _SURE)
     doubt *= doubt * (3 - 2 * doubt)  # "smoothstep": a little of it delays little, much of it much
-    return curve.shortest * (curve.longest / curve.shortest) ** doubt
+    return curve.shortest * math.pow(curve.longest / curve.shortest, doubt)
 
 
 def probability_of_end(evidence: Evidence) -> float:
