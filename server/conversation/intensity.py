@@ -1,7 +1,7 @@
 """How far a voice has fallen at the end of what it has said so far: speakers end a turn more softly than they go on.
 
 Pure. Source of the cue: Gravano and Hirschberg, "Turn-taking cues in task-oriented dialogue", Computer Speech and
-Language 25 (2011), section 4; measured here over the last syllable. It needs no model, and so holds under any load.
+Language 25 (2011); measured here over the last syllable. It needs no model, and so holds under any load.
 """
 
 import math

@@ -4,8 +4,8 @@ DIR holds WAV files of one utterance each, with what is said in them (see `voice
 a file's folder is taken for its speaker. An utterance gives its true end, and each gap between its words a place at
 which the caller might have stopped to think. At each, 64 ms after the voice falls silent, smart-turn and the recogniser
 are asked as the server asks them, and it is measured how far the voice has fallen. Printed are the weights that explain
-best which are ends (logistic regression, Newton's method with a little ridge), and how well weights fitted on all other
-speakers tell the ends of each one.
+best which are ends (logistic regression, Newton's method with a little ridge), how well each evidence by itself tells
+the ends, and how well weights fitted on all other speakers tell those of each one.
 """
 
 import argparse
@@ -38,6 +38,7 @@ _RIDGE = 0.1
 _STEPS = 25
 _MOST_GAPS = 4  # of one utterance, the longest: or long ones would count for more
 _SURE = 1e-4
+_EVIDENCE = ("sound's log odds", "fall, per dB", "open", "missing words", "constant")
 _USUAL_FALL, _MOST_FALL = 3.0, 10.0  # dB
 _FRAME_BYTES = 2 * FRAME_SAMPLES
 
@@ -124,10 +125,10 @@ def main() -> None:
     smart_turn.close()
     speakers = sorted({place.speaker for place in found})
     print(f"{sum(place.is_end for place in found)} ends and {sum(not place.is_end for place in found)} other places")
-    for name, weight in zip(
-        ("sound's log odds", "fall, per dB", "open", "missing words", "constant"), fit(found), strict=True
-    ):
-        print(f"  {name:17} {weight:+.2f}")
+    weights = fit(found)
+    for name, weight, alone in zip(_EVIDENCE, weights, np.diag(weights), strict=True):
+        print(f"  {name:17} {weight:+.2f}; by itself it tells ends apart in {told_apart(found, alone):.1%}")
+    print(f"  together: {told_apart(found, weights):.1%}")
     for speaker in speakers:
         others = [place for place in found if place.speaker != speaker]
         own = [place for place in found if place.speaker == speaker]
