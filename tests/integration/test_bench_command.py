@@ -53,10 +53,12 @@ def test_without_an_address_it_measures_a_node_of_its_own_with_room_and_a_key_fo
 ) -> None:
     figures = tmp_path / "figures.json"
     variables = quick | {"VOICE_API_KEYS": "vf_bench.secret", "VOICE_MAX_SESSIONS": "1"}
-    done = bench("--calls", "2", "--turns", "2", "--json", str(figures), variables=variables)
+    detection = "--turn-detection", "semantic_vad"
+    done = bench("--calls", "2", "--turns", "2", *detection, "--json", str(figures), variables=variables)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(figures.read_text("utf-8"))
     assert (report["turns"], report["refused"]) == (4, 0)
+    assert report["silence_ms"] is None, "turns end by what was said"
 
 
 def test_metrics_that_cannot_be_read_are_one_line(node: NodeProcess) -> None:

@@ -25,7 +25,7 @@ def test_a_case_of_every_kind_is_played_and_judged(node: NodeProcess, tmp_path: 
         *("--json", str(figures), "--plot", str(picture)),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for row in ("complete utterances", "spelled numbers", "real interruptions", "silence of 0.5 s"):
+    for row in ("complete", "spelled numbers", "interruptions, later", "silence of 0.5 s"):
         assert row in done.stdout
     (report,) = json.loads(figures.read_text("utf-8"))
     assert (report["failures"], report["not_played"]) == ([], 0)
