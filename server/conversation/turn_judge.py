@@ -32,9 +32,9 @@ class TurnJudge:
         """Whether the turn may well be over, by all that is known of this pause."""
         return (waited := self.patience) is not None and waited.reason in ("finished", "unsure")
 
-    def voice(self, level: float) -> None:
-        """The level of the next frame (32 ms) in which the caller speaks, in dB below full scale."""
-        self._intensity.frame(level)
+    def frame(self, level: float, voiced: bool) -> None:
+        """The level of the next frame (32 ms), in dB below full scale, and whether the caller speaks in it."""
+        self._intensity.frame(level, voiced)
 
     def paused(self, asked: str, language: str) -> None:
         """The caller has fallen silent. `asked` is what was said to them last, `language` theirs (ISO 639-1)."""

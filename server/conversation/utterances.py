@@ -161,8 +161,8 @@ class Utterances:
                     yield from self._stopped(utterance, end, end - endpoint.speech_end, "silence")
         elif voiced and self._transcribes and not self._spoken and self._listener.holds_by_hand(start):
             self._spoken = Utterance(self._new_id("item"), start - _ONSET_SECONDS)
-        if voiced and near and self._spoken:
-            self._judge.voice(level)
+        if not voiced or (near and self._spoken):
+            self._judge.frame(level, voiced)
         if self._hears_words_early and self._spoken and not self._spoken.evidence:
             yield from self._listen_ahead(self._spoken, end, level, voiced and near)
 

@@ -79,7 +79,7 @@ def places(recordings: Sequence[Recording], smart_turn: SmartTurnProcessor, whis
 def _fall(pcm: bytes) -> float | None:
     intensity = Intensity()
     for start in range(0, len(pcm) - _FRAME_BYTES + 1, _FRAME_BYTES):
-        intensity.frame(frame_level(pcm[start : start + _FRAME_BYTES]))
+        intensity.frame(frame_level(pcm[start : start + _FRAME_BYTES]), voiced=True)
     return intensity.fall
 
 
