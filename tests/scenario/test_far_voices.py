@@ -154,7 +154,7 @@ def test_a_caller_who_has_moved_away_from_the_telephone_is_heard_after_a_while()
     assert len(call.requests) == 1
     call.silence(13.0)
     call.caller_says("can you hear me now", sound="far")
-    call.silence(2.0)
+    call.silence(1.0)
     assert call.asked[-1] == UserText("can you hear me now")
     call.bot_says("Yes.")
     call.bot_finishes()
@@ -182,7 +182,7 @@ def test_a_caller_who_speaks_up_again_is_no_longer_confused_with_what_is_far() -
     call.turn("hello", "Hello.")
     call.silence(15.0)
     call.caller_says("and now the weather", sound="far")  # taken for the caller, and answered
-    call.silence(4.0)
+    call.silence(2.0)
     call.bot_says("It is fine.")
     call.bot_finishes()
     call.silence(2.0)

@@ -63,7 +63,7 @@ class _Recogniser:
     """Audio of these tests says what it says: a sample is `_LOUD` and the number of a word, -`_LOUD` noise, 0 silence.
 
     A voice has that in every other of its samples, a soft one in fewer, one from afar in few of them, and a hum, which
-    is dull, in all. A voice ends 6 dB more softly, as people do who have finished; a level one does not.
+    is dull, in all. A voice ends 6 dB more softly (3 from afar), as people do who have finished; a level one does not.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class _Recogniser:
         pace, every = len(samples) / frames, _EVERY[sound]
         recording = np.zeros((frames, 512), "<i2")
         for frame in range(frames):
-            fallen = sound in ("voice", "soft") and frame >= frames - _LAST_SYLLABLE
+            fallen = sound in ("voice", "soft", "far") and frame >= frames - _LAST_SYLLABLE
             recording[frame, :: every * (_FALLEN if fallen else 1)] = samples[int(frame * pace)]
         return [frame.tobytes() for frame in recording]
 
