@@ -66,8 +66,13 @@ class NodeProcess:
         return [json.loads(line) for line in list(self.log) if line.startswith("{")]
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The log lines of that event."""
+        """The log lines of that event so far. What a client was told may be logged, and not be read here yet."""
         return [line for line in self.lines if line["event"] == name]
+
+    async def logged(self, name: str, after: int = 0) -> dict[str, Any]:
+        """The newest log line of that event, as soon as there are more than `after` of them."""
+        await self.until(lambda: len(self.events(name)) > after)
+        return self.events(name)[-1]
 
 
 @contextmanager
