@@ -47,7 +47,7 @@ _SOUND_WEIGHT = 0.5
 _FALL_LOG_ODDS, _USUAL_FALL, _MOST_FALL = 0.35, 3.0, 10.0
 _OPEN_LOG_ODDS = -2.6
 _MISSING_WORD_LOG_ODDS = -1.2
-_BIAS = -0.7
+_BIAS = -0.5
 _FINISHED, _UNFINISHED = 0.6, 0.3
 # A caller whose pauses within a turn have been long gets that much and a little more, where the end is in doubt.
 _OWN_PAUSE_MARGIN = 1.1
