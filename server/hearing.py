@@ -95,7 +95,12 @@ class Hearing:
         answer: Transcribed | TranscriptionFailed
         try:
             transcript = await self._stt.transcribe(
-                command.pcm, config.language, config.vocabulary, command.fragment, config.token_probabilities
+                command.pcm,
+                config.language,
+                config.vocabulary,
+                command.fragment,
+                command.thorough,
+                config.token_probabilities,
             )
         except SttError as error:
             log.warning("transcription_failed", failure=error.failure)
@@ -109,9 +114,9 @@ class Hearing:
     async def _listen_ahead(self, command: Glimpse) -> None:
         config = self._conversation.config
         seen = await self._stt.glimpse(command.pcm, config.language, config.vocabulary)
-        if seen is not None:
-            sure = seen.sure and not config.token_probabilities  # which only `transcribe` tells
-            self._perform(self._conversation.glimpsed(command.item_id, command.attempt, seen.text, sure))
+        words, sure = (seen.text, seen.sure) if seen else ("", False)
+        sure = sure and not config.token_probabilities  # which only `transcribe` tells
+        self._perform(self._conversation.glimpsed(command.item_id, command.attempt, words, sure))
 
     async def _judge(self, command: JudgeTurn) -> None:
         sounds_finished = await self._smart_turn.probability(command.pcm)

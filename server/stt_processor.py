@@ -113,16 +113,18 @@ class SttProcessor:
         prompt: str = "",
         call: str = "",
         fragment: bool = False,
+        thorough: bool = False,
         probabilities: bool = False,
     ) -> Transcript:
         """Text of 16-bit little-endian mono PCM at 16 kHz. Cancelling takes it out of the queue. Raises `SttError`.
 
         `language` may be several, comma-separated, of which one is detected. `call` is whose share of the worker it
         takes; empty: that of this gateway. A `fragment` is what is heard so far of a voice that goes on.
-        `probabilities`: those of the text's tokens are wanted, too.
+        `thorough`: a glimpse of nearly the same audio was not sure. `probabilities`: those of the text's tokens are
+        wanted, too.
         """
         request = self._request(pcm, language, prompt, call)
-        request.fragment, request.probabilities = fragment, probabilities
+        request.fragment, request.thorough, request.probabilities = fragment, thorough, probabilities
         with metrics.queue_depth.labels("stt").track_inprogress():
             try:
                 reply = await self._transcribe(request)
@@ -198,7 +200,13 @@ class SttSession:
         self._waiting_seconds = 0.0
 
     async def transcribe(
-        self, pcm: bytes, language: str = "", prompt: str = "", fragment: bool = False, probabilities: bool = False
+        self,
+        pcm: bytes,
+        language: str = "",
+        prompt: str = "",
+        fragment: bool = False,
+        thorough: bool = False,
+        probabilities: bool = False,
     ) -> Transcript:
         """As `SttProcessor.transcribe`; `busy` where too much of the session's audio waits already."""
         seconds = max(_SHORTEST_SECONDS, len(pcm) / _BYTES_PER_SECOND)
@@ -214,7 +222,9 @@ class SttSession:
         finally:
             self._waiting_seconds -= seconds
         try:
-            return await self._processor.transcribe(pcm, language, prompt, self._call, fragment, probabilities)
+            return await self._processor.transcribe(
+                pcm, language, prompt, self._call, fragment, thorough, probabilities
+            )
         finally:
             self._room.release()
 

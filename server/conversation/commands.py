@@ -21,20 +21,23 @@ Judgement = Literal["interruption", "backchannel", "echo", "noise", "turn", "fal
 class Transcribe:
     """Recognise `pcm` (16-bit mono, 16 kHz) and hand the words back with the same `item_id` and `attempt`.
 
-    A `fragment` is what is heard so far of a voice that may be no turn: it is urgent, and need not be sure.
+    A `fragment` is what is heard so far of a voice that may be no turn: it is urgent, and need not be sure. `thorough`:
+    a `Glimpse` of nearly the same audio was not sure.
     """
 
     item_id: str
     attempt: int
     pcm: bytes
     fragment: bool = False
+    thorough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
     """Say at once, and less surely than for `Transcribe`, what words are in `pcm`: the caller may still be speaking.
 
-    No answer is needed; a new one of these for the same item takes the place of the last.
+    The answer has no words where that can't be said. A new one of these for the same item takes the place of the last,
+    which is answered no more.
     """
 
     item_id: str

@@ -27,7 +27,7 @@ class EarlyWords:
         self._quiet = 0  # frames
         self._attempt = 0
         self._words = ""
-        self._sure = False
+        self._sure = self._clear = False
         self._heard = False  # the last attempt
         self._went_on = False  # since that was asked for
         self._told: list[str] = []
@@ -42,6 +42,16 @@ class EarlyWords:
     def sure(self) -> bool:
         """Whether to recognise `current` once more would find the same."""
         return self._sure and self.current != ""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the words of all that was said are asked for, and not known yet."""
+        return self._attempt > 0 and not self._heard and not self._went_on
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the recogniser has heard all that was said, and was not sure of it."""
+        return self._heard and not self._went_on and not self._clear
 
     def frame(self, level: float, voiced: bool) -> Literal["quiet", "went_on"] | None:
         """The level of the next frame (32 ms), in dB below full scale, and whether the voice detector hears a voice."""
@@ -60,11 +70,18 @@ class EarlyWords:
         self._heard = self._went_on = False
         return self._attempt
 
+    def resumed(self) -> None:
+        """A voice detector heard the caller go on, if too softly for `frame`."""
+        self._went_on = True
+
     def heard(self, attempt: int, words: str, sure: bool) -> str:
-        """The recogniser's answer; gives what the client can be told now: words that it heard twice running."""
+        """The recogniser's answer, without words where it has none.
+
+        Gives what the client can be told now: words that it heard twice running.
+        """
         self._heard = attempt == self._attempt
         before, now = self._words.split(), words.split()
-        self._words = words
+        self._words, self._clear = words, sure
         agreed = _agreeing(before, now)
         # There has been speech since, and all words before it, but for the last, were whole: a recogniser that has
         # nothing to add, or changes its mind, is at a loss.

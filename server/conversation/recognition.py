@@ -58,7 +58,7 @@ class Recognition:
         """What was asked for is not wanted any more."""
         if utterance.asked:
             utterance.asked = False
-            utterance.answer = None
+            utterance.answer = utterance.question = None
             yield StopTranscribing(utterance.item_id)
 
     def commit(self, utterance: Utterance, wants_answer: bool = True) -> Iterator[Output]:

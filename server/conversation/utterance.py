@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from server.conversation.commands import Transcribe
 from server.conversation.early_words import EarlyWords
 from server.conversation.endpointing import Stopped
 from server.conversation.events import AudioCommitted, ItemAdded, ItemDone, Token, Transcribed, TranscriptionFailed
@@ -22,8 +23,9 @@ class Utterance:
 
     `attempt` counts the requests to recognise it, and only the last one's answer counts; `part` is set once it is an
     item's. `settled` are the words of its first part, of `settled_seconds`, which ended with a pause; recognition goes
-    on from `start`. Of a candidate, `paused` says that its voice has fallen silent, `whole` that all of it up to there
-    is being recognised, or has been; `over` is set at its end, and `pcm` then.
+    on from `start`. `question` asks for the words at a pause, and is held back while those that were asked for before
+    may do. Of a candidate, `paused` says that its voice has fallen silent, `whole` that all of it up to there is being
+    recognised, or has been; `over` is set at its end, and `pcm` then.
     """
 
     item_id: str
@@ -34,6 +36,7 @@ class Utterance:
     part: Part | None = None
     attempt: int = 0
     asked: bool = False
+    question: Transcribe | None = None
     answer: Transcribed | TranscriptionFailed | None = None
     level: float | None = None
     evidence: Evidence | None = None

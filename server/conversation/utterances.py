@@ -7,6 +7,7 @@ may be no turn (`server.conversation.candidates`) is a candidate before all that
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from server.audio.voice import frame_level
 from server.conversation.commands import EndOfTurn, Glimpse, JudgeTurn, WentOn
@@ -22,7 +23,7 @@ from server.conversation.events import (
 )
 from server.conversation.history import History
 from server.conversation.interruptions import Evidence
-from server.conversation.listener import Listener
+from server.conversation.listener import SAMPLE_RATE, Listener
 from server.conversation.nearness import Nearness
 from server.conversation.outputs import Output
 from server.conversation.recognition import Recognition
@@ -156,6 +157,7 @@ class Utterances:
                 case Resumed(speech_end, seconds):
                     self._judge.resumed(seconds)
                     utterance.settle(speech_end + seconds / 2)
+                    utterance.early.resumed()
                     yield from self._recognition.stop(utterance)
                 case _:
                     yield from self._stopped(utterance, end, end - endpoint.speech_end, "silence")
@@ -225,17 +227,17 @@ class Utterances:
         utterance.answer = answer = utterance.complete(answer)
         if not being_spoken:
             yield from self._recognition.deliver(utterance, answer)
-        elif isinstance(answer, Transcribed):
-            self._judge.heard(answer.transcript, utterance.early.current)
-            self._wait()
+        else:
+            self._weigh_words(utterance)
 
     def glimpsed(self, item_id: str, attempt: int, words: str, sure: bool) -> Iterator[Output]:
-        """The answer to a `Glimpse`; `sure`: a `Transcribe` of the same audio would find the same."""
+        """The answer to a `Glimpse`, if only that there is none; `sure`: a `Transcribe` of it would find the same."""
         spoken = self._spoken
         if spoken is None or spoken.item_id != item_id:
             return
         if delta := spoken.early.heard(attempt, f"{spoken.settled} {words}".strip(), sure):
             yield WordsHeard(item_id, delta)
+        yield from self._find_words(spoken)
 
     def judged(self, item_id: str, attempt: int, sounds_finished: float) -> None:
         """How finished the turn sounds (probability, 0 to 1): the answer to the request numbered `attempt`."""
@@ -269,20 +271,34 @@ class Utterances:
     def _paused(self, utterance: Utterance, end: float) -> Iterator[Output]:
         """It may be over: its words are wanted, and how finished it sounds."""
         end = min(end, self._nearness.covered_from)
-        if not utterance.asked and end - utterance.start <= LONGEST_CHANCE_SECONDS:
-            question = self._recognition.ask(utterance, self._listener.audio(utterance.start, end))
-            if utterance.early.sure:
-                seconds = utterance.settled_seconds + end - utterance.start
-                utterance.answer = Transcribed(utterance.item_id, 0, utterance.early.current, seconds)
-            else:
-                yield question
         if self._judge.eagerness:
             self._judge.paused(self._history.latest("assistant"), self._language)
-            if isinstance(utterance.answer, Transcribed):
-                self._judge.heard(utterance.answer.transcript, utterance.early.current)
             self._wait()
+        if utterance.asked:
+            self._weigh_words(utterance)
+        elif end - utterance.start <= LONGEST_CHANCE_SECONDS:
+            utterance.question = self._recognition.ask(utterance, self._listener.audio(utterance.start, end))
+            yield from self._find_words(utterance)
+        if self._judge.eagerness:
             start = max(utterance.start - utterance.settled_seconds, end - _JUDGED_SECONDS)
             yield JudgeTurn(utterance.item_id, utterance.attempt, self._listener.audio(start, end))
+
+    def _find_words(self, utterance: Utterance) -> Iterator[Output]:
+        """The words at a pause: those that were asked for before it, once they are known and if they are sure."""
+        if utterance.question is None or utterance.early.pending:
+            return
+        question, utterance.question = utterance.question, None
+        if utterance.early.sure:
+            seconds = utterance.settled_seconds + len(question.pcm) / 2 / SAMPLE_RATE
+            utterance.answer = Transcribed(utterance.item_id, 0, utterance.early.current, seconds)
+            self._weigh_words(utterance)
+        else:
+            yield replace(question, thorough=utterance.early.doubtful)
+
+    def _weigh_words(self, utterance: Utterance) -> None:
+        if isinstance(utterance.answer, Transcribed):
+            self._judge.heard(utterance.answer.transcript, utterance.early.current)
+            self._wait()
 
     def _wait(self) -> None:
         """Wait for as much silence as the evidence asks for."""
@@ -294,7 +310,9 @@ class Utterances:
         yield SpeechStopped(utterance.item_id, round(end * 1000))
         yield self._judge.over(silence, why)
         yield from self._recognition.commit(utterance)
-        if not utterance.asked:  # it was too long, or the silence that ends a turn is set shorter than a pause
+        if utterance.question:  # nobody knows when what was asked for before will be answered
+            yield utterance.question
+        elif not utterance.asked:  # it was too long, or the silence that ends a turn is set shorter than a pause
             said_until = min(end, self._nearness.covered_from)
             yield self._recognition.ask(utterance, self._listener.audio(utterance.start, said_until))
         self._spoken = None

@@ -102,11 +102,13 @@ class Recognizer:
         prompt: str = "",
         call: Hashable = None,
         fragment: bool = False,
+        thorough: bool = False,
         probabilities: bool = False,
     ) -> Transcript:
         """Text of 16-bit little-endian mono PCM at 16 kHz, which is the call's whose turn it then is.
 
         Of a `fragment` that goes on, one window is enough, and a guess is welcome: more of it will be heard soon.
+        `thorough`: a glimpse of nearly the same audio was not sure, and a short window is not worth a try.
         `probabilities`: its tokens are wanted, too.
 
         Raises `InvalidAudio`, `UnknownLanguage`, `QueueFull`.
@@ -117,7 +119,9 @@ class Recognizer:
             return Transcript(refused_by="silence")
         language, prompt = language or self._language, (prompt or self._prompt)[-LONGEST_PROMPT:]
         transcript = Transcript()
-        windows = (replace(_first_window(piece, language, prompt), probabilities=probabilities) for piece in pieces)
+        windows = (
+            replace(_first_window(piece, language, prompt, thorough), probabilities=probabilities) for piece in pieces
+        )
         heard = [await self._recognize_piece(window, call, transcript, fragment) for window in windows]
         transcript.text = " ".join(recognition.text for recognition in heard if recognition.text)
         transcript.tokens = tuple(token for recognition in heard for token in recognition.tokens)
@@ -170,7 +174,8 @@ def _is_enough(recognition: Recognition, window: Window) -> bool:
     return recognition.refused_by not in ("log_prob", "repetition") or window.seconds >= LONGEST_WINDOW
 
 
-def _first_window(samples: NDArray[np.float32], language: str, prompt: str) -> Window:
-    if (seconds := short_window_for(samples)) is None:
+def _first_window(samples: NDArray[np.float32], language: str, prompt: str, thorough: bool = False) -> Window:
+    seconds = None if thorough else short_window_for(samples)
+    if seconds is None:
         return Window(samples, window_for(samples), language, prompt)
     return Window(samples, seconds, language, prompt, short=True)

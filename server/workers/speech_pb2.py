@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bserver/workers/speech.proto\x12\x14voicefleet.speech.v1\"\x88\x01\n\x11TranscribeRequest\x12\x0b\n\x03pcm\x18\x01 \x01(\x0c\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x04 \x01(\t\x12\r\n\x05\x65\x61rly\x18\x05 \x01(\x08\x12\x10\n\x08\x66ragment\x18\x06 \x01(\x08\x12\x15\n\rprobabilities\x18\x07 \x01(\x08\"\xb4\x01\n\x0fTranscribeReply\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nrefused_by\x18\x02 \x01(\t\x12\x15\n\rqueue_seconds\x18\x03 \x01(\x01\x12\x19\n\x11inference_seconds\x18\x04 \x01(\x01\x12\x12\n\nbatch_size\x18\x05 \x01(\r\x12\x0c\n\x04sure\x18\x06 \x01(\x08\x12+\n\x06tokens\x18\x07 \x03(\x0b\x32\x1b.voicefleet.speech.v1.Token\".\n\x05Token\x12\x0c\n\x04text\x18\x01 \x01(\x0c\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\"\x16\n\x14ListLanguagesRequest\"\'\n\x12ListLanguagesReply\x12\x11\n\tlanguages\x18\x01 \x03(\t\"\xb0\x01\n\x11SynthesizeRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05voice\x18\x02 \x01(\t\x12\r\n\x05speed\x18\x03 \x01(\x01\x12\x14\n\x0cskip_samples\x18\x04 \x01(\x04\x12\x0c\n\x04\x63\x61ll\x18\x05 \x01(\t\x12\x19\n\x11needed_in_seconds\x18\x06 \x01(\x01\x12\x30\n\x08progress\x18\x07 \x01(\x0b\x32\x1e.voicefleet.speech.v1.Progress\"K\n\nAudioChunk\x12\x0b\n\x03pcm\x18\x01 \x01(\x0c\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1e.voicefleet.speech.v1.Progress\":\n\x08Progress\x12\r\n\x05piece\x18\x01 \x01(\r\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x0e\n\x06tokens\x18\x03 \x03(\r\"\x13\n\x11ListVoicesRequest\"t\n\x0fListVoicesReply\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\x13\n\x0bsample_rate\x18\x02 \x01(\r\x12+\n\x06voices\x18\x03 \x03(\x0b\x32\x1b.voicefleet.speech.v1.Voice\x12\x0f\n\x07streams\x18\x04 \x01(\r\"P\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\nis_default\x18\x04 \x01(\x08\x32\xd3\x01\n\x0cSpeechToText\x12\\\n\nTranscribe\x12\'.voicefleet.speech.v1.TranscribeRequest\x1a%.voicefleet.speech.v1.TranscribeReply\x12\x65\n\rListLanguages\x12*.voicefleet.speech.v1.ListLanguagesRequest\x1a(.voicefleet.speech.v1.ListLanguagesReply2\xc7\x01\n\x0cTextToSpeech\x12Y\n\nSynthesize\x12\'.voicefleet.speech.v1.SynthesizeRequest\x1a .voicefleet.speech.v1.AudioChunk0\x01\x12\\\n\nListVoices\x12\'.voicefleet.speech.v1.ListVoicesRequest\x1a%.voicefleet.speech.v1.ListVoicesReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bserver/workers/speech.proto\x12\x14voicefleet.speech.v1\"\x9a\x01\n\x11TranscribeRequest\x12\x0b\n\x03pcm\x18\x01 \x01(\x0c\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x04 \x01(\t\x12\r\n\x05\x65\x61rly\x18\x05 \x01(\x08\x12\x10\n\x08\x66ragment\x18\x06 \x01(\x08\x12\x15\n\rprobabilities\x18\x07 \x01(\x08\x12\x10\n\x08thorough\x18\x08 \x01(\x08\"\xb4\x01\n\x0fTranscribeReply\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nrefused_by\x18\x02 \x01(\t\x12\x15\n\rqueue_seconds\x18\x03 \x01(\x01\x12\x19\n\x11inference_seconds\x18\x04 \x01(\x01\x12\x12\n\nbatch_size\x18\x05 \x01(\r\x12\x0c\n\x04sure\x18\x06 \x01(\x08\x12+\n\x06tokens\x18\x07 \x03(\x0b\x32\x1b.voicefleet.speech.v1.Token\".\n\x05Token\x12\x0c\n\x04text\x18\x01 \x01(\x0c\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\"\x16\n\x14ListLanguagesRequest\"\'\n\x12ListLanguagesReply\x12\x11\n\tlanguages\x18\x01 \x03(\t\"\xb0\x01\n\x11SynthesizeRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05voice\x18\x02 \x01(\t\x12\r\n\x05speed\x18\x03 \x01(\x01\x12\x14\n\x0cskip_samples\x18\x04 \x01(\x04\x12\x0c\n\x04\x63\x61ll\x18\x05 \x01(\t\x12\x19\n\x11needed_in_seconds\x18\x06 \x01(\x01\x12\x30\n\x08progress\x18\x07 \x01(\x0b\x32\x1e.voicefleet.speech.v1.Progress\"K\n\nAudioChunk\x12\x0b\n\x03pcm\x18\x01 \x01(\x0c\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1e.voicefleet.speech.v1.Progress\":\n\x08Progress\x12\r\n\x05piece\x18\x01 \x01(\r\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x0e\n\x06tokens\x18\x03 \x03(\r\"\x13\n\x11ListVoicesRequest\"t\n\x0fListVoicesReply\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\x13\n\x0bsample_rate\x18\x02 \x01(\r\x12+\n\x06voices\x18\x03 \x03(\x0b\x32\x1b.voicefleet.speech.v1.Voice\x12\x0f\n\x07streams\x18\x04 \x01(\r\"P\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\nis_default\x18\x04 \x01(\x08\x32\xd3\x01\n\x0cSpeechToText\x12\\\n\nTranscribe\x12\'.voicefleet.speech.v1.TranscribeRequest\x1a%.voicefleet.speech.v1.TranscribeReply\x12\x65\n\rListLanguages\x12*.voicefleet.speech.v1.ListLanguagesRequest\x1a(.voicefleet.speech.v1.ListLanguagesReply2\xc7\x01\n\x0cTextToSpeech\x12Y\n\nSynthesize\x12\'.voicefleet.speech.v1.SynthesizeRequest\x1a .voicefleet.speech.v1.AudioChunk0\x01\x12\\\n\nListVoices\x12\'.voicefleet.speech.v1.ListVoicesRequest\x1a%.voicefleet.speech.v1.ListVoicesReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,29 +32,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'server.workers.speech_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRANSCRIBEREQUEST']._serialized_start=54
-  _globals['_TRANSCRIBEREQUEST']._serialized_end=190
-  _globals['_TRANSCRIBEREPLY']._serialized_start=193
-  _globals['_TRANSCRIBEREPLY']._serialized_end=373
-  _globals['_TOKEN']._serialized_start=375
-  _globals['_TOKEN']._serialized_end=421
-  _globals['_LISTLANGUAGESREQUEST']._serialized_start=423
-  _globals['_LISTLANGUAGESREQUEST']._serialized_end=445
-  _globals['_LISTLANGUAGESREPLY']._serialized_start=447
-  _globals['_LISTLANGUAGESREPLY']._serialized_end=486
-  _globals['_SYNTHESIZEREQUEST']._serialized_start=489
-  _globals['_SYNTHESIZEREQUEST']._serialized_end=665
-  _globals['_AUDIOCHUNK']._serialized_start=667
-  _globals['_AUDIOCHUNK']._serialized_end=742
-  _globals['_PROGRESS']._serialized_start=744
-  _globals['_PROGRESS']._serialized_end=802
-  _globals['_LISTVOICESREQUEST']._serialized_start=804
-  _globals['_LISTVOICESREQUEST']._serialized_end=823
-  _globals['_LISTVOICESREPLY']._serialized_start=825
-  _globals['_LISTVOICESREPLY']._serialized_end=941
-  _globals['_VOICE']._serialized_start=943
-  _globals['_VOICE']._serialized_end=1023
-  _globals['_SPEECHTOTEXT']._serialized_start=1026
-  _globals['_SPEECHTOTEXT']._serialized_end=1237
-  _globals['_TEXTTOSPEECH']._serialized_start=1240
-  _globals['_TEXTTOSPEECH']._serialized_end=1439
+  _globals['_TRANSCRIBEREQUEST']._serialized_end=208
+  _globals['_TRANSCRIBEREPLY']._serialized_start=211
+  _globals['_TRANSCRIBEREPLY']._serialized_end=391
+  _globals['_TOKEN']._serialized_start=393
+  _globals['_TOKEN']._serialized_end=439
+  _globals['_LISTLANGUAGESREQUEST']._serialized_start=441
+  _globals['_LISTLANGUAGESREQUEST']._serialized_end=463
+  _globals['_LISTLANGUAGESREPLY']._serialized_start=465
+  _globals['_LISTLANGUAGESREPLY']._serialized_end=504
+  _globals['_SYNTHESIZEREQUEST']._serialized_start=507
+  _globals['_SYNTHESIZEREQUEST']._serialized_end=683
+  _globals['_AUDIOCHUNK']._serialized_start=685
+  _globals['_AUDIOCHUNK']._serialized_end=760
+  _globals['_PROGRESS']._serialized_start=762
+  _globals['_PROGRESS']._serialized_end=820
+  _globals['_LISTVOICESREQUEST']._serialized_start=822
+  _globals['_LISTVOICESREQUEST']._serialized_end=841
+  _globals['_LISTVOICESREPLY']._serialized_start=843
+  _globals['_LISTVOICESREPLY']._serialized_end=959
+  _globals['_VOICE']._serialized_start=961
+  _globals['_VOICE']._serialized_end=1041
+  _globals['_SPEECHTOTEXT']._serialized_start=1044
+  _globals['_SPEECHTOTEXT']._serialized_end=1255
+  _globals['_TEXTTOSPEECH']._serialized_start=1258
+  _globals['_TEXTTOSPEECH']._serialized_end=1457
 # @@protoc_insertion_point(module_scope)

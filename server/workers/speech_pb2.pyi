@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("pcm", "language", "prompt", "call", "early", "fragment", "probabilities")
+    __slots__ = ("pcm", "language", "prompt", "call", "early", "fragment", "probabilities", "thorough")
     PCM_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class TranscribeRequest(_message.Message):
     EARLY_FIELD_NUMBER: _ClassVar[int]
     FRAGMENT_FIELD_NUMBER: _ClassVar[int]
     PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    THOROUGH_FIELD_NUMBER: _ClassVar[int]
     pcm: bytes
     language: str
     prompt: str
@@ -22,7 +23,8 @@ class TranscribeRequest(_message.Message):
     early: bool
     fragment: bool
     probabilities: bool
-    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ..., call: _Optional[str] = ..., early: _Optional[bool] = ..., fragment: _Optional[bool] = ..., probabilities: _Optional[bool] = ...) -> None: ...
+    thorough: bool
+    def __init__(self, pcm: _Optional[bytes] = ..., language: _Optional[str] = ..., prompt: _Optional[str] = ..., call: _Optional[str] = ..., early: _Optional[bool] = ..., fragment: _Optional[bool] = ..., probabilities: _Optional[bool] = ..., thorough: _Optional[bool] = ...) -> None: ...
 
 class TranscribeReply(_message.Message):
     __slots__ = ("text", "refused_by", "queue_seconds", "inference_seconds", "batch_size", "sure", "tokens")

@@ -51,7 +51,10 @@ class SpeechToText(speech_pb2_grpc.SpeechToTextServicer):
                 transcript = await self._recognizer.glimpse(*heard)
             else:
                 transcript = await self._recognizer.transcribe(
-                    *heard, fragment=request.fragment, probabilities=request.probabilities
+                    *heard,
+                    fragment=request.fragment,
+                    thorough=request.thorough,
+                    probabilities=request.probabilities,
                 )
         except (InvalidAudio, UnknownLanguage) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

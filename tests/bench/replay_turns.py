@@ -94,6 +94,8 @@ class Models:
     async def answer(self, command: _Asked) -> Any:
         """Words or, of a turn's sound, the probability of its end."""
         match command:
+            case c.Transcribe(thorough=True):
+                return await self._memory.recall("thorough", command.pcm, self._transcribe_thoroughly)
             case c.Transcribe():
                 return await self._memory.recall("transcribe", command.pcm, self._transcribe)
             case c.Glimpse():
@@ -112,6 +114,9 @@ class Models:
 
     async def _transcribe(self, pcm: bytes) -> str:
         return (await self._recognizer.transcribe(pcm)).text
+
+    async def _transcribe_thoroughly(self, pcm: bytes) -> str:
+        return (await self._recognizer.transcribe(pcm, thorough=True)).text
 
     async def _glimpse(self, pcm: bytes) -> tuple[str, bool]:
         seen = await self._recognizer.glimpse(pcm)

@@ -95,7 +95,7 @@ class Ears:
         """The answer to what is asked `now`."""
         started = time.process_time()
         if isinstance(request, c.Transcribe):
-            heard = await self._recognizer.transcribe(request.pcm, fragment=request.fragment)
+            heard = await self._recognizer.transcribe(request.pcm, fragment=request.fragment, thorough=request.thorough)
         else:
             heard = await self._recognizer.glimpse(request.pcm)
         return Words(now + self._slower * (time.process_time() - started), request, heard.text, heard.sure)

@@ -56,6 +56,75 @@ def test_what_was_said_since_a_sure_glance_is_recognised() -> None:
     assert len(call.commands(c.Transcribe)) == 1
 
 
+# --- a pause that begins while a glance at all that was said is under way
+
+
+def paused_while_looking(sure: bool) -> Call:
+    """The recogniser takes six frames, and has been asked three frames before the pause."""
+    call = Call(recognition_seconds=5.5 * FRAME, audio={"input": {"turn_detection": SEMANTIC}})
+    call.glimpses_are_sure = sure
+    call.caller_says("my name is Peter")
+    quiet_between_words(call, 3)
+    call.silence(2 * FRAME)
+    assert len(call.commands(c.Glimpse)) == 1
+    assert len(call.commands(c.JudgeTurn)) == 1
+    assert call.commands(c.Transcribe) == [], "the same is not asked twice"
+    return call
+
+
+def test_words_that_are_on_their_way_at_a_pause_are_waited_for() -> None:
+    call = paused_while_looking(sure=True)
+    call.silence(1.0)
+    assert call.asked == [UserText("my name is Peter")]
+    assert call.commands(c.Transcribe) == []
+
+
+def test_words_that_come_in_a_pause_and_are_not_sure_are_found_the_thorough_way() -> None:
+    call = paused_while_looking(sure=False)
+    call.silence(1.0)
+    assert call.asked == [UserText("my name is Peter")]
+    assert [question.thorough for question in call.commands(c.Transcribe)] == [True]
+
+
+def test_words_that_do_not_come_are_asked_for_at_the_end() -> None:
+    call = paused_while_looking(sure=True)
+    call.recognition_seconds = 0.1
+    call.forget_what_was_asked()
+    call.silence(1.5)
+    assert call.asked == [UserText("my name is Peter")]
+    assert [question.thorough for question in call.commands(c.Transcribe)] == [False]
+
+
+def test_a_recogniser_that_was_too_busy_for_a_glance_is_asked_at_once() -> None:
+    call = paused_while_looking(sure=True)
+    call.recognition_fails = True
+    call.silence(4 * FRAME)
+    assert len(call.commands(c.Transcribe)) == 1
+    call.recognition_fails = False
+    call.silence(1.0)
+    assert call.asked == [UserText("my name is Peter")]
+
+
+def test_who_goes_on_while_words_are_on_their_way_is_recognised_whole() -> None:
+    call = paused_while_looking(sure=True)
+    call.caller_says("Miller")
+    assert call.commands(c.Transcribe) == []
+    call.silence(1.5)
+    assert call.asked == [UserText("my name is Peter Miller")]
+
+
+def test_who_goes_on_very_softly_while_words_are_on_their_way_is_recognised_whole() -> None:
+    audio = {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 2000}}}
+    call = Call(recognition_seconds=1.0, type="transcription", audio=audio)
+    call.caller_says("my name is Peter")
+    call.silence(0.3)
+    assert len(call.commands(c.Glimpse)) == 1
+    call.caller_says("Miller", 5 * FRAME, sound="far")
+    call.silence(0.3)
+    assert len(call.commands(c.Glimpse)) == 1, "it never sounded loud enough for another quiet to begin"
+    assert [question.thorough for question in call.commands(c.Transcribe)] == [False], "not waited for in vain"
+
+
 def test_what_two_passes_agree_on_is_told_while_the_caller_speaks() -> None:
     call = call_with()
     call.caller_says("my name")

@@ -146,6 +146,10 @@ class Call:
 
     # --- what happens
 
+    def forget_what_was_asked(self) -> None:
+        """The recogniser never answers what it has been asked so far."""
+        self._recognitions.clear()
+
     def resumed(self, played: Played | None = None, seconds: float = 1.0) -> "Call":
         """The call as it goes on elsewhere, so many seconds after its connection was lost."""
         other = Call(self.recognition_seconds, ids=self._ids, binary_audio=self._binary_audio)
@@ -389,11 +393,9 @@ class Call:
             command = given.command
             answer: e.Transcribed | e.TranscriptionFailed
             if isinstance(command, c.Glimpse):
-                if not self.recognition_fails:
-                    words = self._recogniser.hear(command.pcm)
-                    self._perform(
-                        self.conversation.glimpsed(command.item_id, command.attempt, words, self.glimpses_are_sure)
-                    )
+                words = "" if self.recognition_fails else self._recogniser.hear(command.pcm)
+                sure = self.glimpses_are_sure and words != ""
+                self._perform(self.conversation.glimpsed(command.item_id, command.attempt, words, sure))
                 continue
             if self.recognition_fails:
                 answer = e.TranscriptionFailed(command.item_id, 0, "unavailable", "speech recognition does not answer")

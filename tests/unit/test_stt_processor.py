@@ -80,6 +80,13 @@ async def test_who_asks_for_probabilities_gets_the_tokens() -> None:
     assert [request.probabilities for request in worker.requests] == [True, False]
 
 
+async def test_how_an_utterance_is_to_be_heard_is_said_to_the_worker() -> None:
+    async with _connected(_well) as (processor, worker):
+        await processor.session().transcribe(b"\0\0", fragment=True)
+        await processor.session().transcribe(b"\0\0", thorough=True)
+    assert [(request.fragment, request.thorough) for request in worker.requests] == [(True, False), (False, True)]
+
+
 async def test_the_session_s_own_language_and_prompt_come_before_the_node_s() -> None:
     async with _connected(_well) as (processor, worker):
         await processor.transcribe(b"\0\0")

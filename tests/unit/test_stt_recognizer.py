@@ -88,6 +88,13 @@ async def test_of_a_fragment_one_window_is_enough_and_a_guess_is_welcome(heard: 
     assert [window.seconds for window in engine.windows] == [3]
 
 
+async def test_what_a_glimpse_was_not_sure_of_is_not_tried_in_a_short_window_again() -> None:
+    engine = _Engine(lambda window: Recognition("hello"))
+    async with recognizing(engine) as recognizer:
+        await recognizer.transcribe(_SPEECH, thorough=True)
+    assert [(window.seconds, window.short) for window in engine.windows] == [(15, False)]
+
+
 async def test_what_an_engine_surely_refuses_is_not_tried_again() -> None:
     engine = _Engine(lambda window: Recognition("", "log_prob", sure=True))
     async with recognizing(engine) as recognizer:
