@@ -210,7 +210,8 @@ async def test_a_spot_notice_drains_and_a_rebalance_recommendation_does_not(
         assert node.get("/ready")[0] == 200
         instance.imds.announce_spot_interruption()
         await node.until(lambda: node.get("/ready")[0] == 503, SECONDS)
-        assert (await node.logged("node_draining"))["reason"] == "spot_interruption"
+        await node.logged("node_draining")
+        assert node.events("node_draining")[0]["reason"] == "spot_interruption"
         (notice,) = [line for line in node.events("interruption_notice") if line["kind"] == "spot"]
         assert notice["ends_at"].endswith("Z")
 
@@ -239,7 +240,8 @@ async def test_a_model_that_is_refused_to_the_fleet_costs_answers_and_no_instanc
         variables = {"VOICE_LLM": "bedrock:us.amazon.nova-lite-v1:0", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock.url}
         with member(instance, quick, **variables) as node:
             await node.until(lambda: instance.state == "InService", SECONDS)
-            assert "AccessDeniedException" in (await node.logged("llm_not_warm"))["error"]
+            await node.logged("llm_not_warm")
+            assert "AccessDeniedException" in node.events("llm_not_warm")[0]["error"]
             assert json.loads(node.get("/health")[1])["parts"]["llm"]["serving"] is False
             assert node.metric("voice_llm_errors_total", failure="invalid_request") == 1
             async with live_call(node.websocket) as call:
@@ -339,7 +341,9 @@ def test_outside_a_fleet_nothing_of_it_is_imported() -> None:
 async def test_without_imds_a_node_starts_warns_and_ends_as_anywhere(quick: dict[str, str], switch: str) -> None:
     nowhere = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": switch}
     with running_node(**quick, **nowhere, VOICE_FLEET_GROUP="voicefleet-test") as node:
-        assert (await node.logged("fleet_life_cycle_off"))["level"] == "warning"
+        await node.logged("fleet_life_cycle_off")
+        (warning,) = node.events("fleet_life_cycle_off")
+        assert warning["level"] == "warning"
         assert await serves(node.websocket)
         node.process.send_signal(signal.SIGTERM)
         assert node.process.wait(SIGNALLED_SECONDS) == 0
